@@ -1,0 +1,330 @@
+"""What the front asks of an engine, and what it gets back."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import AsyncGenerator, Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+
+class Role(enum.Enum):
+    """Who a chat message is from."""
+
+    SYSTEM = "system"
+    USER = "user"
+    ASSISTANT = "assistant"
+
+
+@dataclass(frozen=True, slots=True)
+class ChatMessage:
+    """One message of a conversation, text only."""
+
+    role: Role
+    content: str
+
+
+@dataclass(frozen=True, slots=True)
+class TextPrompt:
+    """Text to continue. Not empty."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class TokenPrompt:
+    """Token ids to continue. Not empty; the engine checks them against its vocabulary."""
+
+    token_ids: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class InfillPrompt:
+    """Text before and after a gap that the answer fills."""
+
+    prefix: str
+    suffix: str
+
+
+@dataclass(frozen=True, slots=True)
+class ChatPrompt:
+    """A conversation, rendered with the model's own chat template. At least one message."""
+
+    messages: tuple[ChatMessage, ...]
+    template_arguments: Mapping[str, object] = field(default_factory=dict[str, object])
+
+
+Prompt = TextPrompt | TokenPrompt | InfillPrompt | ChatPrompt
+
+
+@dataclass(frozen=True, slots=True)
+class RenderedPrompt:
+    """A prompt as the engine reads it.
+
+    `token_ids` is never empty and every id is below the vocabulary's size. `stop` are the stop
+    strings that the chat template brings, beside the request's own.
+    """
+
+    token_ids: tuple[int, ...]
+    stop: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class SamplingParams:
+    """Every sampling value of a request, with defaults already applied and ranges checked.
+
+    Temperature 0 is greedy. `top_k` 0, `min_p` 0, `top_p` 1, `repetition_penalty` 1 and the other
+    penalties 0 are off. `seed` is a uint32, None where the engine cannot honour one. `max_tokens`
+    is at least 1 and fits into the context behind the prompt.
+    """
+
+    temperature: float
+    top_p: float
+    max_tokens: int
+    top_k: int = 0
+    min_p: float = 0.0
+    repetition_penalty: float = 1.0
+    presence_penalty: float = 0.0
+    frequency_penalty: float = 0.0
+    seed: int | None = None
+    min_tokens: int = 0
+    stop: tuple[str, ...] = ()
+    stop_token_ids: tuple[int, ...] = ()
+    logit_bias: Mapping[int, float] = field(default_factory=dict[int, float])
+    ignore_eos: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class EngineRequest:
+    """One generation.
+
+    `request_id` is 32 hexadecimal characters, unique for ever: SGLang matches ids by prefix.
+    `cache_salt` separates the prefix cache of requests with different salts.
+    """
+
+    request_id: str
+    prompt: RenderedPrompt
+    params: SamplingParams
+    cache_salt: str = ""
+
+
+class FinishReason(enum.Enum):
+    """Why a generation ended."""
+
+    STOP = "stop"
+    EOS = "eos"
+    LENGTH = "length"
+    TIME_LIMIT = "time_limit"
+
+
+@dataclass(frozen=True, slots=True)
+class Prefill:
+    """The engine read `num_processed_tokens` of the prompt, cached ones included."""
+
+    num_processed_tokens: int
+    num_prompt_tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """The engine took the request: from here on it is bound to produce an answer."""
+
+    num_cached_prompt_tokens: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Delta:
+    """Text to append: whole characters, never part of a stop string. May be empty.
+
+    `num_tokens` counts the tokens that this delta stands for; `token_ids` are their ids where the
+    engine's capabilities hold `token_ids`, otherwise empty.
+    """
+
+    text: str
+    num_tokens: int
+    token_ids: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """The end. `matched` is the stop string or stop token id, for STOP.
+
+    `num_completion_tokens` counts the end token where there is one.
+    """
+
+    reason: FinishReason
+    num_completion_tokens: int
+    num_cached_prompt_tokens: int
+    matched: str | int | None = None
+
+
+EngineEvent = Accepted | Prefill | Delta | Finished
+
+
+@dataclass(frozen=True, slots=True)
+class Capabilities:
+    """What a model can do on the engine that runs it."""
+
+    chat: bool
+    fill_in_the_middle: bool
+    seeds: bool
+    token_ids: bool
+    min_tokens: bool
+    stop_token_ids: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ModelInfo:
+    """What an engine tells about the model it has loaded.
+
+    `engine` holds name and version (`llama.cpp b11549`). `context_length` is the most tokens of
+    prompt and answer together that one request may have. `max_running` is the number of requests
+    that the engine runs at once.
+    """
+
+    engine: str
+    device: str
+    num_parameters: int
+    format: str
+    quantization: str
+    kv_cache_dtype: str
+    context_length: int
+    vocab_size: int
+    max_running: int
+    capabilities: Capabilities
+
+
+@dataclass(frozen=True, slots=True)
+class EngineStatus:
+    """The engine's own count of its work. `kv_usage` is in [0, 1], None where not told."""
+
+    num_running: int
+    num_queued: int
+    kv_usage: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LoadProgress:
+    """A step of loading, in words; `fraction` in [0, 1] where known."""
+
+    step: str
+    fraction: float | None = None
+
+
+ReportProgress = Callable[[LoadProgress], None]
+
+
+class Engine(Protocol):
+    """One loaded model in a child process of its own.
+
+    The object lives as long as the child: after its death every call raises `EngineLost`, and a new
+    engine is launched in its place.
+    """
+
+    @property
+    def info(self) -> ModelInfo:
+        """The loaded model."""
+        ...
+
+    async def render(self, prompt: Prompt) -> RenderedPrompt:
+        """Applies template and tokenizer. Needs no slot.
+
+        Raises:
+            InvalidRequest: empty after tokenising, an id outside the vocabulary, or a conversation
+                that the template refuses. Names the field.
+            EngineLost: the child is dead.
+        """
+        ...
+
+    def generate(self, request: EngineRequest) -> AsyncGenerator[EngineEvent]:
+        """Prefills, then decodes until a stop condition.
+
+        Yields any number of `Prefill`, then one `Accepted`, then deltas in order and, last, exactly
+        one `Finished`. `Prefill` may also come right after `Accepted`. Closing the iterator aborts
+        the request, and returns once the engine has let go of it (bounded by 10 s).
+
+        Raises:
+            GenerationFailed: the engine refused or failed the request.
+            EngineLost: the child died.
+        """
+        ...
+
+    async def status(self) -> EngineStatus:
+        """Asks the engine for its own count of running requests.
+
+        Raises:
+            EngineLost: the child is dead.
+        """
+        ...
+
+    async def wait_lost(self) -> str:
+        """Returns why, once the child is dead or must be replaced."""
+        ...
+
+    async def close(self) -> None:
+        """Ends the child's whole process group. Bounded, repeatable, also after a death."""
+        ...
+
+
+class EngineLauncher(Protocol):
+    """Starts engines for one model."""
+
+    async def launch(self, report: ReportProgress) -> Engine:
+        """Starts a child, loads the model and answers one warm-up request.
+
+        Cancelling ends the child.
+
+        Raises:
+            ModelLoadFailed: the model cannot be loaded; the message says why, for the operator.
+        """
+        ...
+
+
+class ModelFormat(enum.Enum):
+    """How a model's weights are stored."""
+
+    GGUF = "gguf"
+    SAFETENSORS = "safetensors"
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFiles:
+    """Where one model lies on this machine.
+
+    `path` is the `.gguf` file (the first of a split file) or the folder with `config.json`.
+    `tokenizer` is the folder of a tokenizer that the id names beside the weights.
+    """
+
+    model_id: str
+    format: ModelFormat
+    path: Path
+    revision: str = ""
+    tokenizer: Path | None = None
+
+
+class Device(enum.Enum):
+    """What an engine computes on."""
+
+    CPU = "cpu"
+    CUDA = "cuda"
+
+
+@dataclass(frozen=True, slots=True)
+class EngineSettings:
+    """The configuration of an engine, the same for every kind of engine.
+
+    `max_running` requests run at once. `max_model_len` limits prompt and answer of one request;
+    None: as long as the model and the memory allow. `kv_pool_tokens` is the size asked for the KV
+    cache; None: sized from memory. `num_threads` None: chosen from the CPUs of this process.
+    """
+
+    device: Device
+    max_running: int
+    max_model_len: int | None = None
+    kv_pool_tokens: int | None = None
+    prefix_caching: bool = False
+    page_size: int = 32
+    fp8_kv_cache: bool = False
+    num_threads: int | None = None
+    load_timeout_s: float = 1800.0

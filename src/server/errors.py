@@ -1,0 +1,115 @@
+"""Everything that can go wrong for a caller, each with a stable reason.
+
+A reason is a value of `tokenwire.v1.ErrorReason` without its prefix; codes, statuses and retries
+stand there, once.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class InferenceError(Exception):
+    """A failure that is told to the caller in its own words.
+
+    `metadata` becomes `google.rpc.ErrorInfo.metadata`; `field` the path of a
+    `google.rpc.BadRequest` violation, with proto field names and dots.
+    """
+
+    reason: ClassVar[str]
+
+    def __init__(
+        self, message: str, *, field: str | None = None, metadata: dict[str, str] | None = None
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.field = field
+        self.metadata = metadata or {}
+
+
+class InvalidRequest(InferenceError):
+    """A field is missing, malformed, out of range or not built yet."""
+
+    reason = "INVALID_REQUEST"
+
+    def __init__(self, field: str, description: str) -> None:
+        super().__init__(f"{field}: {description}", field=field)
+        self.description = description
+
+
+class ContextTooLong(InferenceError):
+    """The prompt leaves no room for one token."""
+
+    reason = "CONTEXT_TOO_LONG"
+
+    def __init__(self, field: str, num_prompt_tokens: int, context_length: int) -> None:
+        super().__init__(
+            f"{field}: has {num_prompt_tokens} tokens, the context of the model holds "
+            f"{context_length} and one must be left for the answer",
+            field=field,
+            metadata={"limit": str(context_length), "actual": str(num_prompt_tokens)},
+        )
+
+
+class UnsupportedModel(InferenceError):
+    """No model of this id is served."""
+
+    reason = "UNSUPPORTED_MODEL"
+
+    def __init__(self, model_id: str, offered: list[str]) -> None:
+        names = ", ".join(f"'{name}'" for name in offered)
+        super().__init__(f"no model '{model_id}' here; this server offers {names}", field="model")
+        self.model_id = model_id
+
+
+class AtCapacity(InferenceError):
+    """Every slot is busy and the queue is full."""
+
+    reason = "AT_CAPACITY"
+
+
+class QueueTimeout(InferenceError):
+    """No slot became free in time."""
+
+    reason = "QUEUE_TIMEOUT"
+
+
+class ModelLoading(InferenceError):
+    """The model is being fetched, loaded or restarted."""
+
+    reason = "MODEL_LOADING"
+
+
+class ModelLoadFailed(InferenceError):
+    """The model could not be loaded; the message says why."""
+
+    reason = "MODEL_LOAD_FAILED"
+
+
+class EngineLost(InferenceError):
+    """The engine died."""
+
+    reason = "ENGINE_LOST"
+
+    def __init__(
+        self, message: str = "the engine of the model stopped while it served this request"
+    ) -> None:
+        super().__init__(message)
+
+
+class Draining(InferenceError):
+    """The server is shutting down."""
+
+    reason = "DRAINING"
+
+
+class DeadlineExceeded(InferenceError):
+    """The caller's deadline passed."""
+
+    reason = "DEADLINE_EXCEEDED"
+
+
+class GenerationFailed(InferenceError):
+    """The engine refused or failed a request for a reason of its own."""
+
+    reason = "GENERATION_FAILED"
