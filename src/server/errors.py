@@ -12,29 +12,27 @@ from typing import ClassVar
 class InferenceError(Exception):
     """A failure that is told to the caller in its own words.
 
-    `metadata` becomes `google.rpc.ErrorInfo.metadata`; `field` the path of a
-    `google.rpc.BadRequest` violation, with proto field names and dots.
+    `metadata` becomes `google.rpc.ErrorInfo.metadata`; `violations` are field paths, with proto
+    field names and dots, and what is wrong with each.
     """
 
     reason: ClassVar[str]
+    violations: tuple[tuple[str, str], ...] = ()
 
-    def __init__(
-        self, message: str, *, field: str | None = None, metadata: dict[str, str] | None = None
-    ) -> None:
+    def __init__(self, message: str, *, metadata: dict[str, str] | None = None) -> None:
         super().__init__(message)
         self.message = message
-        self.field = field
         self.metadata = metadata or {}
 
 
 class InvalidRequest(InferenceError):
-    """A field is missing, malformed, out of range or not built yet."""
+    """Fields are missing, malformed, out of range or not built yet. `violations` names each one."""
 
     reason = "INVALID_REQUEST"
 
-    def __init__(self, field: str, description: str) -> None:
-        super().__init__(f"{field}: {description}", field=field)
-        self.description = description
+    def __init__(self, field: str, description: str, *others: tuple[str, str]) -> None:
+        self.violations = ((field, description), *others)
+        super().__init__("; ".join(f"{path}: {text}" for path, text in self.violations))
 
 
 class ContextTooLong(InferenceError):
@@ -43,10 +41,13 @@ class ContextTooLong(InferenceError):
     reason = "CONTEXT_TOO_LONG"
 
     def __init__(self, field: str, num_prompt_tokens: int, context_length: int) -> None:
+        description = (
+            f"has {num_prompt_tokens} tokens, the context of the model holds {context_length} "
+            "and one must be left for the answer"
+        )
+        self.violations = ((field, description),)
         super().__init__(
-            f"{field}: has {num_prompt_tokens} tokens, the context of the model holds "
-            f"{context_length} and one must be left for the answer",
-            field=field,
+            f"{field}: {description}",
             metadata={"limit": str(context_length), "actual": str(num_prompt_tokens)},
         )
 
@@ -58,7 +59,7 @@ class UnsupportedModel(InferenceError):
 
     def __init__(self, model_id: str, offered: list[str]) -> None:
         names = ", ".join(f"'{name}'" for name in offered)
-        super().__init__(f"no model '{model_id}' here; this server offers {names}", field="model")
+        super().__init__(f"no model '{model_id}' here; this server offers {names}")
         self.model_id = model_id
 
 
