@@ -1,0 +1,62 @@
+"""How a process of the service learns that it should end."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import threading
+from collections.abc import Generator
+from contextlib import contextmanager
+
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+_FORCE_EXIT_STATUS = 1
+
+
+class Shutdown:
+    """What the operator asked for: the first signal drains, the second one forces."""
+
+    def __init__(self) -> None:
+        self.draining = asyncio.Event()
+        self.forced = asyncio.Event()
+
+    def request(self) -> None:
+        """Does what one signal does."""
+        if self.draining.is_set():
+            self.forced.set()
+        self.draining.set()
+
+
+@contextmanager
+def shutdown_signals() -> Generator[Shutdown]:
+    """Turns SIGTERM and SIGINT of this process into a `Shutdown`, until the block ends."""
+    shutdown = Shutdown()
+    loop = asyncio.get_running_loop()
+    for number in STOP_SIGNALS:
+        loop.add_signal_handler(number, shutdown.request)
+    try:
+        yield shutdown
+    finally:
+        for number in STOP_SIGNALS:
+            loop.remove_signal_handler(number)
+
+
+def end_with_parent(parent_pipe: int, drain_timeout_s: float) -> None:
+    """Ends this process when the other end of `parent_pipe` closes, which its parent holds.
+
+    A thread sends this process SIGTERM; it leaves by force where it has not ended
+    `drain_timeout_s` later. That works at every moment, also before signal handlers stand.
+    """
+
+    def watch() -> None:
+        while True:
+            try:
+                if not os.read(parent_pipe, 4096):
+                    break
+            except OSError:
+                break
+        os.kill(os.getpid(), signal.SIGTERM)
+        if not threading.Event().wait(drain_timeout_s):
+            os._exit(_FORCE_EXIT_STATUS)
+
+    threading.Thread(target=watch, name="parent-watch", daemon=True).start()

