@@ -1,0 +1,170 @@
+"""Starts llama.cpp for one model."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from pathlib import Path
+from typing import Final
+
+from ...engine import (
+    Capabilities,
+    EngineSettings,
+    LoadProgress,
+    ModelFiles,
+    ModelInfo,
+    ReportProgress,
+)
+from ...errors import ModelLoadFailed
+from .arguments import ChildArguments, ChildReport
+from .client import LlamaCppClient, Refused, Unreachable
+from .engine import LlamaCppEngine
+from .gguf_header import GgufHeader, MalformedGguf, read_gguf_header
+from .machine import measure_machine
+from .process import LlamaCppProcess, make_socket_path
+from .prompts import PromptRenderer, discover_fim_tokens, tokenize
+from .sizing import DoesNotFit, Sizes, size_engine
+
+_HEALTH_POLL_S: Final = 0.02
+_SHARD_NAME: Final = re.compile(r"(?P<stem>.+)-(?P<index>\d{5})-of-(?P<count>\d{5})\.gguf")
+
+
+class LlamaCppLauncher:
+    """Starts llama.cpp children for one GGUF file."""
+
+    def __init__(self, files: ModelFiles, settings: EngineSettings) -> None:
+        self._files = files
+        self._settings = settings
+
+    async def launch(self, report: ReportProgress) -> LlamaCppEngine:
+        """Starts a child and waits until it answers; see `EngineLauncher.launch`."""
+        report(LoadProgress("reading the file's header"))
+        header, sizes = await asyncio.to_thread(self._prepare)
+        arguments = ChildArguments(
+            model_path=str(self._files.path),
+            socket_path=str(make_socket_path()),
+            num_slots=sizes.num_slots,
+            pool_tokens=sizes.pool_tokens,
+            num_threads=sizes.num_threads,
+        )
+        report(LoadProgress("loading the weights"))
+        process = await LlamaCppProcess.start(arguments)
+        client = LlamaCppClient(arguments.socket_path)
+        try:
+            async with asyncio.timeout(self._settings.load_timeout_s):
+                child = await _await_ready(process, client)
+                report(LoadProgress("warming up"))
+                return await self._open(process, client, child, header, sizes)
+        except TimeoutError as error:
+            await _end(process, client)
+            raise ModelLoadFailed(
+                f"'{self._files.path.name}' was not loaded within "
+                f"{self._settings.load_timeout_s:g} s"
+            ) from error
+        except (Unreachable, Refused) as error:
+            await _end(process, client)
+            raise ModelLoadFailed(
+                f"llama.cpp stopped while it loaded '{self._files.path.name}': "
+                f"{process.first_error or process.describe_end()}"
+            ) from error
+        except BaseException:
+            await _end(process, client)
+            raise
+
+    def _prepare(self) -> tuple[GgufHeader, Sizes]:
+        try:
+            shards = _shards(self._files.path)
+            header = read_gguf_header(self._files.path)
+            file_bytes = sum(shard.stat().st_size for shard in shards)
+            return header, size_engine(self._settings, header, file_bytes, measure_machine())
+        except (MalformedGguf, DoesNotFit) as error:
+            raise ModelLoadFailed(str(error)) from error
+
+    async def _open(
+        self,
+        process: LlamaCppProcess,
+        client: LlamaCppClient,
+        child: ChildReport,
+        header: GgufHeader,
+        sizes: Sizes,
+    ) -> LlamaCppEngine:
+        meta = (await client.get("/v1/models"))["data"][0]["meta"]
+        slots = await client.get("/slots")
+        warm_up = {"prompt": "Hello", "n_predict": 1, "cache_prompt": False}
+        await client.post("/completion", warm_up)
+        begin = header.begin_token_id
+        renderer = PromptRenderer(
+            client=client,
+            vocab_size=meta["n_vocab"],
+            has_chat_template=header.has_chat_template,
+            # The file may name a token that its tokenizer is told not to use.
+            begin=begin if begin in await tokenize(client, "") else None,
+            fim=await discover_fim_tokens(client),
+        )
+        info = ModelInfo(
+            engine=f"llama.cpp b{child.version.rpartition('.')[2]}",
+            device="cpu",
+            num_parameters=meta["n_params"],
+            format="gguf",
+            quantization=header.quantization or meta["ftype"],
+            kv_cache_dtype="float16",
+            context_length=min(sizes.context_length, slots[0]["n_ctx"]),
+            vocab_size=meta["n_vocab"],
+            max_running=len(slots),
+            capabilities=Capabilities(
+                chat=header.has_chat_template,
+                fill_in_the_middle=renderer.fim is not None,
+                seeds=True,
+                # The stream has only the last id of a character that took several tokens.
+                token_ids=False,
+                min_tokens=False,
+                stop_token_ids=False,
+            ),
+        )
+        return LlamaCppEngine(
+            info,
+            process,
+            client,
+            renderer,
+            num_slots=len(slots),
+            prefix_caching=self._settings.prefix_caching,
+        )
+
+
+async def _await_ready(process: LlamaCppProcess, client: LlamaCppClient) -> ChildReport:
+    child = await process.report()
+    if child.error:
+        raise ModelLoadFailed(process.first_error or child.error)
+    while True:
+        try:
+            await client.get("/health")
+        except Refused:
+            # Polled: the server answers 503 until it is ready, and tells it no other way. The
+            # caller's timeout ends this.
+            await asyncio.sleep(_HEALTH_POLL_S)
+        else:
+            return child
+
+
+async def _end(process: LlamaCppProcess, client: LlamaCppClient) -> None:
+    await process.close()
+    await client.close()
+
+
+def _shards(path: Path) -> list[Path]:
+    if not path.is_file():
+        raise MalformedGguf(f"there is no file '{path.name}' in '{path.parent}'")
+    match = _SHARD_NAME.fullmatch(path.name)
+    if match is None:
+        return [path]
+    count = int(match["count"])
+    shards = [
+        path.with_name(f"{match['stem']}-{index:05}-of-{count:05}.gguf")
+        for index in range(1, count + 1)
+    ]
+    if path != shards[0]:
+        raise MalformedGguf(f"'{path.name}' is not the first part: name '{shards[0].name}'")
+    missing = [shard.name for shard in shards if not shard.is_file()]
+    if missing:
+        raise MalformedGguf(f"of {count} parts these are missing: {', '.join(missing)}")
+    return shards

@@ -1,0 +1,179 @@
+"""One model on llama.cpp, loaded and answering."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from typing import Any, Final
+
+import aiohttp
+
+from ...engine import (
+    EngineEvent,
+    EngineRequest,
+    EngineStatus,
+    ModelInfo,
+    Prompt,
+    RenderedPrompt,
+)
+from ...errors import EngineLost, GenerationFailed
+from .client import LlamaCppClient, Refused, Unreachable, read_events
+from .process import LlamaCppProcess
+from .prompts import PromptRenderer
+from .sampling import sampling_fields
+from .slots import Slot, Slots
+from .stream import RESPONSE_FIELDS, StreamReader
+
+_LET_GO_TIMEOUT_S: Final = 10.0
+_POLL_S: Final = 0.02
+
+
+class LlamaCppEngine:
+    """A llama.cpp server in a child process.
+
+    With prefix caching a request takes the slot that holds the longest part of its prompt, among
+    those last used with the same cache salt; a slot of another salt is used without what it holds.
+    """
+
+    def __init__(
+        self,
+        info: ModelInfo,
+        process: LlamaCppProcess,
+        client: LlamaCppClient,
+        renderer: PromptRenderer,
+        *,
+        num_slots: int,
+        prefix_caching: bool,
+    ) -> None:
+        self._info = info
+        self._process = process
+        self._client = client
+        self._renderer = renderer
+        self._prefix_caching = prefix_caching
+        self._num_slots = num_slots
+        self._slots = Slots(num_slots)
+        self._releases = set[asyncio.Task[None]]()
+        self._closing: asyncio.Task[None] | None = None
+
+    @property
+    def info(self) -> ModelInfo:
+        """The loaded model."""
+        return self._info
+
+    async def render(self, prompt: Prompt) -> RenderedPrompt:
+        """Applies template and tokenizer; see `Engine.render`."""
+        self._check_alive()
+        try:
+            return await self._renderer.render(prompt)
+        except Unreachable as error:
+            raise EngineLost() from error
+
+    async def generate(self, request: EngineRequest) -> AsyncGenerator[EngineEvent]:
+        """Prefills, then decodes; see `Engine.generate`."""
+        self._check_alive()
+        token_ids = request.prompt.token_ids
+        slot = await self._slots.take(token_ids, request.cache_salt)
+        reader = StreamReader()
+        opening = asyncio.create_task(
+            self._client.open_stream("/completion", self._body(request, slot)),
+            name=f"llama.cpp request {request.request_id}",
+        )
+        try:
+            # Shielded: a request is only known to the server's slots once its stream has begun,
+            # so that is awaited even for a caller that has left.
+            response = await asyncio.shield(opening)
+            async with aclosing(read_events(response)) as events:
+                async for event in events:
+                    for translated in reader.read(event):
+                        yield translated
+            if not reader.is_finished:
+                raise EngineLost()
+        except Unreachable as error:
+            raise EngineLost() from error
+        except Refused as error:
+            raise GenerationFailed("the engine refused this request") from error
+        finally:
+            held = Slot(slot.index, token_ids, request.cache_salt)
+            releasing = asyncio.create_task(
+                self._release(held, opening, reader), name=f"llama.cpp release {slot.index}"
+            )
+            self._releases.add(releasing)
+            releasing.add_done_callback(self._releases.discard)
+            # The release goes on behind this bound: the slot is not given out before.
+            await asyncio.wait({releasing}, timeout=_LET_GO_TIMEOUT_S)
+
+    async def status(self) -> EngineStatus:
+        """Asks the server about its slots; see `Engine.status`."""
+        self._check_alive()
+        slots = await self._get_slots()
+        busy = [slot for slot in slots if slot["is_processing"]]
+        num_held = sum(slot.get("n_prompt_tokens", 0) for slot in busy)
+        num_total = sum(slot["n_ctx"] for slot in slots)
+        return EngineStatus(
+            num_running=len(busy), num_queued=0, kv_usage=min(1.0, num_held / num_total)
+        )
+
+    async def wait_lost(self) -> str:
+        """Returns how the child ended, once it has."""
+        return await self._process.wait_lost()
+
+    async def close(self) -> None:
+        """Ends the child; see `Engine.close`."""
+        if self._closing is None:
+            self._closing = asyncio.create_task(self._close(), name="llama.cpp close")
+        # Shielded: a caller that is cancelled must not leave the child running.
+        await asyncio.shield(self._closing)
+
+    async def _close(self) -> None:
+        await self._process.close()
+        if self._releases:
+            await asyncio.wait(self._releases)
+        await self._client.close()
+
+    def _body(self, request: EngineRequest, slot: Slot) -> dict[str, Any]:
+        return {
+            "prompt": request.prompt.token_ids,
+            "id_slot": slot.index,
+            "cache_prompt": self._prefix_caching and slot.cache_salt == request.cache_salt,
+            "stream": True,
+            # Progress is what tells a server busy with a prompt that nobody waits for it.
+            "return_progress": True,
+            "response_fields": RESPONSE_FIELDS,
+            **sampling_fields(request.params, request.prompt),
+        }
+
+    async def _release(
+        self, slot: Slot, opening: asyncio.Task[aiohttp.ClientResponse], reader: StreamReader
+    ) -> None:
+        try:
+            response = await opening
+        except Refused:
+            pass  # it never came to the slot
+        except Unreachable:
+            pass  # nor will anything else: the child is dead
+        else:
+            response.close()
+            if not reader.is_finished:
+                await self._wait_until_idle(slot)
+        self._slots.give_back(slot)
+
+    async def _wait_until_idle(self, slot: Slot) -> None:
+        # Polled: the server tells nobody when it has noticed that a client left. The loop ends
+        # with the step (or the batch of a prefill) that is being computed, or with the child.
+        try:
+            while (await self._get_slots())[slot.index]["is_processing"]:  # noqa: ASYNC110 - above
+                await asyncio.sleep(_POLL_S)
+        except EngineLost:
+            return
+
+    async def _get_slots(self) -> list[dict[str, Any]]:
+        try:
+            slots: list[dict[str, Any]] = await self._client.get("/slots")
+        except (Unreachable, Refused) as error:
+            raise EngineLost("the engine of the model does not answer") from error
+        return slots
+
+    def _check_alive(self) -> None:
+        if self._process.is_lost:
+            raise EngineLost("the engine of the model has stopped")

@@ -1,0 +1,55 @@
+"""Sampling values as llama.cpp's `/completion` takes them."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from ...engine import RenderedPrompt, SamplingParams
+
+# Temperature before the cuts, as OpenAI, Hugging Face and SGLang do; llama.cpp's own order has it
+# last. Samplers that are not listed are off, whatever the server's or the file's defaults.
+_SAMPLERS: Final = ("penalties", "temperature", "top_k", "top_p", "min_p")
+_GREEDY_SAMPLERS: Final = ("penalties", "temperature")
+# Below this, SGLang decodes greedily too; a division by it would overflow float32.
+_LEAST_TEMPERATURE: Final = 1e-6
+_RANDOM_SEED: Final = 0xFFFFFFFF
+
+
+def sampling_fields(params: SamplingParams, prompt: RenderedPrompt) -> dict[str, object]:
+    """Spells out every sampling value, so that no default of the server or the file is used.
+
+    llama.cpp's penalties count the tokens of the prompt too, where SGLang's count the answer's.
+    """
+    greedy = params.temperature < _LEAST_TEMPERATURE or params.top_p <= 0 or params.top_k == 1
+    has_penalties = (
+        params.repetition_penalty != 1.0
+        or params.presence_penalty != 0.0
+        or params.frequency_penalty != 0.0
+    )
+    return {
+        "n_predict": params.max_tokens,
+        "samplers": _GREEDY_SAMPLERS if greedy else _SAMPLERS,
+        "temperature": 0.0 if greedy else params.temperature,
+        "top_k": 0 if greedy else params.top_k,
+        "top_p": 1.0 if greedy else params.top_p,
+        "min_p": 0.0 if greedy else params.min_p,
+        "mirostat": 0,
+        "dynatemp_range": 0.0,
+        "repeat_penalty": params.repetition_penalty,
+        "presence_penalty": params.presence_penalty,
+        "frequency_penalty": params.frequency_penalty,
+        # Over the whole sequence, not the last 64 tokens. Not simply a large number: llama.cpp
+        # allocates a window of this size (2e9 took 8 GB).
+        "repeat_last_n": len(prompt.token_ids) + params.max_tokens if has_penalties else 0,
+        "seed": _seed(params.seed),
+        "stop": (*params.stop, *prompt.stop),
+        "logit_bias": [[token_id, bias] for token_id, bias in params.logit_bias.items()],
+        "ignore_eos": params.ignore_eos,
+    }
+
+
+def _seed(seed: int | None) -> int:
+    if seed is None:
+        return _RANDOM_SEED
+    # The largest uint32 means "draw one": it would not repeat.
+    return min(seed, _RANDOM_SEED - 1)

@@ -1,0 +1,87 @@
+"""How many threads, slots and tokens of context a model gets on this machine."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from ...engine import EngineSettings
+from .gguf_header import GgufHeader
+from .machine import Machine
+
+MIN_CONTEXT_LENGTH: Final = 4_096
+_FALLBACK_TRAINED_LENGTH: Final = 4_096
+_CONTEXT_STEP: Final = 256  # llama.cpp rounds a sequence's cache up to this
+_MEMORY_SHARE: Final = 0.8  # of what is free: the rest of the machine lives on
+_WORK_BYTES: Final = 256 << 20  # compute buffers, code and the HTTP server of the child
+
+
+class DoesNotFit(Exception):
+    """The memory does not hold the model with one usable slot. The message has the numbers."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """What the child is started with."""
+
+    num_threads: int
+    num_slots: int
+    context_length: int
+
+    @property
+    def pool_tokens(self) -> int:
+        """The KV cache's size over all slots, in tokens."""
+        return self.num_slots * _round_up(self.context_length)
+
+
+def size_engine(
+    settings: EngineSettings, header: GgufHeader, file_bytes: int, machine: Machine
+) -> Sizes:
+    """Fits threads, slots and context to the machine, giving up slots before context.
+
+    Raises:
+        DoesNotFit: not even one slot of the smallest useful context fits.
+    """
+    trained = header.trained_context_length or _FALLBACK_TRAINED_LENGTH
+    pool_tokens = _pool_tokens(settings, header, file_bytes, machine)
+    if settings.max_model_len is not None:
+        context_length = least = min(settings.max_model_len, trained)
+    else:
+        least = min(trained, MIN_CONTEXT_LENGTH)
+        share = pool_tokens // settings.max_running // _CONTEXT_STEP * _CONTEXT_STEP
+        context_length = min(trained, max(least, share))
+    num_slots = min(settings.max_running, pool_tokens // _round_up(context_length))
+    if num_slots < 1:
+        needed = file_bytes + _WORK_BYTES + _round_up(least) * header.kv_bytes_per_token
+        raise DoesNotFit(
+            f"the model needs {_gib(needed)} for one request of {least} tokens, and "
+            f"{_gib(machine.available_bytes * _MEMORY_SHARE)} of memory can be given to it"
+        )
+    # The decode threads spin at barriers: with a thread on every CPU, whatever else runs there
+    # stops all of them (2 threads on 2 busy CPUs: 10 to 50 times slower than 1).
+    num_threads = settings.num_threads or max(1, machine.num_cpus - 1)
+    return Sizes(num_threads, num_slots, context_length)
+
+
+def _pool_tokens(
+    settings: EngineSettings, header: GgufHeader, file_bytes: int, machine: Machine
+) -> int:
+    trained = header.trained_context_length or _FALLBACK_TRAINED_LENGTH
+    free_bytes = int(machine.available_bytes * _MEMORY_SHARE) - file_bytes - _WORK_BYTES
+    if header.kv_bytes_per_token:
+        fitting = max(0, free_bytes) // header.kv_bytes_per_token
+    else:
+        # A recurrent model: its state does not grow with the context.
+        fitting = settings.max_running * _round_up(trained) if free_bytes > 0 else 0
+    if settings.kv_pool_tokens is None:
+        return fitting
+    # A pool below one whole context would refuse what the model can do.
+    return min(fitting, max(settings.kv_pool_tokens, _round_up(trained)))
+
+
+def _round_up(num_tokens: int) -> int:
+    return -(-num_tokens // _CONTEXT_STEP) * _CONTEXT_STEP
+
+
+def _gib(num_bytes: float) -> str:
+    return f"{num_bytes / (1 << 30):.1f} GiB"
