@@ -1,0 +1,137 @@
+"""Typed reading of JSON objects; mistakes name the field by the caller's own path."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, cast
+
+from ..errors import invalid
+
+_INT32_MAX = 2**31 - 1
+_INT32_MIN = -(2**31)
+_FLOAT32_MAX = 3.4e38
+# orjson reads integers beyond 64 bits as floats.
+_BIG_INTEGER = 2.0**63
+
+
+class Fields:
+    """One JSON object. A field that is null counts as absent."""
+
+    def __init__(self, values: Mapping[str, Any], path: str = "") -> None:
+        self._values = values
+        self._path = path
+
+    def path_of(self, name: str) -> str:
+        """Returns the path of a field from the top of the body."""
+        return f"{self._path}.{name}" if self._path else name
+
+    def get(self, name: str) -> object:
+        """Returns a field of any type, None where it is absent."""
+        value: object = self._values.get(name)
+        return value
+
+    def string(self, name: str) -> str:
+        """Returns a required string."""
+        value = self.optional_string(name)
+        if value is None:
+            raise invalid(self.path_of(name), "is required and must be a string")
+        return value
+
+    def optional_string(self, name: str) -> str | None:
+        """Returns a string, None where it is absent."""
+        value = self.get(name)
+        if value is None or isinstance(value, str):
+            return value
+        raise self._wrong(name, "a string", value)
+
+    def optional_boolean(self, name: str) -> bool | None:
+        """Returns a boolean, None where it is absent."""
+        value = self.get(name)
+        if value is None or isinstance(value, bool):
+            return value
+        raise self._wrong(name, "true or false", value)
+
+    def optional_number(self, name: str) -> float | None:
+        """Returns a number that fits into a 32-bit float, None where it is absent."""
+        value = self.get(name)
+        if value is None:
+            return None
+        return to_float32(value, self.path_of(name))
+
+    def optional_integer(self, name: str) -> int | None:
+        """Returns a whole number, moved into 32 bits, None where it is absent."""
+        value = self.get(name)
+        if value is None:
+            return None
+        if isinstance(value, float) and abs(value) >= _BIG_INTEGER:
+            value = int(value)
+        if isinstance(value, bool) or not isinstance(value, int):
+            raise self._wrong(name, "an integer", value)
+        return max(_INT32_MIN, min(_INT32_MAX, value))
+
+    def optional_strings(self, name: str) -> list[str]:
+        """Returns an array of strings, empty where it is absent. One string is an array of one."""
+        value = self.get(name)
+        if value is None:
+            return []
+        if isinstance(value, str):
+            return [value]
+        if not isinstance(value, list):
+            raise self._wrong(name, "an array of strings", value)
+        for index, item in enumerate(cast("list[object]", value)):
+            if not isinstance(item, str):
+                raise self._wrong(f"{name}[{index}]", "a string", item)
+        return cast("list[str]", value)
+
+    def objects(self, name: str) -> list[Fields]:
+        """Returns a required array of objects."""
+        value = self.get(name)
+        if value is None:
+            raise invalid(self.path_of(name), "is required and must be an array of objects")
+        if not isinstance(value, list):
+            raise self._wrong(name, "an array of objects", value)
+        objects: list[Fields] = []
+        for index, item in enumerate(cast("list[object]", value)):
+            item_name = f"{name}[{index}]"
+            if not isinstance(item, dict):
+                raise self._wrong(item_name, "an object", item)
+            objects.append(Fields(cast("dict[str, Any]", item), self.path_of(item_name)))
+        return objects
+
+    def optional_object(self, name: str) -> Mapping[str, Any]:
+        """Returns an object, empty where it is absent."""
+        value = self.get(name)
+        if value is None:
+            return {}
+        if not isinstance(value, dict):
+            raise self._wrong(name, "an object", value)
+        return cast("dict[str, Any]", value)
+
+    def _wrong(self, name: str, wanted: str, value: object) -> Exception:
+        return invalid(self.path_of(name), f"must be {wanted}, got {json_type(value)}")
+
+
+def to_float32(value: object, path: str) -> float:
+    """Returns a JSON number, moved into what a 32-bit float holds.
+
+    Raises:
+        EdgeError: not a number.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise invalid(path, f"must be a number, got {json_type(value)}")
+    return max(-_FLOAT32_MAX, min(_FLOAT32_MAX, float(value)))
+
+
+def json_type(value: object) -> str:
+    """Says in JSON's own words what a value is."""
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return "a boolean"
+    if isinstance(value, int):
+        return "an integer"
+    if isinstance(value, float):
+        return "a number"
+    if isinstance(value, str):
+        return "a string"
+    return "an array" if isinstance(value, list) else "an object"

@@ -1,0 +1,225 @@
+"""JSON of the `/api` dialect to and from messages: pure functions."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from google.protobuf import duration_pb2
+
+from ...generated.tokenwire.v1 import (
+    chat_pb2,
+    events_pb2,
+    inference_pb2,
+    models_pb2,
+    sampling_pb2,
+)
+from ..errors import invalid
+from .fields import Fields, json_type, to_float32
+
+_NUMBERS = (
+    *("temperature", "top_p", "min_p"),
+    *("repetition_penalty", "presence_penalty", "frequency_penalty"),
+)
+_INTEGERS = ("max_tokens", "min_tokens", "top_k")
+_ROLES = {
+    "system": chat_pb2.ROLE_SYSTEM,
+    "user": chat_pb2.ROLE_USER,
+    "assistant": chat_pb2.ROLE_ASSISTANT,
+}
+# What OpenAI-style clients may send and this dialect has not: the values that ask for nothing.
+_REFUSED: dict[str, tuple[object, ...]] = {
+    "n": (1,),
+    "best_of": (1,),
+    "echo": (False,),
+    "logprobs": (False,),
+    "top_logprobs": (0,),
+    "tools": ([],),
+    "tool_choice": ("none", "auto"),
+    "functions": ([],),
+    "function_call": ("none", "auto"),
+    "response_format": ({"type": "text"},),
+    "images": ([],),
+}
+_REFUSED_IN_MESSAGE: dict[str, tuple[object, ...]] = {
+    "tool_calls": ([],),
+    "tool_call_id": ("",),
+    "images": ([],),
+}
+_FINISH_REASONS = {
+    events_pb2.FINISH_REASON_STOP: "stop",
+    events_pb2.FINISH_REASON_EOS: "eos",
+    events_pb2.FINISH_REASON_LENGTH: "length",
+    events_pb2.FINISH_REASON_TIME_LIMIT: "length",
+    events_pb2.FINISH_REASON_TOOL_CALLS: "stop",
+}
+_SIZE_IN_ID = re.compile(r"(?<![A-Za-z0-9.])(\d+x)?(\d+(?:\.\d+)?)([BbMm])(?![A-Za-z0-9])")
+
+
+def decode_generate(body: dict[str, Any]) -> inference_pb2.GenerateRequest:
+    """Reads the body of `/api/generate`: an instruction to answer.
+
+    Raises:
+        EdgeError: a field is missing, of the wrong type, or of a feature that is not here.
+    """
+    fields = Fields(body)
+    _refuse_stream(fields, "use /api/completions/stream or /api/chat/stream")
+    return inference_pb2.GenerateRequest(
+        model=fields.string("model"),
+        text=fields.string("prompt"),
+        as_instruction=True,
+        sampling=_decode_sampling(fields),
+        delivery=events_pb2.DELIVERY_FINAL,
+    )
+
+
+def decode_completions(body: dict[str, Any], *, is_stream: bool) -> inference_pb2.GenerateRequest:
+    """Reads the body of `/api/completions` and its stream: a text to continue.
+
+    Raises:
+        EdgeError: a field is missing, of the wrong type, or of a feature that is not here.
+    """
+    fields = Fields(body)
+    request = inference_pb2.GenerateRequest(
+        model=fields.string("model"),
+        text=fields.string("prompt"),
+        suffix=fields.optional_string("suffix"),
+        sampling=_decode_sampling(fields),
+    )
+    _set_delivery(request, is_stream=is_stream)
+    return request
+
+
+def decode_chat(body: dict[str, Any], *, is_stream: bool) -> inference_pb2.ChatRequest:
+    """Reads the body of `/api/chat` and its stream.
+
+    Raises:
+        EdgeError: a field is missing, of the wrong type, or of a feature that is not here.
+    """
+    fields = Fields(body)
+    if not is_stream:
+        _refuse_stream(fields, "use /api/chat/stream")
+    request = inference_pb2.ChatRequest(
+        model=fields.string("model"),
+        messages=[_decode_message(message) for message in fields.objects("messages")],
+        sampling=_decode_sampling(fields),
+    )
+    _set_delivery(request, is_stream=is_stream)
+    return request
+
+
+def encode_model(model: models_pb2.Model) -> dict[str, Any]:
+    """Returns one model object of `/api/llms`."""
+    base = model.id.split("@", 1)[0]
+    lowered = base.lower()
+    description = f"LLM model: {model.id}"
+    if model.format == "gguf" or lowered.endswith(".gguf"):
+        description += " (GGUF quantized)"
+    elif model.quantization.startswith("gptq") or "gptq" in lowered:
+        description += " (GPTQ quantized)"
+    size = _size(model.num_parameters, base)
+    capabilities = ["text-generation"]
+    if model.capabilities.chat:
+        capabilities.append("chat")
+    return {
+        "id": model.id,
+        "name": re.sub("[-_]", " ", base.rsplit("/", 1)[-1]),
+        "description": description,
+        **({"size": size} if size else {}),
+        "capabilities": capabilities,
+    }
+
+
+def encode_text(finished: events_pb2.Finished) -> dict[str, Any]:
+    """Returns the body of `/api/generate`."""
+    choice = finished.choices[0]
+    return {
+        "text": choice.text,
+        "model": finished.started.model,
+        "tokens_generated": finished.usage.num_completion_tokens,
+        "finish_reason": finish_reason(choice.finished),
+    }
+
+
+def encode_chat(finished: events_pb2.Finished) -> dict[str, Any]:
+    """Returns the body of `/api/chat`."""
+    choice = finished.choices[0]
+    return {
+        "message": {"role": "assistant", "content": choice.text},
+        "model": finished.started.model,
+        "tokens_generated": finished.usage.num_completion_tokens,
+        "finish_reason": finish_reason(choice.finished),
+    }
+
+
+def finish_reason(finished: events_pb2.ChoiceFinished) -> str:
+    """Says why an answer ended, in the words of `/api`."""
+    return _FINISH_REASONS[finished.finish_reason]
+
+
+def _set_delivery(
+    request: inference_pb2.GenerateRequest | inference_pb2.ChatRequest, *, is_stream: bool
+) -> None:
+    if not is_stream:
+        request.delivery = events_pb2.DELIVERY_FINAL
+        return
+    request.delivery = events_pb2.DELIVERY_DELTAS
+    # A stream route never waits for a turn: zero, which is not the same as unset.
+    request.max_queue_wait.CopyFrom(duration_pb2.Duration())
+
+
+def _decode_sampling(fields: Fields) -> sampling_pb2.Sampling:
+    _refuse(fields, _REFUSED)
+    sampling = sampling_pb2.Sampling(clamp=True, stop=fields.optional_strings("stop"))
+    for name in _NUMBERS:
+        number = fields.optional_number(name)
+        if number is not None:
+            setattr(sampling, name, number)
+    for name in _INTEGERS:
+        integer = fields.optional_integer(name)
+        if integer is not None:
+            setattr(sampling, name, integer)
+    seed = fields.get("seed")
+    if seed is not None:
+        if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**32:
+            raise invalid("seed", "must be an integer from 0 to 4294967295")
+        sampling.seed = seed
+    for token, bias in fields.optional_object("logit_bias").items():
+        path = f"logit_bias[{token}]"
+        if not re.fullmatch(r"[0-9]{1,9}", token):
+            raise invalid(path, "must be the id of a token")
+        sampling.logit_bias[int(token)] = to_float32(bias, path)
+    return sampling
+
+
+def _decode_message(fields: Fields) -> chat_pb2.Message:
+    _refuse(fields, _REFUSED_IN_MESSAGE)
+    role = fields.string("role")
+    if role not in _ROLES:
+        known = ", ".join(_ROLES)
+        raise invalid(fields.path_of("role"), f"must be one of {known}, got '{role[:100]}'")
+    content = fields.string("content")
+    return chat_pb2.Message(role=_ROLES[role], content=[chat_pb2.ContentPart(text=content)])
+
+
+def _refuse(fields: Fields, refused: dict[str, tuple[object, ...]]) -> None:
+    for name, harmless in refused.items():
+        value = fields.get(name)
+        if value is None or any(value == h and type(value) is type(h) for h in harmless):
+            continue
+        shown = value if isinstance(value, int | float) else json_type(value)
+        raise invalid(fields.path_of(name), f"is not supported here, got {shown}")
+
+
+def _refuse_stream(fields: Fields, instead: str) -> None:
+    if fields.optional_boolean("stream"):
+        raise invalid("stream", f"is not supported here, {instead}")
+
+
+def _size(num_parameters: int, model_id: str) -> str:
+    if num_parameters >= 10**9:
+        return f"{num_parameters / 10**9:.1f}".removesuffix(".0") + "B"
+    if num_parameters > 0:
+        return f"{max(1, round(num_parameters / 10**6))}M"
+    match = _SIZE_IN_ID.search(model_id)
+    return f"{match[1] or ''}{match[2]}{match[3].upper()}" if match else ""

@@ -1,0 +1,154 @@
+"""The HTTP server: order of start and end."""
+
+from __future__ import annotations
+
+import asyncio
+from types import TracebackType
+from typing import Self
+
+import aiohttp
+import structlog
+from aiohttp import web
+from prometheus_client import CollectorRegistry
+
+from ..lifecycle import shutdown_signals
+from .api.routes import ApiRoutes
+from .body import BodyReader
+from .canonical.routes import CanonicalRoutes
+from .client import FrontClient
+from .config import EdgeConfig
+from .connection import Connection
+from .cors import Cors
+from .health import HealthRoutes
+from .metrics import FrontMetrics, HttpMetrics, MetricsRoutes
+from .middleware import InFlight, Middleware
+from .pages.routes import PageRoutes
+
+_log = structlog.stdlib.get_logger(__name__)
+
+# Also bounds how long a connection may take to send a request line and headers.
+KEEPALIVE_TIMEOUT_S = 75.0
+_BACKLOG = 1024
+# After a drain nothing should run any more; what does is cancelled this much later.
+_CLEANUP_TIMEOUT_S = 2.0
+_LINGERING_TIME_S = 2.0
+
+
+class EdgeApp:
+    """The edge, from the open port to the end of its drain.
+
+    Entering opens the port; leaving drains: not ready and nothing new, running requests up to the
+    drain timeout or until `forced` is set, then the port and the channel.
+    """
+
+    def __init__(
+        self,
+        config: EdgeConfig,
+        *,
+        forced: asyncio.Event | None = None,
+        keepalive_timeout_s: float = KEEPALIVE_TIMEOUT_S,
+    ) -> None:
+        self._config = config
+        self._keepalive_timeout_s = keepalive_timeout_s
+        self._in_flight = InFlight()
+        self._forced = forced or asyncio.Event()
+        self.port = 0
+
+    async def __aenter__(self) -> Self:
+        """Opens the port and the channel; the front need not be there yet.
+
+        Raises:
+            OSError: the port cannot be opened.
+        """
+        self._front = FrontClient(self._config.grpc_target)
+        self._session = aiohttp.ClientSession()
+        self._runner = web.AppRunner(
+            self._application(), handler_cancellation=True, shutdown_timeout=_CLEANUP_TIMEOUT_S
+        )
+        try:
+            await self._runner.setup()
+            self._server = await self._listen()
+        except BaseException:
+            await self._close()
+            raise
+        self.port = self._server.sockets[0].getsockname()[1]
+        _log.info("edge listens", port=self.port, front=self._config.grpc_target)
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Drains and closes."""
+        await self._drain()
+        self._server.close()
+        await self._close()
+
+    def _application(self) -> web.Application:
+        config = self._config
+        app = web.Application(client_max_size=config.max_body_bytes)
+        metrics = HttpMetrics(CollectorRegistry())
+        Middleware(Cors(config.cors_allowed_origins), metrics, self._in_flight).install(app)
+        bodies = BodyReader(config.body_timeout_s)
+        front_metrics = FrontMetrics(self._session, config.metrics_target)
+        app.add_routes(HealthRoutes(self._front, self._in_flight).routes())
+        app.add_routes(MetricsRoutes(metrics, front_metrics).routes())
+        app.add_routes(ApiRoutes(self._front, bodies).routes())
+        app.add_routes(CanonicalRoutes(self._front, bodies).routes())
+        app.add_routes(PageRoutes().routes())
+        return app
+
+    async def _listen(self) -> asyncio.Server:
+        loop = asyncio.get_running_loop()
+        server = self._runner.server
+        assert server is not None  # the runner is set up
+
+        def connection() -> Connection:
+            return Connection(
+                server,
+                loop=loop,
+                keepalive_timeout=self._keepalive_timeout_s,
+                lingering_time=_LINGERING_TIME_S,
+                access_log=None,  # type: ignore[arg-type]  # None turns it off
+            )
+
+        return await loop.create_server(
+            connection, self._config.hostname, self._config.port, backlog=_BACKLOG
+        )
+
+    async def _drain(self) -> None:
+        self._in_flight.is_draining = True
+        idle = asyncio.create_task(self._in_flight.wait_idle())
+        forced = asyncio.create_task(self._forced.wait())
+        try:
+            await asyncio.wait(
+                (idle, forced),
+                timeout=self._config.drain_timeout_s,
+                return_when=asyncio.FIRST_COMPLETED,
+            )
+            if not idle.done():
+                _log.warning("drain ends with requests in flight")
+                self._front.end_calls()
+                await asyncio.wait((idle,), timeout=_CLEANUP_TIMEOUT_S)
+        finally:
+            for waiting in (idle, forced):
+                waiting.cancel()
+            await asyncio.gather(idle, forced, return_exceptions=True)
+
+    async def _close(self) -> None:
+        await self._runner.cleanup()
+        await self._session.close()
+        await self._front.close()
+
+
+async def serve(config: EdgeConfig) -> None:
+    """Runs the edge until SIGTERM or SIGINT, then drains; a second signal forces the end.
+
+    Raises:
+        OSError: the port cannot be opened.
+    """
+    with shutdown_signals() as shutdown:
+        async with EdgeApp(config, forced=shutdown.forced):
+            await shutdown.draining.wait()

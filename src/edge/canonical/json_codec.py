@@ -1,0 +1,70 @@
+"""Canonical proto-JSON to and from messages: pure functions."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, TypeVar
+
+from google.protobuf import json_format
+from google.protobuf.message import Message
+
+from ..body import BODY_FIELD
+from ..errors import EdgeError, Failure, canonical_body, invalid
+from ..sse import Event, data_event
+
+MessageT = TypeVar("MessageT", bound=Message)
+
+_MAX_DEPTH = 64
+_MAX_DESCRIPTION = 200
+# json_format tells the place as `at GenerateRequest.sampling.topP`, and wraps every level again.
+_PLACE = re.compile(r' at "?[A-Z]\w*((?:\.\w+|\[[^\]]*\])*)"?')
+_WRAPPED = re.compile(r"^Failed to parse (\w+) field: ")
+_UNKNOWN = re.compile(r'^Message type "[\w.]+" has no field named "(.*?)" at', re.DOTALL)
+_TWO_OF_ONE = re.compile(r'^Message type "[\w.]+" should not have multiple "(.*?)" oneof fields')
+
+
+def decode(body: dict[str, Any], message_type: type[MessageT]) -> MessageT:
+    """Reads a message, strictly: unknown fields and wrong types are refused.
+
+    Raises:
+        EdgeError: the body is not such a message; names the field.
+    """
+    message = message_type()
+    try:
+        json_format.ParseDict(body, message, max_recursion_depth=_MAX_DEPTH)
+    except json_format.ParseError as error:
+        raise _invalid(str(error)) from None
+    return message
+
+
+def encode(message: Message) -> dict[str, Any]:
+    """Writes a message."""
+    return json_format.MessageToDict(message)
+
+
+class CanonicalStream:
+    """The events of a stream route: every message as it is, a failure as `{"error": Status}`."""
+
+    def encode(self, event: Event) -> bytes:
+        """Returns one event."""
+        return data_event(encode(event))
+
+    def encode_failure(self, failure: Failure) -> bytes:
+        """Returns the last event of a failed stream."""
+        return data_event({"error": canonical_body(failure)})
+
+
+def _invalid(text: str) -> EdgeError:
+    names: list[str] = []
+    while match := _WRAPPED.match(text):
+        names.append(match[1])
+        text = text[match.end() :]
+    places = [place.removeprefix(".") for place in _PLACE.findall(text)]
+    path = next((place for place in reversed(places) if place), ".".join(names))
+    if unknown := _UNKNOWN.match(text):
+        path = f"{path}.{unknown[1]}" if places and places[0] else unknown[1]
+        return invalid(path[:_MAX_DESCRIPTION], "is no field of this request")
+    if two := _TWO_OF_ONE.match(text):
+        return invalid(path or two[1], f"only one of '{two[1]}' may be set")
+    description = _PLACE.sub("", text).split("\n", 1)[0].rstrip(". ")
+    return invalid(path or BODY_FIELD, description[:_MAX_DESCRIPTION])

@@ -1,0 +1,138 @@
+"""The gRPC channel from the edge to the front."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import aclosing
+from typing import Protocol, TypeVar
+
+import grpc
+from google.protobuf.message import Message
+from grpc_health.v1 import health_pb2
+
+from ..generated.tokenwire.v1 import inference_pb2
+from ..generated.tokenwire.v1.inference_pb2_grpc import InferenceServiceStub
+from .context import RequestContext
+from .errors import EdgeError
+
+ResponseT = TypeVar("ResponseT", bound=Message)
+ResponseT_co = TypeVar("ResponseT_co", covariant=True)
+
+_LIST_TIMEOUT_S = 5.0
+_HEALTH_TIMEOUT_S = 2.0
+_MAX_RESPONSE_BYTES = 64 * 1024 * 1024
+_OPTIONS = (
+    ("grpc.max_receive_message_length", _MAX_RESPONSE_BYTES),
+    ("grpc.max_send_message_length", -1),  # bodies are bounded before they get here
+    ("grpc.keepalive_time_ms", 20_000),
+    ("grpc.keepalive_timeout_ms", 10_000),
+    ("grpc.http2.max_pings_without_data", 0),
+    # The front may come back at any moment: look often.
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.max_reconnect_backoff_ms", 2_000),
+    ("grpc.lb_policy_name", "round_robin"),  # replicas behind a headless name
+    ("grpc.enable_retries", 0),  # a generation is never sent twice
+    ("grpc.enable_http_proxy", 0),  # the front is a neighbour
+)
+
+
+class _Call(Protocol):
+    def cancel(self) -> bool: ...
+
+
+class _StreamCall(_Call, Protocol[ResponseT_co]):
+    """A running call, whatever the type of its request."""
+
+    def __aiter__(self) -> AsyncIterator[ResponseT_co]: ...
+
+
+class FrontClient:
+    """Calls the front for HTTP requests. Open it inside a running event loop."""
+
+    def __init__(self, target: str) -> None:
+        self._channel = grpc.aio.insecure_channel(target, options=_OPTIONS)
+        self.stub = InferenceServiceStub(self._channel)
+        self._check = self._channel.unary_unary(
+            "/grpc.health.v1.Health/Check",
+            request_serializer=health_pb2.HealthCheckRequest.SerializeToString,
+            response_deserializer=health_pb2.HealthCheckResponse.FromString,
+        )
+        self._calls: set[_Call] = set()
+        self._is_ended = False
+
+    async def events(
+        self,
+        method: Callable[..., _StreamCall[ResponseT]],
+        request: Message,
+        context: RequestContext,
+    ) -> AsyncGenerator[ResponseT]:
+        """Yields the messages of one streaming call. Closing the iterator cancels the call.
+
+        Raises:
+            AioRpcError: the call failed.
+            EdgeError: `end_calls` ended it.
+        """
+        call = method(request, metadata=context.metadata(), timeout=context.remaining_s())
+        self._calls.add(call)
+        try:
+            async for event in call:
+                yield event
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            # Without a cancelled task it was the call that was cancelled, by `end_calls`.
+            if self._is_ended and task is not None and not task.cancelling():
+                raise EdgeError("DRAINING", "the server is draining") from None
+            raise
+        finally:
+            call.cancel()
+            self._calls.discard(call)
+
+    async def final(
+        self,
+        method: Callable[..., _StreamCall[ResponseT]],
+        request: Message,
+        context: RequestContext,
+    ) -> ResponseT:
+        """Returns the one message of a call with delivery FINAL.
+
+        Raises:
+            AioRpcError: the call failed.
+            EdgeError: `end_calls` ended it.
+        """
+        async with aclosing(self.events(method, request, context)) as events:
+            answers = [event async for event in events]
+        if len(answers) != 1:
+            raise RuntimeError(f"a FINAL call answered {len(answers)} messages")
+        return answers[0]
+
+    async def list_models(self, context: RequestContext) -> inference_pb2.ListModelsResponse:
+        """Lists the models of the front.
+
+        Raises:
+            AioRpcError: the call failed.
+        """
+        remaining_s = context.remaining_s()
+        timeout_s = _LIST_TIMEOUT_S if remaining_s is None else min(_LIST_TIMEOUT_S, remaining_s)
+        return await self.stub.ListModels(
+            inference_pb2.ListModelsRequest(), metadata=context.metadata(), timeout=timeout_s
+        )
+
+    async def is_ready(self) -> bool:
+        """Asks for the front's readiness; False also where it cannot be reached."""
+        request = health_pb2.HealthCheckRequest(service="readiness")
+        try:
+            answer = await self._check(request, timeout=_HEALTH_TIMEOUT_S)
+        except grpc.aio.AioRpcError:
+            return False
+        return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)
+
+    def end_calls(self) -> None:
+        """Ends every running stream with a DRAINING failure."""
+        self._is_ended = True
+        for call in tuple(self._calls):
+            call.cancel()
+
+    async def close(self) -> None:
+        """Closes the channel and cancels what still runs on it."""
+        await self._channel.close()

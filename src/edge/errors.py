@@ -1,0 +1,238 @@
+"""The one place that turns failures, the front's and the edge's own, into HTTP."""
+
+from __future__ import annotations
+
+import enum
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import grpc
+import orjson
+import structlog
+from aiohttp import web
+from google.protobuf import any_pb2, json_format
+from google.protobuf.descriptor import EnumValueDescriptor
+from google.rpc import code_pb2, error_details_pb2, status_pb2
+
+from ..generated.tokenwire.v1 import errors_pb2, options_pb2
+
+_log = structlog.stdlib.get_logger(__name__)
+
+DOMAIN = "tokenwire"
+_PREFIX = "ERROR_REASON_"
+_DETAILS_KEY = "grpc-status-details-bin"
+_STREAM_RETRY_AFTER_S = 10
+_NO_TURN = frozenset({"AT_CAPACITY", "QUEUE_TIMEOUT"})
+
+
+def _traits(value: EnumValueDescriptor) -> options_pb2.ErrorTraits:
+    # Any: protoc types an extension as a plain descriptor, without its type.
+    options: Any = value.GetOptions()
+    traits: options_pb2.ErrorTraits = options.Extensions[options_pb2.error]
+    return traits
+
+
+TRAITS: Mapping[str, options_pb2.ErrorTraits] = {
+    value.name.removeprefix(_PREFIX): _traits(value)
+    for value in errors_pb2.ErrorReason.DESCRIPTOR.values
+}
+
+# For statuses without an ErrorInfo, which gRPC itself makes: whose traits they share.
+_REASON_OF_CODE: Mapping[int, str] = {
+    code_pb2.INVALID_ARGUMENT: "INVALID_REQUEST",
+    code_pb2.UNAVAILABLE: "ENGINE_LOST",
+    code_pb2.CANCELLED: "ENGINE_LOST",
+    code_pb2.DEADLINE_EXCEEDED: "DEADLINE_EXCEEDED",
+    code_pb2.RESOURCE_EXHAUSTED: "BODY_TOO_LARGE",
+    code_pb2.UNAUTHENTICATED: "UNAUTHENTICATED",
+    code_pb2.PERMISSION_DENIED: "PERMISSION_DENIED",
+}
+# In our words: what the library says holds addresses of the inside.
+_MESSAGE_OF_CODE: Mapping[int, str] = {
+    code_pb2.UNAVAILABLE: "the inference server cannot be reached",
+    code_pb2.CANCELLED: "the inference server ended the call",
+    code_pb2.DEADLINE_EXCEEDED: "the deadline passed",
+    code_pb2.RESOURCE_EXHAUSTED: "the request is larger than the inference server takes",
+}
+# Failures that only HTTP has, in the words of gRPC.
+_CODE_OF_HTTP = {
+    404: code_pb2.NOT_FOUND,
+    405: code_pb2.UNIMPLEMENTED,
+    408: code_pb2.DEADLINE_EXCEEDED,
+}
+
+
+class EdgeError(Exception):
+    """A failure of the edge's own, told to the caller in its own words."""
+
+    def __init__(
+        self,
+        reason: str,
+        message: str,
+        *,
+        field: str | None = None,
+        metadata: Mapping[str, str] | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        # Headers and paths may hold bytes that are no text: neither JSON nor protobuf takes them.
+        self.message = message.encode("utf-8", "replace").decode("utf-8")
+        super().__init__(self.message)
+        self.reason = reason
+        self.field = field
+        self.metadata = dict(metadata or {})
+        self.headers = dict(headers or {})
+
+
+def invalid(field: str, description: str) -> EdgeError:
+    """Returns the failure of a request whose field `field` cannot be read."""
+    return EdgeError("INVALID_REQUEST", f"{field}: {description}", field=field)
+
+
+class Dialect(enum.Enum):
+    """How a failure is written: API_STREAM differs from API where no turn is free."""
+
+    API = "api"
+    API_STREAM = "api_stream"
+    CANONICAL = "canonical"
+
+
+DIALECT = web.RequestKey("dialect", Dialect)
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """What went wrong with one request, before a dialect writes it."""
+
+    reason: str
+    traits: options_pb2.ErrorTraits
+    status: status_pb2.Status
+    headers: Mapping[str, str]
+
+    @property
+    def message(self) -> str:
+        """What went wrong, for people, with the names of proto fields."""
+        return str(self.status.message)
+
+
+def failure_of(error: BaseException) -> Failure:
+    """Reads a failure out of anything raised while a request was served.
+
+    What nobody foresaw is logged in full and answered in general words.
+    """
+    if isinstance(error, EdgeError):
+        return _own_failure(error)
+    if isinstance(error, grpc.aio.AioRpcError):
+        failure = _front_failure(error)
+        if failure is not None:
+            return failure
+    _log.error("request failed unforeseen", exc_info=error)
+    traits = TRAITS["UNSPECIFIED"]
+    return _own_failure(EdgeError("UNSPECIFIED", traits.example_message))
+
+
+def api_text(failure: Failure) -> str:
+    """Returns the text of an `/api` error, with the caller's own field names."""
+    message = failure.message
+    for violation in _violations(failure.status):
+        field = re.escape(violation)
+        message = re.sub(rf"(^|; ){field}(?=: )", rf"\g<1>{_api_field(violation)}", message)
+    prefix = failure.traits.rest_prefix
+    return f"{prefix}: {message}" if prefix else message
+
+
+def api_body(failure: Failure) -> dict[str, Any]:
+    """Returns the body of an `/api` error."""
+    return {"error": api_text(failure), "code": failure.traits.rest_code}
+
+
+def canonical_body(failure: Failure) -> dict[str, Any]:
+    """Returns the `google.rpc.Status` of a failure as canonical JSON."""
+    return json_format.MessageToDict(failure.status)
+
+
+def error_response(failure: Failure, dialect: Dialect) -> web.Response:
+    """Writes a failure as a whole HTTP response."""
+    traits = failure.traits
+    status, retry_after_s = traits.http_status, traits.retry_after_s
+    if dialect is Dialect.CANONICAL:
+        body = canonical_body(failure)
+    else:
+        status = traits.api_http_status or status
+        body = api_body(failure)
+        if dialect is Dialect.API_STREAM and failure.reason in _NO_TURN:
+            retry_after_s = _STREAM_RETRY_AFTER_S
+            body = {
+                "error": "Service temporarily at capacity",
+                "message": failure.message,
+                "retry_after_seconds": retry_after_s,
+                "code": traits.rest_code,
+            }
+    headers = dict(failure.headers)
+    if retry_after_s:
+        headers["Retry-After"] = str(retry_after_s)
+    return web.Response(
+        status=status, body=orjson.dumps(body), content_type="application/json", headers=headers
+    )
+
+
+def _own_failure(error: EdgeError) -> Failure:
+    traits = TRAITS[error.reason]
+    code = traits.grpc_code or _CODE_OF_HTTP.get(traits.http_status, code_pb2.INVALID_ARGUMENT)
+    info = error_details_pb2.ErrorInfo(reason=error.reason, domain=DOMAIN, metadata=error.metadata)
+    details = [_packed(info)]
+    if error.field is not None:
+        violation = error_details_pb2.BadRequest.FieldViolation(
+            field=error.field, description=error.message.removeprefix(f"{error.field}: ")
+        )
+        details.append(_packed(error_details_pb2.BadRequest(field_violations=[violation])))
+    status = status_pb2.Status(code=code, message=error.message, details=details)
+    return Failure(error.reason, traits, status, error.headers)
+
+
+def _front_failure(error: grpc.aio.AioRpcError) -> Failure | None:
+    """Reads a status; None where neither its details nor its code say anything to a caller."""
+    status = _status_of(error)
+    info = error_details_pb2.ErrorInfo()
+    for detail in status.details:
+        if detail.Unpack(info) and info.domain == DOMAIN and info.reason in TRAITS:
+            return Failure(info.reason, TRAITS[info.reason], status, {})
+    reason = _REASON_OF_CODE.get(status.code)
+    if reason is None:
+        return None
+    message = _MESSAGE_OF_CODE.get(status.code, status.message)
+    _log.warning("call to the front failed", code=error.code().name, details=error.details())
+    bare = status_pb2.Status(code=status.code, message=message)
+    # No reason of the table: the front never said one.
+    return Failure("", TRAITS[reason], bare, {})
+
+
+def _status_of(error: grpc.aio.AioRpcError) -> status_pb2.Status:
+    for key, value in error.trailing_metadata() or ():
+        if key == _DETAILS_KEY and isinstance(value, bytes):
+            return status_pb2.Status.FromString(value)
+    code: int = error.code().value[0]
+    return status_pb2.Status(code=code, message=error.details() or "")
+
+
+def _violations(status: status_pb2.Status) -> list[str]:
+    request = error_details_pb2.BadRequest()
+    for detail in status.details:
+        if detail.Unpack(request):
+            return [violation.field for violation in request.field_violations]
+    return []
+
+
+def _api_field(path: str) -> str:
+    """Turns a proto field path into the name that `/api` callers use."""
+    path = path.removeprefix("sampling.")
+    if path == "text":
+        return "prompt"
+    return re.sub(r"^(messages\[\d+\]\.content)\[0\](\.text)?$", r"\1", path)
+
+
+def _packed(message: error_details_pb2.ErrorInfo | error_details_pb2.BadRequest) -> any_pb2.Any:
+    packed = any_pb2.Any()
+    packed.Pack(message)
+    return packed

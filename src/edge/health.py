@@ -1,0 +1,44 @@
+"""The probes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import orjson
+from aiohttp import web
+
+from .client import FrontClient
+from .middleware import InFlight
+
+_LIVE = {"status": "ok"}
+_READY = {"status": "ok", "llm_models_loaded": True}
+_NOT_READY = {"status": "not_ready", "llm_models_loaded": False}
+
+
+class HealthRoutes:
+    """`/health/live` is about this process; `/health/ready` about the front and its models."""
+
+    def __init__(self, front: FrontClient, in_flight: InFlight) -> None:
+        self._front = front
+        self._in_flight = in_flight
+
+    def routes(self) -> list[web.RouteDef]:
+        """Returns the routes to register."""
+        return [
+            web.get("/health/live", self.live),
+            web.get("/health/ready", self.ready),
+        ]
+
+    async def live(self, _request: web.Request) -> web.Response:
+        """Answers as long as the event loop turns."""
+        return _json(200, _LIVE)
+
+    async def ready(self, _request: web.Request) -> web.Response:
+        """Answers 200 where the front is ready and this edge is not draining."""
+        if not self._in_flight.is_draining and await self._front.is_ready():
+            return _json(200, _READY)
+        return _json(503, _NOT_READY)
+
+
+def _json(status: int, body: Mapping[str, object]) -> web.Response:
+    return web.Response(status=status, body=orjson.dumps(body), content_type="application/json")

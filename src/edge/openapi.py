@@ -1,0 +1,258 @@
+"""The OpenAPI document: `/api` from its tables, the proto's own routes from the descriptors."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .. import __version__
+from .api.documentation import MODEL, OPERATIONS, SCHEMAS, ApiOperation
+from .canonical.routes import Binding, bindings
+from .context import REQUEST_ID_HEADER, TIMEOUT_HEADER
+from .errors import TRAITS, Dialect, EdgeError, api_body, canonical_body, failure_of
+from .schemas import Schema, message_schemas, reference, schema_name
+
+_JSON = "application/json"
+_SSE = "text/event-stream"
+_OF_ROUTING = frozenset({"NOT_FOUND", "METHOD_NOT_ALLOWED"})
+_OF_EVERY_ROUTE = frozenset({"HEADERS_TOO_LARGE", "DRAINING", "UNSPECIFIED"})
+_PROBE: Schema = {
+    "type": "object",
+    "required": ["status"],
+    "properties": {
+        "status": {"type": "string", "enum": ["ok", "not_ready"]},
+        "llm_models_loaded": {"type": "boolean"},
+    },
+}
+_RETRY_AFTER = {
+    "Retry-After": {
+        "description": "Seconds after which another try is worthwhile, where one is.",
+        "schema": {"type": "integer"},
+    }
+}
+_CANONICAL_REQUESTS: dict[str, dict[str, Any]] = {
+    "Generate": {"model": MODEL, "text": "The capital of France is", "delivery": "DELIVERY_FINAL"},
+    "Chat": {
+        "model": MODEL,
+        "messages": [
+            {"role": "ROLE_USER", "content": [{"text": "What is the capital of France?"}]}
+        ],
+        "sampling": {"temperature": 0},
+    },
+}
+_CANONICAL_TRANSCRIPT = (
+    'data: {"started":{"requestId":"4e3f","model":"' + MODEL + '","numPromptTokens":5}}\n\n'
+    'data: {"deltas":{"deltas":[{"text":{"text":" Paris."}}]},"position":"2"}\n\n'
+    'data: {"finished":{"usage":{"numPromptTokens":5,"numCompletionTokens":3}},"position":"3"}\n\n'
+)
+
+
+def build_document() -> dict[str, Any]:
+    """Returns the whole document, OpenAPI 3.1."""
+    routes = bindings()
+    paths: dict[str, Any] = {
+        "/health/live": {"get": _probe("live", "Says that the process runs", has_not_ready=False)},
+        "/health/ready": {"get": _probe("ready", "Says whether models serve", has_not_ready=True)},
+        "/metrics": {"get": _text("metrics", "Prometheus metrics", "text/plain")},
+        "/swagger-ui": {"get": _text("swaggerUi", "This page", "text/html")},
+        "/api/openapi.json": {"get": _openapi_operation()},
+        "/api/llms": {"get": _llms()},
+    }
+    for operation in OPERATIONS:
+        paths[operation.path] = {"post": _api(operation)}
+    for binding in routes:
+        paths[binding.path] = {binding.verb.lower(): _canonical(binding)}
+    messages = [kind for route in routes for kind in (route.rpc.input_type, route.rpc.output_type)]
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "tokenwire",
+            "version": __version__,
+            "description": "Text generation and chat over REST and SSE. The routes under "
+            "`/tokenwire/v1/` are the gRPC service itself, in canonical proto-JSON. Every response "
+            f"carries `{REQUEST_ID_HEADER}`, the caller's own or a new one.",
+            "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
+        },
+        "tags": [{"name": name} for name in ("api", "tokenwire.v1", "operation")],
+        "paths": paths,
+        "components": {
+            "schemas": {
+                **SCHEMAS,
+                **message_schemas(messages),
+                "Error": _error_schema(),
+                "Status": _status_schema(),
+                "Probe": _PROBE,
+            },
+            "parameters": {
+                "RequestId": {
+                    "name": REQUEST_ID_HEADER,
+                    "in": "header",
+                    "description": "Id of the request; comes back with the response.",
+                    "schema": {"type": "string", "maxLength": 128},
+                },
+                "Timeout": {
+                    "name": TIMEOUT_HEADER,
+                    "in": "header",
+                    "description": "Deadline of the call, as in gRPC: up to 8 digits and a unit.",
+                    "schema": {"type": "string", "pattern": "^[0-9]{1,8}[HMSmun]$"},
+                    "example": "30S",
+                },
+            },
+        },
+    }
+
+
+def _api(operation: ApiOperation) -> dict[str, Any]:
+    content: dict[str, Any] = {}
+    if operation.response is not None:
+        content[_JSON] = {"schema": reference(operation.response), "example": operation.example}
+    else:
+        content[_SSE] = {"schema": {"type": "string"}, "example": operation.example}
+    return {
+        **_head("api", operation.operation_id, operation.summary),
+        "requestBody": _body(operation.request, operation.request_example),
+        "responses": {
+            "200": {"description": "The answer.", "content": content},
+            **_errors(Dialect.API, frozenset(TRAITS) - _OF_ROUTING),
+        },
+    }
+
+
+def _canonical(binding: Binding) -> dict[str, Any]:
+    rpc = binding.rpc
+    output = reference(schema_name(rpc.output_type))
+    content: dict[str, Any] = {_JSON: {"schema": output}}
+    reasons = frozenset(TRAITS) - _OF_ROUTING
+    description = "The answer."
+    if rpc.server_streaming:
+        description = "Events, or with delivery FINAL the one message."
+        content[_SSE] = {"schema": {"type": "string"}, "example": _CANONICAL_TRANSCRIPT}
+    else:
+        reasons = _OF_EVERY_ROUTE | {"DEADLINE_EXCEEDED", "INVALID_REQUEST"}
+    operation = {
+        **_head("tokenwire.v1", rpc.name, f"The rpc {rpc.full_name}"),
+        "responses": {
+            "200": {"description": description, "content": content},
+            **_errors(Dialect.CANONICAL, reasons),
+        },
+    }
+    if binding.verb == "POST":
+        example = _CANONICAL_REQUESTS[rpc.name]
+        operation["requestBody"] = _body(schema_name(rpc.input_type), example)
+    return operation
+
+
+def _errors(dialect: Dialect, reasons: frozenset[str]) -> dict[str, Any]:
+    """Groups the failures by HTTP status, with one example for each reason."""
+    by_status: dict[int, dict[str, Any]] = {}
+    is_canonical = dialect is Dialect.CANONICAL
+    schema = reference("Status" if is_canonical else "Error")
+    for reason, traits in TRAITS.items():
+        if reason not in reasons:
+            continue
+        status = (
+            traits.http_status if is_canonical else traits.api_http_status or traits.http_status
+        )
+        metadata = {entry.key: entry.value for entry in traits.example_metadata}
+        failure = failure_of(EdgeError(reason, traits.example_message, metadata=metadata))
+        value = canonical_body(failure) if is_canonical else api_body(failure)
+        by_status.setdefault(status, {})[reason] = {"value": value}
+    return {
+        str(status): {
+            "description": ", ".join(examples),
+            "content": {_JSON: {"schema": schema, "examples": examples}},
+            **({"headers": _RETRY_AFTER} if status in (429, 503) else {}),
+        }
+        for status, examples in sorted(by_status.items())
+    }
+
+
+def _llms() -> dict[str, Any]:
+    example = {
+        "id": MODEL,
+        "name": "SmolLM2 135M Instruct",
+        "description": f"LLM model: {MODEL}",
+        "size": "135M",
+        "capabilities": ["text-generation", "chat"],
+    }
+    schema = {"type": "array", "items": reference("ApiModel")}
+    return {
+        **_head("api", "apiListModels", "Lists the models"),
+        "responses": {
+            "200": {
+                "description": "The models.",
+                "content": {_JSON: {"schema": schema, "example": [example]}},
+            },
+            **_errors(Dialect.API, _OF_EVERY_ROUTE | {"DEADLINE_EXCEEDED", "INVALID_REQUEST"}),
+        },
+    }
+
+
+def _probe(operation_id: str, summary: str, *, has_not_ready: bool) -> dict[str, Any]:
+    content = {_JSON: {"schema": reference("Probe")}}
+    responses: dict[str, Any] = {"200": {"description": "Yes.", "content": content}}
+    if has_not_ready:
+        responses["503"] = {"description": "Not now.", "content": content}
+    return {**_head("operation", operation_id, summary, is_call=False), "responses": responses}
+
+
+def _text(operation_id: str, summary: str, content_type: str) -> dict[str, Any]:
+    content = {content_type: {"schema": {"type": "string"}}}
+    return {
+        **_head("operation", operation_id, summary, is_call=False),
+        "responses": {"200": {"description": "The text.", "content": content}},
+    }
+
+
+def _openapi_operation() -> dict[str, Any]:
+    content = {_JSON: {"schema": {"type": "object"}}}
+    return {
+        **_head("operation", "openapi", "This document", is_call=False),
+        "responses": {"200": {"description": "The document.", "content": content}},
+    }
+
+
+def _head(tag: str, operation_id: str, summary: str, *, is_call: bool = True) -> dict[str, Any]:
+    names = ("RequestId", "Timeout") if is_call else ("RequestId",)
+    parameters = [{"$ref": f"#/components/parameters/{name}"} for name in names]
+    return {
+        "tags": [tag],
+        "operationId": operation_id,
+        "summary": summary,
+        "parameters": parameters,
+    }
+
+
+def _body(schema: str, example: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "required": True,
+        "content": {_JSON: {"schema": reference(schema), "example": example}},
+    }
+
+
+def _error_schema() -> Schema:
+    return {
+        "type": "object",
+        "required": ["error", "code"],
+        "properties": {
+            "error": {"type": "string", "description": "What went wrong, for people."},
+            "code": {
+                "type": "string",
+                "enum": sorted({traits.rest_code for traits in TRAITS.values()}),
+            },
+            "message": {"type": "string", "description": "A stream route at capacity only."},
+            "retry_after_seconds": {"type": "integer", "description": "As `message`."},
+        },
+    }
+
+
+def _status_schema() -> Schema:
+    return {
+        "type": "object",
+        "description": "A google.rpc.Status in canonical JSON.",
+        "required": ["code", "message"],
+        "properties": {
+            "code": {"type": "integer", "description": "A gRPC status code."},
+            "message": {"type": "string"},
+            "details": {"type": "array", "items": {"type": "object"}},
+        },
+    }

@@ -1,0 +1,70 @@
+"""The interactive page and the document that it shows, with no network access."""
+
+from __future__ import annotations
+
+from importlib import resources
+
+import orjson
+from aiohttp import web
+
+from ..openapi import build_document
+
+_CSP = (
+    "default-src 'self'; img-src 'self' data:; style-src 'self' 'unsafe-inline'; "
+    "object-src 'none'; base-uri 'none'; frame-ancestors 'none'"
+)
+_ASSETS = {
+    "swagger-ui-bundle.js": "text/javascript",
+    "swagger-ui.css": "text/css",
+    "initializer.js": "text/javascript",
+}
+PAGE_PATHS = ("/swagger-ui", "/swagger-ui/")
+DOCUMENT_PATH = "/api/openapi.json"
+
+
+class PageRoutes:
+    """Serves files of this package only, by fixed names."""
+
+    def __init__(self) -> None:
+        folder = resources.files(__package__ or "")
+        self._page = (folder / "index.html").read_bytes()
+        self._assets = {name: (folder / name).read_bytes() for name in _ASSETS}
+        self._document = orjson.dumps(build_document())
+
+    def routes(self) -> list[web.RouteDef]:
+        """Returns the routes to register."""
+        return [
+            web.get("/", self.home),
+            web.get(DOCUMENT_PATH, self.document),
+            *(web.get(path, self.page) for path in PAGE_PATHS),
+            web.get("/swagger-ui/{name}", self.asset),
+        ]
+
+    async def home(self, _request: web.Request) -> web.Response:
+        """Sends people to the page."""
+        raise web.HTTPFound(PAGE_PATHS[0])
+
+    async def document(self, _request: web.Request) -> web.Response:
+        """Answers the OpenAPI document."""
+        return web.Response(body=self._document, content_type="application/json")
+
+    async def page(self, _request: web.Request) -> web.Response:
+        """Answers the page."""
+        return web.Response(
+            body=self._page,
+            content_type="text/html",
+            charset="utf-8",
+            headers={"Content-Security-Policy": _CSP},
+        )
+
+    async def asset(self, request: web.Request) -> web.Response:
+        """Answers one file of the page."""
+        name = request.match_info["name"]
+        if name not in self._assets:
+            raise web.HTTPNotFound
+        return web.Response(
+            body=self._assets[name],
+            content_type=_ASSETS[name],
+            charset="utf-8",
+            headers={"Cache-Control": "public, max-age=3600"},
+        )

@@ -1,0 +1,84 @@
+"""Server-sent events: one gRPC stream as one HTTP response."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+from typing import Any, Protocol
+
+import orjson
+from aiohttp import web
+
+from ..generated.tokenwire.v1 import inference_pb2
+from .errors import Failure, failure_of
+
+Event = inference_pb2.GenerateResponse | inference_pb2.ChatResponse
+
+HEADERS = {
+    "Content-Type": "text/event-stream; charset=utf-8",
+    "Cache-Control": "no-cache",
+    "X-Accel-Buffering": "no",
+}
+# A client that takes nothing for this long would hold its slot for ever.
+_WRITE_TIMEOUT_S = 60.0
+
+
+class EventEncoder(Protocol):
+    """Writes the events of one stream in one dialect."""
+
+    def encode(self, event: Event) -> bytes:
+        """Returns the bytes to send for an event, none where it has no counterpart."""
+        ...
+
+    def encode_failure(self, failure: Failure) -> bytes:
+        """Returns the bytes that end a stream whose headers are already sent."""
+        ...
+
+
+def data_event(value: dict[str, Any]) -> bytes:
+    """Returns one event with a JSON object as its data."""
+    return b"data: " + orjson.dumps(value) + b"\n\n"
+
+
+async def send_stream(
+    request: web.Request, events: AsyncGenerator[Event], encoder: EventEncoder
+) -> web.StreamResponse:
+    """Sends the headers once the engine accepted the request, then every event.
+
+    The caller closes `events`. A failure before the headers is raised as it came; one after them
+    becomes the stream's last event.
+    """
+    started = await _first_started(events)
+    response = web.StreamResponse(headers=HEADERS)
+    await response.prepare(request)
+    try:
+        await _write(response, encoder.encode(started))
+        is_finished = False
+        async for event in events:
+            await _write(response, encoder.encode(event))
+            is_finished = event.WhichOneof("event") == "finished"
+        if not is_finished:
+            raise RuntimeError("the stream ended without its last event")
+    except ConnectionError:
+        raise  # the client left
+    except Exception as error:  # noqa: BLE001 - the headers are sent: no one else can answer
+        await _write(response, encoder.encode_failure(failure_of(error)))
+    await response.write_eof()
+    return response
+
+
+async def _first_started(events: AsyncGenerator[Event]) -> Event:
+    async for event in events:
+        if event.WhichOneof("event") != "progress":
+            return event
+    raise RuntimeError("the stream ended before it started")
+
+
+async def _write(response: web.StreamResponse, data: bytes) -> None:
+    if not data:
+        return
+    try:
+        async with asyncio.timeout(_WRITE_TIMEOUT_S):
+            await response.write(data)
+    except TimeoutError:
+        raise ConnectionResetError("the client stopped reading") from None
