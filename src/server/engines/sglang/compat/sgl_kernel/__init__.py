@@ -1,0 +1,53 @@
+"""Stands in for SGLang's kernel package on machines where the real one cannot load.
+
+SGLang imports these names at module level on a CPU, and calls none of them in ordinary text
+generation: what it computes there goes through plain torch operators.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from typing import Any, NoReturn
+
+import torch
+
+__version__ = "0.0.0"
+
+
+def assign_req_to_token_pool_cpu(  # noqa: PLR0917 - the real kernel's signature
+    req_pool_indices: torch.Tensor,
+    req_to_token: torch.Tensor,
+    start: torch.Tensor,
+    end: torch.Tensor,
+    out_cache_loc: torch.Tensor,
+    pool_len: int,  # noqa: ARG001 - the width of `req_to_token`, which the tensor knows
+) -> None:
+    """Writes the next `end[i] - start[i]` locations into row `req_pool_indices[i]`."""
+    offset = 0
+    rows = zip(req_pool_indices.tolist(), start.tolist(), end.tolist(), strict=True)
+    for row, first, last in rows:
+        req_to_token[row, first:last] = out_cache_loc[offset : offset + last - first]
+        offset += last - first
+
+
+def copy_all_layer_kv_cache_cpu(
+    data_ptrs: torch.Tensor, strides: torch.Tensor, tgt_loc: torch.Tensor, src_loc: torch.Tensor
+) -> None:
+    """Copies row `src_loc[j]` to row `tgt_loc[j]` in every layer; the rows may overlap."""
+    sources, targets = src_loc.tolist(), tgt_loc.tolist()
+    for base, stride in zip(data_ptrs.tolist(), strides.tolist(), strict=True):
+        rows = [ctypes.string_at(base + source * stride, stride) for source in sources]
+        for target, row in zip(targets, rows, strict=True):
+            ctypes.memmove(base + target * stride, row, stride)
+
+
+def _speculative(*_: Any, **__: Any) -> NoReturn:  # takes whatever the real kernels take
+    raise NotImplementedError("speculative decoding needs SGLang's own kernels, not a plain CPU")
+
+
+assign_draft_cache_locs_contiguous_cpu = _speculative
+assign_extend_cache_locs_cpu = _speculative
+fill_accept_out_cache_loc_cpu = _speculative
+fill_bonus_tokens_cpu = _speculative
+build_tree_kernel_efficient_cpu = _speculative
+verify_tree_greedy_cpu = _speculative

@@ -1,0 +1,42 @@
+"""Converts a GGUF file to a folder of safetensors: run with `-m`, the file and the folder.
+
+A process of its own, because it needs torch and transformers, and much memory for a short time.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+
+def convert(source: Path, target: Path) -> None:
+    """Writes weights in bf16, configuration, tokenizer and chat template to `target`."""
+    import torch  # noqa: PLC0415 - heavy, and only this process needs it
+    import transformers  # noqa: PLC0415
+
+    where: dict[str, Any] = {"gguf_file": source.name}  # keyword arguments of from_pretrained
+    _say("reading the tokenizer")
+    tokenizer = transformers.AutoTokenizer.from_pretrained(source.parent, **where)
+    _say("dequantising the weights")
+    # Newer versions keep the weights quantised unless told otherwise.
+    if hasattr(transformers, "GgufConfig"):
+        where["quantization_config"] = transformers.GgufConfig(dequantize=True)
+    model = transformers.AutoModelForCausalLM.from_pretrained(
+        source.parent, dtype=torch.bfloat16, **where
+    )
+    if any("quant" in type(module).__name__.lower() for module in model.modules()):
+        raise SystemExit("error: this version of transformers leaves the weights quantised")
+    if getattr(model.config, "quantization_config", None) is not None:
+        del model.config.quantization_config
+    _say("writing safetensors")
+    model.save_pretrained(target)
+    tokenizer.save_pretrained(target)
+
+
+def _say(step: str) -> None:
+    print(step, flush=True)  # the launcher shows these lines as progress
+
+
+if __name__ == "__main__":
+    convert(Path(sys.argv[1]), Path(sys.argv[2]))

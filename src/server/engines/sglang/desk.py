@@ -1,0 +1,185 @@
+"""Takes the front's commands and hands back what SGLang makes of them."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import multiprocessing
+import signal
+import socket
+import uuid
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Final
+
+import sglang
+
+from ...engine import EngineRequest, EngineStatus, RenderedPrompt, SamplingParams
+from .frames import (
+    COMMANDS,
+    Abort,
+    AskStatus,
+    Begin,
+    Broken,
+    Command,
+    EngineDead,
+    Failed,
+    FrameWriter,
+    Generate,
+    LoadFailed,
+    Message,
+    Ready,
+    StatusTold,
+    read_frame,
+)
+from .generation import Generation, Vocabulary, end_ids
+from .model_info import describe_model
+from .rendering import RenderCommand, Renderer
+from .signals import end_group
+
+logger = logging.getLogger(__name__)
+
+NUM_RENDER_THREADS: Final = 2
+FAREWELL_S: Final = 2.0
+
+
+class Desk:
+    """Serves one front for the life of the host."""
+
+    def __init__(self, engine: Any, begin: Begin) -> None:  # SGLang has no types
+        self._engine = engine
+        self._manager = engine.tokenizer_manager
+        self._begin = begin
+        self._renderer = Renderer(engine)
+        self._threads = ThreadPoolExecutor(NUM_RENDER_THREADS, thread_name_prefix="render")
+        self._vocabulary = Vocabulary(
+            int(self._manager.model_config.vocab_size), frozenset(end_ids(self._manager))
+        )
+        self._generations: dict[str, Generation] = {}
+        self._why_dead: asyncio.Future[str] | None = None
+
+    async def serve(self, front: socket.socket) -> None:
+        """Warms up, says `Ready`, and serves until the front or a process of SGLang is gone."""
+        reader, stream = await asyncio.open_unix_connection(sock=front.dup())
+        writer = FrameWriter(stream)
+        self._why_dead = asyncio.get_running_loop().create_future()
+        self._watch_children()
+        serving = asyncio.create_task(self._serve(reader, writer))
+        await asyncio.wait({serving, self._why_dead}, return_when=asyncio.FIRST_COMPLETED)
+        if self._why_dead.done():
+            writer.send(EngineDead(self._why_dead.result()))
+            async with asyncio.timeout(FAREWELL_S):
+                await writer.drain()
+            end_group()
+        await serving
+
+    def _watch_children(self) -> None:
+        """Learns of the death of scheduler or detokenizer at once."""
+        loop = asyncio.get_running_loop()
+        self._manager.auto_create_handle_loop()
+        # After auto_create_handle_loop, which installs SGLang's own: its SIGQUIT handler waits
+        # and then kills this process without a word to the front; its SIGTERM handler drains
+        # without an end.
+        loop.add_signal_handler(signal.SIGQUIT, self._set_dead, "a process of the engine died")
+        loop.add_signal_handler(signal.SIGTERM, end_group)
+        for child in multiprocessing.active_children():
+            loop.add_reader(child.sentinel, self._child_ended, child)
+
+    def _child_ended(self, child: Any) -> None:  # the common base of process classes is private
+        asyncio.get_running_loop().remove_reader(child.sentinel)
+        self._set_dead(f"{child.name} ended with exit code {child.exitcode}")
+
+    def _set_dead(self, why: str) -> None:
+        if self._why_dead is not None and not self._why_dead.done():
+            self._why_dead.set_result(why)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: FrameWriter) -> None:
+        try:
+            ready = await self._warm_up()
+        except Exception as error:
+            logger.exception("the first request failed")
+            writer.send(LoadFailed(f"the first request failed: {error}"))
+            await writer.drain()
+            return
+        writer.send(ready)
+        async with asyncio.TaskGroup() as tasks:
+            while True:  # ends with the front, whose end also ends this process
+                for command in await read_frame(reader, COMMANDS):
+                    self._handle(command, writer, tasks)
+
+    async def _warm_up(self) -> Ready:
+        failures: list[str] = []
+
+        def listen(message: Message) -> None:
+            if isinstance(message, Failed):
+                failures.append(message.description)
+
+        first_id = self._renderer.any_token_id
+        await Generation(
+            EngineRequest(
+                uuid.uuid4().hex,
+                RenderedPrompt((first_id,)),
+                SamplingParams(temperature=0.0, top_p=1.0, max_tokens=1),
+            ),
+            self._manager,
+            self._vocabulary,
+            listen,
+        ).run()
+        if failures:
+            raise RuntimeError(failures[0])
+        (load, *_) = await self._manager.get_loads()
+        return Ready(
+            describe_model(
+                self._engine,
+                load,
+                version=sglang.__version__,
+                device="cpu" if self._begin.on_cpu else "cuda",
+                model_format=self._begin.model_format,
+                has_chat=self._renderer.has_chat,
+                has_fim=self._renderer.has_fim,
+            )
+        )
+
+    def _handle(self, command: Command, writer: FrameWriter, tasks: asyncio.TaskGroup) -> None:
+        match command:
+            case Generate():
+                tasks.create_task(self._generate(command.request, writer))
+            case Abort():
+                generation = self._generations.get(command.request_id)
+                if generation is not None:
+                    generation.abort()
+            case AskStatus():
+                tasks.create_task(self._tell_status(command.call, writer))
+            case Begin():
+                raise TypeError("the model is already loaded")
+            case _:
+                tasks.create_task(self._render(command, writer))
+
+    async def _generate(self, request: EngineRequest, writer: FrameWriter) -> None:
+        generation = Generation(request, self._manager, self._vocabulary, writer.send)
+        self._generations[request.request_id] = generation
+        try:
+            await generation.run()
+        finally:
+            del self._generations[request.request_id]
+
+    async def _render(self, command: RenderCommand, writer: FrameWriter) -> None:
+        loop = asyncio.get_running_loop()
+        try:
+            writer.send(await loop.run_in_executor(self._threads, self._renderer.render, command))
+        except Exception:
+            logger.exception("rendering failed")
+            writer.send(Broken(command.call, "the engine could not render the prompt"))
+
+    async def _tell_status(self, call: int, writer: FrameWriter) -> None:
+        try:
+            loads = await self._manager.get_loads()
+            status = EngineStatus(
+                num_running=sum(load.num_running_reqs for load in loads),
+                num_queued=sum(load.num_waiting_reqs for load in loads),
+                kv_usage=max((load.token_usage for load in loads), default=None),
+            )
+        except Exception:
+            logger.exception("the load cannot be told")
+            writer.send(Broken(call, "the engine could not tell its load"))
+        else:
+            writer.send(StatusTold(call, status))

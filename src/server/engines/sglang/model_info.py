@@ -1,0 +1,85 @@
+"""What the host tells about the model it has loaded."""
+
+from __future__ import annotations
+
+import json
+import math
+import struct
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from ...engine import Capabilities, ModelInfo
+
+MAX_HEADER_BYTES = 100 << 20
+"""The limit that the safetensors library sets for a header."""
+
+
+def count_parameters(files: Iterable[Path]) -> int:
+    """Adds up the sizes of all tensors of safetensors files; 0 where there are none.
+
+    Format: eight bytes of length, little endian, and a JSON object of that length
+    (https://huggingface.co/docs/safetensors).
+    """
+    total = 0
+    for file in files:
+        with file.open("rb") as stream:
+            (length,) = struct.unpack("<Q", stream.read(8))
+            if length > MAX_HEADER_BYTES:
+                return 0
+            header = json.loads(stream.read(length))
+        total += sum(
+            math.prod(tensor["shape"]) for name, tensor in header.items() if name != "__metadata__"
+        )
+    return total
+
+
+def describe_model(  # SGLang has no types
+    engine: Any,
+    load: Any,
+    *,
+    version: str,
+    device: str,
+    model_format: str,
+    has_chat: bool,
+    has_fim: bool,
+) -> ModelInfo:
+    """Reads the facts from a running engine; `load` is a load snapshot of its scheduler."""
+    manager = engine.tokenizer_manager
+    config = manager.model_config
+    scheduler = engine._scheduler_init_result.scheduler_infos[0]
+    page_size = int(manager.server_args.page_size or 1)
+    quantization_config = getattr(config.hf_config, "quantization_config", None)
+    if quantization_config is not None and not isinstance(quantization_config, dict):
+        quantization_config = quantization_config.to_dict()
+    quantization = manager.server_args.quantization or (quantization_config or {}).get(
+        "quant_method"
+    )
+    kv_cache_dtype = manager.server_args.kv_cache_dtype
+    if kv_cache_dtype == "auto":
+        kv_cache_dtype = str(config.dtype).removeprefix("torch.")
+    return ModelInfo(
+        engine=f"sglang {version}",
+        device=device,
+        num_parameters=count_parameters(Path(manager.model_path).glob("*.safetensors")),
+        format=model_format,
+        quantization=quantization or "none",
+        kv_cache_dtype=kv_cache_dtype,
+        # Not the model's own length: SGLang refuses prompts a few tokens short of it, and a
+        # request that fills the whole pool, to the last page, is never scheduled.
+        context_length=min(
+            int(scheduler["max_req_input_len"]),
+            int(scheduler["max_total_num_tokens"]) - 2 * page_size,
+        ),
+        vocab_size=int(config.vocab_size),
+        max_running=int(load.max_running_requests),
+        capabilities=Capabilities(
+            chat=has_chat,
+            fill_in_the_middle=has_fim,
+            # Without deterministic inference SGLang ignores a seed without a word.
+            seeds=False,
+            token_ids=True,
+            min_tokens=True,
+            stop_token_ids=True,
+        ),
+    )

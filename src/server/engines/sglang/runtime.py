@@ -1,0 +1,66 @@
+"""Starts SGLang in the host and serves the front with it."""
+
+from __future__ import annotations
+
+import logging
+import socket
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+from .cpu import offer_kernel_stand_in
+from .frames import COMMANDS, Begin, LoadFailed, Loading, Message, encode_frame, receive_frame
+from .signals import end_group, end_group_with, lead_own_group, raise_child_died
+
+logger = logging.getLogger(__name__)
+
+# Imports of sglang stand in functions here: the stand-in for its kernels must come first.
+
+
+def serve(fd: int) -> NoReturn:
+    """Loads the model that the front names and serves it until the front is gone."""
+    front = socket.socket(fileno=fd)
+    front.set_inheritable(False)
+    lead_own_group()
+    end_group_with(front)
+    try:
+        _load_and_serve(front)
+    except Exception:
+        logger.exception("the host failed")
+    finally:
+        end_group()
+
+
+def _load_and_serve(front: socket.socket) -> None:
+    def say(message: Message) -> None:
+        front.sendall(encode_frame([message]))
+
+    begin = receive_frame(front, COMMANDS)[0]
+    if not isinstance(begin, Begin):
+        raise TypeError(f"the first word of the front is {type(begin).__name__}")
+    try:
+        engine = _start_engine(begin, lambda step: say(Loading(step, None)))
+    except Exception as error:
+        logger.exception("the model cannot be loaded")
+        say(LoadFailed(f"{type(error).__name__}: {error}"))
+        return
+    from .desk import Desk  # noqa: PLC0415
+
+    say(Loading("answering a first request", None))
+    engine.loop.run_until_complete(Desk(engine, begin).serve(front))
+
+
+def _start_engine(begin: Begin, say: Callable[[str], None]) -> Any:  # SGLang has no types
+    say("importing SGLang")
+    if begin.on_cpu:
+        offer_kernel_stand_in()
+    from sglang.srt.entrypoints.engine import Engine  # noqa: PLC0415
+    from sglang.srt.server_args import ServerArgs  # noqa: PLC0415
+
+    say("starting SGLang and reading the weights")
+    arguments = dict(begin.server_args)
+    # An older SGLang lacks some arguments that only tune. What decides is in all versions.
+    known = getattr(ServerArgs, "__struct_fields__", None) or ServerArgs.__dataclass_fields__
+    for name in [name for name in arguments if name not in known]:
+        logger.warning("this SGLang has no argument %s", name)
+        del arguments[name]
+    return Engine(**arguments, custom_sigquit_handler=raise_child_died)
