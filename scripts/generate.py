@@ -28,12 +28,18 @@ def main() -> int:
     protoc = [sys.executable, "-m", "grpc_tools.protoc", *(f"-I{path}" for path in includes)]
     bin_dir = Path(sys.executable).parent
     for command in (
-        [*protoc, f"--python_out={OUT}", f"--pyi_out={OUT}", *sources],
+        [
+            *protoc,
+            f"--plugin=protoc-gen-mypy={bin_dir / 'protoc-gen-mypy'}",
+            f"--python_out={OUT}",
+            f"--mypy_out=quiet:{OUT}",
+            *sources,
+        ],
         [
             *protoc,
             f"--plugin=protoc-gen-mypy_grpc={bin_dir / 'protoc-gen-mypy_grpc'}",
             f"--grpc_python_out={OUT}",
-            f"--mypy_grpc_out={OUT}",
+            f"--mypy_grpc_out=quiet:{OUT}",
             *services,
         ],
     ):

@@ -1,0 +1,203 @@
+"""The front as a whole: what is made, in which order it starts, and how it ends."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import AsyncExitStack
+from types import TracebackType
+from typing import Any
+
+import grpc
+import structlog
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+from ..environment import ConfigurationError
+from ..generated.tokenwire.v1 import inference_pb2, inference_pb2_grpc
+from ..lifecycle import Shutdown, shutdown_signals
+from .config import ServerConfig
+from .health import Health
+from .inference import Inference
+from .interceptors import CallInterceptor
+from .limits import MAX_CONCURRENT_STREAMS, MAX_METADATA_BYTES
+from .metrics import GrpcMetrics, MetricsServer, ModelMetrics, new_registry
+from .models import Models, Prepare
+from .preparation import Preparation
+from .sampling import SamplingDefaults
+from .service import InferenceService
+
+_logger = structlog.get_logger(__name__)
+
+_SERVICE = inference_pb2.DESCRIPTOR.services_by_name["InferenceService"]
+_HEALTH = health_pb2.DESCRIPTOR.services_by_name["Health"]
+# What is left to calls that were told to end.
+_LAST_WORDS_S = 5.0
+
+
+class ServerApp:
+    """The gRPC server with its models. Use it as an asynchronous context manager.
+
+    It listens as soon as it is entered, and loads its models behind that.
+    """
+
+    def __init__(self, config: ServerConfig, prepare: Prepare | None = None) -> None:
+        self._config = config
+        self._closing = AsyncExitStack()
+        self.models = Models(
+            # Several models at once are not in force yet; the configuration says so at start.
+            [str(model) for model in config.allowed_models[:1]],
+            prepare or Preparation(config).prepare,
+            max_in_flight=config.max_concurrent_requests,
+            max_queued=config.max_queued_requests,
+        )
+        registry = new_registry()
+        self._metrics_server = MetricsServer(registry, config.metrics_hostname, config.metrics_port)
+        self._health = Health(self.models, _SERVICE.full_name)
+        self._service = InferenceService(
+            Inference(
+                self.models,
+                SamplingDefaults(
+                    temperature=config.default_temperature,
+                    top_p=config.default_top_p,
+                    max_tokens=config.default_max_tokens,
+                    max_tokens_limit=config.max_tokens_limit,
+                ),
+                queue_timeout_s=config.queue_timeout_ms / 1000,
+            ),
+            self.models,
+            ModelMetrics(registry, self.models),
+            config.max_tokens_limit,
+        )
+        self._grpc_metrics = GrpcMetrics(registry, _methods())
+        self._server: grpc.aio.Server | None = None
+        self.port = config.grpc_port
+
+    @property
+    def metrics_port(self) -> int:
+        """The port of the metrics, also where any free one was asked for."""
+        return self._metrics_server.port
+
+    async def __aenter__(self) -> ServerApp:
+        """Listens, and begins to load the models.
+
+        Raises:
+            ConfigurationError: an address cannot be listened on.
+        """
+        config = self._config
+        try:
+            self._closing.enter_context(self._metrics_server)
+        except OSError as error:
+            raise ConfigurationError(
+                [
+                    "LLM_METRICS_PORT: cannot listen on "
+                    f"{config.metrics_hostname}:{config.metrics_port}: {error.strerror}"
+                ]
+            ) from error
+        try:
+            # Made inside the loop that it serves on.
+            self._server = self._make_server()
+            address = f"{config.grpc_hostname}:{config.grpc_port}"
+            self.port = self._listen(self._server, address)
+            await self._server.start()
+        except BaseException:
+            await self._closing.aclose()
+            raise
+        self._closing.push_async_callback(self._server.stop, 0)
+        loading = asyncio.create_task(self.models.run(), name="models")
+        self._closing.push_async_callback(_end, loading)
+        _logger.info("listening", grpc_port=self.port, metrics_port=self.metrics_port)
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Ends the engines, then the listeners."""
+        await self._closing.aclose()
+
+    async def drain(self, shutdown: Shutdown | None = None) -> None:
+        """Takes nothing new and waits for the calls in flight, up to the drain timeout.
+
+        `shutdown.forced` cuts the waits short.
+        """
+        config = self._config
+        _logger.info("draining", timeout_s=config.drain_timeout_s)
+        self._health.drain()
+        forced = shutdown.forced if shutdown else asyncio.Event()
+        await _wait_for_any(config.drain_delay_s, forced.wait())
+        self._service.refuse_new()
+        await _wait_for_any(config.drain_timeout_s, forced.wait(), self._service.wait_idle())
+        self._service.end_all()
+        await _wait_for_any(_LAST_WORDS_S, self._service.wait_idle())
+
+    def _make_server(self) -> grpc.aio.Server:
+        config = self._config
+        server = grpc.aio.server(
+            interceptors=[CallInterceptor(self._grpc_metrics)],
+            options=[
+                ("grpc.max_receive_message_length", config.max_message_bytes),
+                ("grpc.max_send_message_length", -1),
+                ("grpc.max_metadata_size", MAX_METADATA_BYTES),
+                ("grpc.absolute_max_metadata_size", MAX_METADATA_BYTES),
+                ("grpc.max_concurrent_streams", MAX_CONCURRENT_STREAMS),
+                ("grpc.so_reuseport", 0),  # two servers on one port would share its calls
+                # Pings of proxies are welcome; without data, too.
+                ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
+                ("grpc.http2.max_ping_strikes", 0),
+                ("grpc.keepalive_permit_without_calls", 1),
+                # A frozen client under a live stream is found after these two: without
+                # ping_timeout_ms it took a minute more.
+                ("grpc.keepalive_time_ms", 20_000),
+                ("grpc.keepalive_timeout_ms", 10_000),
+                ("grpc.http2.ping_timeout_ms", 10_000),
+                ("grpc.server_handshake_timeout_ms", 10_000),
+            ],
+        )
+        inference_pb2_grpc.add_InferenceServiceServicer_to_server(self._service, server)
+        add_health: Any = health_pb2_grpc.add_HealthServicer_to_server  # generated without types
+        add_health(self._health, server)
+        if config.grpc_reflection:
+            names = (_SERVICE.full_name, _HEALTH.full_name, reflection.SERVICE_NAME)
+            reflection.enable_server_reflection(names, server)
+        return server
+
+    def _listen(self, server: grpc.aio.Server, address: str) -> int:
+        try:
+            return server.add_insecure_port(address)
+        except RuntimeError as error:
+            raise ConfigurationError([f"LLM_GRPC_PORT: cannot listen on {address}"]) from error
+
+
+async def serve(config: ServerConfig) -> int:
+    """Runs the front until a signal ends it; returns the exit status of the process."""
+    with shutdown_signals() as shutdown:
+        async with ServerApp(config) as app:
+            await shutdown.draining.wait()
+            await app.drain(shutdown)
+    _logger.info("stopped")
+    return 0
+
+
+def _methods() -> list[tuple[str, str, str]]:
+    return [
+        ("server_stream" if method.server_streaming else "unary", service.full_name, method.name)
+        for service in (_SERVICE, _HEALTH)
+        for method in service.methods
+    ]
+
+
+async def _end(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+async def _wait_for_any(timeout_s: float, *things: Any) -> None:
+    tasks = [asyncio.ensure_future(thing) for thing in things]
+    try:
+        await asyncio.wait(tasks, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

@@ -1,0 +1,22 @@
+"""Sizes that no request, stream or connection may pass."""
+
+from __future__ import annotations
+
+from typing import Final
+
+# Text of a prompt, or of all messages together. A token is rarely under one character, and the
+# longest contexts of today hold about a million tokens; beyond it, tokenising alone would take
+# seconds of a core.
+MAX_PROMPT_CHARACTERS: Final = 8_000_000
+# Renders at once: each takes a core for its time.
+MAX_CONCURRENT_RENDERS: Final = 4
+# Streams of one HTTP/2 connection; more calls wait in the client.
+MAX_CONCURRENT_STREAMS: Final = 1024
+# Bytes of all metadata of one call.
+MAX_METADATA_BYTES: Final = 16 * 1024
+# Characters of a request id that a caller chose.
+MAX_REQUEST_ID_CHARACTERS: Final = 128
+# Health watches open at once.
+MAX_HEALTH_WATCHES: Final = 1024
+# Longest silence on a stream that asked for progress.
+PROGRESS_INTERVAL_S: Final = 10.0
