@@ -20,6 +20,8 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 ENV_FILE = Path(".env")
 OWN_PREFIX = "LLM_"
+# The exit status of a process whose configuration has mistakes: starting it again does not help.
+EXIT_CONFIGURATION = 2
 
 
 def _check_http(value: str) -> str:

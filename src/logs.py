@@ -8,7 +8,7 @@ import os
 import re
 import sys
 from collections.abc import Iterable, MutableMapping
-from typing import Any
+from typing import Any, Protocol
 
 import structlog
 from pydantic import field_validator
@@ -37,6 +37,22 @@ class LogLevel(enum.Enum):
     ERROR = "error"
 
 
+class LogStream(Protocol):
+    """Where log lines go."""
+
+    def write(self, text: str, /) -> int:
+        """Writes whole lines."""
+        ...
+
+    def flush(self) -> None:
+        """Writes out what is buffered."""
+        ...
+
+    def isatty(self) -> bool:
+        """Whether a person looks at it."""
+        ...
+
+
 class LogSettings(Settings):
     """What every process of the service reads about its logs."""
 
@@ -56,11 +72,15 @@ class LogSettings(Settings):
         return value.strip().lower() if isinstance(value, str) else value
 
 
-def configure_logging(settings: LogSettings, secrets: Iterable[str] = ()) -> None:
-    """Sends every log event of this process, those of libraries included, to standard error.
+def configure_logging(
+    settings: LogSettings, secrets: Iterable[str] = (), stream: LogStream | None = None
+) -> None:
+    """Sends every log event of this process, those of libraries included, to `stream`.
 
-    Texts in `secrets` are hidden wherever they appear. Call it once, before the first event.
+    That is standard error where none is given. Texts in `secrets` are hidden wherever they appear.
+    Call it once, before the first event.
     """
+    out = stream or sys.stderr
     # The C core of gRPC writes lines of its own, which no JSON reader understands.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     shared: list[structlog.typing.Processor] = [
@@ -84,11 +104,11 @@ def configure_logging(settings: LogSettings, secrets: Iterable[str] = ()) -> Non
         tail = [
             redact,
             structlog.dev.ConsoleRenderer(
-                colors=sys.stderr.isatty(),
+                colors=out.isatty() or bool(os.environ.get("FORCE_COLOR")),
                 exception_formatter=structlog.dev.plain_traceback,
             ),
         ]
-    handler = logging.StreamHandler(sys.stderr)
+    handler = logging.StreamHandler(out)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared,

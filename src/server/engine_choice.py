@@ -54,6 +54,11 @@ class EngineDecision:
         """Name of the extra that brings the engine."""
         return self.engine.value
 
+    @property
+    def label(self) -> str:
+        """Name of the engine as people write it."""
+        return _NAMES[self.engine]
+
 
 def choose_engine(
     model: ModelId, engine: EngineChoice, device: DeviceChoice, machine: Machine

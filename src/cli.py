@@ -1,0 +1,28 @@
+"""The command `tokenwire`."""
+
+from __future__ import annotations
+
+import sys
+
+# Each command imports what it needs when it runs: a probe that starts every few seconds loads no
+# server, and the server no terminal.
+
+
+def main() -> None:
+    """Runs the command that the arguments name, and ends the process with its status."""
+    arguments = sys.argv[1:]
+    if arguments[:1] == ["healthcheck"]:
+        from .commands import healthcheck  # noqa: PLC0415 - see above
+
+        sys.exit(healthcheck.main(arguments[1:]))
+
+    from .commands.tree import app  # noqa: PLC0415 - see above
+    from .environment import EXIT_CONFIGURATION, ConfigurationError  # noqa: PLC0415 - see above
+
+    try:
+        app()
+    except ConfigurationError as error:
+        plural = "" if len(error.problems) == 1 else "s"
+        sys.stderr.write(f"The configuration has {len(error.problems)} mistake{plural}:\n")
+        sys.stderr.writelines(f"  {problem}\n" for problem in error.problems)
+        sys.exit(EXIT_CONFIGURATION)

@@ -1,0 +1,183 @@
+"""`tokenwire serve`, `server` and `edge`: the processes of the service."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import sys
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+import structlog
+import uvloop
+
+from ..edge.config import EdgeConfig
+from ..environment import (
+    EXIT_CONFIGURATION,
+    ConfigurationError,
+    Settings,
+    export_env_file,
+    load,
+    unknown_variables,
+    variables,
+)
+from ..lifecycle import end_with_parent, shutdown_signals
+from ..logs import configure_logging
+from ..server.config import ServerConfig
+from ..server.engine_choice import NoEngine, choose_engine, inspect_machine
+from ..supervisor import ChildCommand, Supervisor
+from ..welcome import Addresses, StatusLine, welcome
+
+# What a process may need beside its drain: closing ports and engines.
+_STOP_MARGIN_S = 30.0
+_STDIN = 0
+_EXIT_INTERRUPTED = 130
+_CANNOT_LISTEN = (errno.EADDRINUSE, errno.EADDRNOTAVAIL, errno.EACCES)
+
+SettingsT = TypeVar("SettingsT", bound=Settings)
+
+
+def load_both() -> tuple[ServerConfig, EdgeConfig]:
+    """Reads the configuration of front and edge.
+
+    Raises:
+        ConfigurationError: holds the mistakes of both.
+    """
+    problems: list[str] = []
+    server = _load_or_note(ServerConfig, problems)
+    edge = _load_or_note(EdgeConfig, problems)
+    if server is None or edge is None:
+        raise ConfigurationError(problems)
+    return server, edge
+
+
+def known_variables() -> list[str]:
+    """Lists the name of every variable that some part of the service reads."""
+    return [
+        variable.name for settings in (ServerConfig, EdgeConfig) for variable in variables(settings)
+    ]
+
+
+def run_server(*, ends_with_stdin: bool) -> int:
+    """Runs the gRPC server; returns the exit status.
+
+    Raises:
+        ConfigurationError: the environment holds mistakes.
+    """
+    export_env_file()
+    config = load(ServerConfig)
+    configure_logging(config, _secrets(config))
+    _log_notices(config)
+    if ends_with_stdin:
+        end_with_parent(_STDIN, config.drain_delay_s + config.drain_timeout_s + _STOP_MARGIN_S)
+    from ..server.app import serve  # noqa: PLC0415 - after the mistakes are told
+
+    return _run(serve(config))
+
+
+def run_edge(*, ends_with_stdin: bool) -> int:
+    """Runs the HTTP edge; returns the exit status.
+
+    Raises:
+        ConfigurationError: the environment holds mistakes.
+    """
+    export_env_file()
+    config = load(EdgeConfig)
+    configure_logging(config)
+    if ends_with_stdin:
+        end_with_parent(_STDIN, config.drain_timeout_s + _STOP_MARGIN_S)
+    from ..edge.app import serve  # noqa: PLC0415 - after the mistakes are told
+
+    return _run(serve(config))
+
+
+def run_both(*, has_welcome: bool) -> int:
+    """Runs server and edge as children of this process; returns the exit status.
+
+    Raises:
+        ConfigurationError: the environment holds mistakes.
+    """
+    export_env_file()
+    server, edge = load_both()
+    line = StatusLine(sys.stderr)
+    configure_logging(server, _secrets(server), stream=line if has_welcome else None)
+    return _run(_supervise(server, edge, line if has_welcome else None))
+
+
+async def _supervise(server: ServerConfig, edge: EdgeConfig, line: StatusLine | None) -> int:
+    # Lines of children go through the status line only where there is one to protect.
+    is_terminal = line is not None and line.is_terminal
+    colours = {"FORCE_COLOR": "1"} if is_terminal else {}
+    tokenwire = (sys.executable, "-P", "-m", "tokenwire")
+    server_stop_s = server.drain_delay_s + server.drain_timeout_s + _STOP_MARGIN_S
+    edge_stop_s = edge.drain_timeout_s + _STOP_MARGIN_S
+    commands = (
+        ChildCommand("server", (*tokenwire, "server", "--end-with-stdin"), server_stop_s, colours),
+        ChildCommand("edge", (*tokenwire, "edge", "--end-with-stdin"), edge_stop_s, colours),
+    )
+    with shutdown_signals() as shutdown:
+        write_line = line.write_line if line is not None and is_terminal else None
+        supervisor = Supervisor(commands, shutdown, write_line)
+        async with asyncio.TaskGroup() as tasks:
+            greeting = None
+            if line is not None:
+                addresses = Addresses(server.grpc_port, edge.port)
+                engine = _engine_line(server)
+                greeting = tasks.create_task(
+                    welcome(line, addresses, str(server.served_model), engine)
+                )
+                tasks.create_task(_farewell(line, shutdown.draining, greeting))
+            return await supervisor.run()
+
+
+async def _farewell(
+    line: StatusLine, draining: asyncio.Event, greeting: asyncio.Task[None]
+) -> None:
+    await draining.wait()
+    greeting.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await greeting
+    line.clear()
+    line.write("\nStopping: running requests finish first; Ctrl-C again ends them.\n")
+
+
+def _engine_line(config: ServerConfig) -> str:
+    try:
+        decision = choose_engine(
+            config.served_model, config.engine, config.device, inspect_machine()
+        )
+    except NoEngine as error:
+        return f"none: {error}"
+    return decision.missing or f"{decision.label} on {decision.device.value}: {decision.reason}"
+
+
+def _load_or_note(settings_class: type[SettingsT], problems: list[str]) -> SettingsT | None:
+    try:
+        return load(settings_class)
+    except ConfigurationError as error:
+        problems.extend(error.problems)
+        return None
+
+
+def _log_notices(config: ServerConfig) -> None:
+    log = structlog.stdlib.get_logger(__name__)
+    for notice in [*config.notices(), *unknown_variables(known_variables())]:
+        log.warning(notice)
+
+
+def _secrets(config: ServerConfig) -> list[str]:
+    return [config.hf_token.get_secret_value()] if config.hf_token else []
+
+
+def _run(main: Coroutine[Any, Any, int | None]) -> int:  # Any: nothing is sent or yielded
+    try:
+        return uvloop.run(main) or 0
+    except KeyboardInterrupt:  # before the signal handlers stood
+        return _EXIT_INTERRUPTED
+    except OSError as error:
+        if error.errno not in _CANNOT_LISTEN:
+            raise
+        # Another start would fail the same way.
+        sys.stderr.write(f"{error.strerror or error}\n")
+        return EXIT_CONFIGURATION

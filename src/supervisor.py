@@ -1,0 +1,186 @@
+"""Runs the front and the edge as siblings: starts them, restarts what dies, drains in order."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+from asyncio.subprocess import PIPE, Process
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import structlog
+
+from .environment import EXIT_CONFIGURATION
+from .lifecycle import Shutdown
+
+_log = structlog.stdlib.get_logger(__name__)
+
+_FIRST_DELAY_S = 0.5
+_LONGEST_DELAY_S = 30.0
+# A process that lived this long was well: its next death starts the delays anew.
+_SETTLED_S = 60.0
+# After so many deaths in a row it is left to whoever started this process.
+_MAX_DEATHS = 6
+_FORCE_TIMEOUT_S = 5.0
+_STREAM_LIMIT_BYTES = 1024 * 1024
+
+WriteLine = Callable[[bytes], None]
+
+
+@dataclass(frozen=True, slots=True)
+class ChildCommand:
+    """One process to keep running.
+
+    `stop_timeout_s` bounds its drain. Its standard input is a pipe that closes when this process
+    ends, however it ends; it should end then, too.
+    """
+
+    name: str
+    argv: tuple[str, ...]
+    stop_timeout_s: float
+    environment: dict[str, str] = field(default_factory=dict[str, str])
+
+
+class Supervisor:
+    """Keeps children running until the shutdown, then stops them one after another.
+
+    `write_line` gets every line that a child writes to standard error; without it they share ours.
+    """
+
+    def __init__(
+        self,
+        commands: tuple[ChildCommand, ...],
+        shutdown: Shutdown,
+        write_line: WriteLine | None = None,
+    ) -> None:
+        self._shutdown = shutdown
+        self._children = [_Child(command, shutdown, write_line) for command in commands]
+
+    async def run(self) -> int:
+        """Runs until a shutdown is asked for or a child cannot be kept; returns the exit status.
+
+        Children are stopped in the order in which they were given.
+        """
+        async with asyncio.TaskGroup() as tasks:
+            for child in self._children:
+                tasks.create_task(child.keep())
+            await self._shutdown.draining.wait()
+            for child in self._children:
+                await child.stop()
+        return max(child.exit_status for child in self._children)
+
+
+class _Child:
+    """One process, and the next one in its place."""
+
+    def __init__(
+        self, command: ChildCommand, shutdown: Shutdown, write_line: WriteLine | None
+    ) -> None:
+        self.exit_status = 0
+        self._command = command
+        self._shutdown = shutdown
+        self._write_line = write_line
+        self._process: Process | None = None
+        self._is_over = asyncio.Event()
+
+    async def keep(self) -> None:
+        """Starts the process, and again whenever it ends, until the shutdown."""
+        num_deaths = 0
+        try:
+            while not self._shutdown.draining.is_set():
+                lifetime_s, status = await self._run_once()
+                if self._shutdown.draining.is_set():
+                    return
+                num_deaths = 1 if lifetime_s > _SETTLED_S else num_deaths + 1
+                if status == EXIT_CONFIGURATION or num_deaths >= _MAX_DEATHS:
+                    _log.error("child given up", child=self._command.name, exit_status=status)
+                    self.exit_status = EXIT_CONFIGURATION if status == EXIT_CONFIGURATION else 1
+                    self._shutdown.request()
+                    return
+                delay_s = min(_FIRST_DELAY_S * 2 ** (num_deaths - 1), _LONGEST_DELAY_S)
+                _log.warning(
+                    "child died",
+                    child=self._command.name,
+                    exit_status=status,
+                    restart_in_s=delay_s,
+                )
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(delay_s):
+                        await self._shutdown.draining.wait()
+        finally:
+            self._is_over.set()
+
+    async def stop(self) -> None:
+        """Drains the process; by force when the drain lasts too long or a second signal comes."""
+        self._signal(signal.SIGTERM)
+        if await self._ends_within(self._command.stop_timeout_s, unless_forced=True):
+            return
+        # The second one asks it to end at once and to take its own children along.
+        self._signal(signal.SIGTERM)
+        if await self._ends_within(_FORCE_TIMEOUT_S):
+            return
+        _log.error("child killed", child=self._command.name)
+        self.exit_status = max(self.exit_status, 1)
+        self._signal(signal.SIGKILL)
+        await self._is_over.wait()  # nothing outlives SIGKILL
+
+    async def _run_once(self) -> tuple[float, int]:
+        clock = asyncio.get_running_loop().time
+        started_s = clock()
+        process = await asyncio.create_subprocess_exec(
+            *self._command.argv,
+            stdin=PIPE,
+            stderr=PIPE if self._write_line else None,
+            # Ctrl-C in the terminal reaches this process alone, which passes it on in order.
+            start_new_session=True,
+            env={**os.environ, **self._command.environment},
+            limit=_STREAM_LIMIT_BYTES,
+        )
+        self._process = process
+        if self._shutdown.draining.is_set():  # while it was being started
+            self._signal(signal.SIGTERM)
+        async with asyncio.TaskGroup() as tasks:
+            if process.stderr is not None and self._write_line is not None:
+                copy = tasks.create_task(_copy_lines(process.stderr, self._write_line))
+            else:
+                copy = None
+            status = await process.wait()
+            if copy is not None:
+                # A grandchild may hold the pipe open for a while.
+                await asyncio.wait([copy], timeout=_FORCE_TIMEOUT_S)
+                copy.cancel()
+        return clock() - started_s, status
+
+    async def _ends_within(self, timeout_s: float, *, unless_forced: bool = False) -> bool:
+        over = asyncio.ensure_future(self._is_over.wait())
+        forced = asyncio.ensure_future(self._shutdown.forced.wait())
+        waits = [over, forced] if unless_forced else [over]
+        try:
+            await asyncio.wait(waits, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            over.cancel()
+            forced.cancel()
+        return self._is_over.is_set()
+
+    def _signal(self, number: signal.Signals) -> None:
+        process = self._process
+        if process is None or process.returncode is not None:
+            return
+        with contextlib.suppress(ProcessLookupError):
+            if number is signal.SIGKILL:
+                os.killpg(process.pid, number)  # it leads a session of its own
+            else:
+                process.send_signal(number)
+
+
+async def _copy_lines(stream: asyncio.StreamReader, write_line: WriteLine) -> None:
+    while True:
+        try:
+            line = await stream.readline()
+        except ValueError:  # a line above the limit was dropped
+            continue
+        if not line:
+            return
+        write_line(line)
