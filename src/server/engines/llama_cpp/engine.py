@@ -61,6 +61,11 @@ class LlamaCppEngine:
         """The loaded model."""
         return self._info
 
+    @property
+    def pid(self) -> int:
+        """The child's process id, which is also its process group's."""
+        return self._process.pid
+
     async def render(self, prompt: Prompt) -> RenderedPrompt:
         """Applies template and tokenizer; see `Engine.render`."""
         self._check_alive()
@@ -74,7 +79,7 @@ class LlamaCppEngine:
         self._check_alive()
         token_ids = request.prompt.token_ids
         slot = await self._slots.take(token_ids, request.cache_salt)
-        reader = StreamReader()
+        reader = StreamReader((*request.params.stop, *request.prompt.stop))
         opening = asyncio.create_task(
             self._client.open_stream("/completion", self._body(request, slot)),
             name=f"llama.cpp request {request.request_id}",
@@ -87,8 +92,9 @@ class LlamaCppEngine:
                 async for event in events:
                     for translated in reader.read(event):
                         yield translated
-            if not reader.is_finished:
-                raise EngineLost()
+                    if reader.is_finished:
+                        return
+            raise EngineLost()
         except Unreachable as error:
             raise EngineLost() from error
         except Refused as error:
@@ -154,7 +160,7 @@ class LlamaCppEngine:
             pass  # nor will anything else: the child is dead
         else:
             response.close()
-            if not reader.is_finished:
+            if not reader.has_server_finished:
                 await self._wait_until_idle(slot)
         self._slots.give_back(slot)
 

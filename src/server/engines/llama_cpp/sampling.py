@@ -18,7 +18,8 @@ _RANDOM_SEED: Final = 0xFFFFFFFF
 def sampling_fields(params: SamplingParams, prompt: RenderedPrompt) -> dict[str, object]:
     """Spells out every sampling value, so that no default of the server or the file is used.
 
-    llama.cpp's penalties count the tokens of the prompt too, where SGLang's count the answer's.
+    Stop strings are not among them: see `StopMatcher`. llama.cpp's penalties count the tokens of
+    the prompt too, where SGLang's count the answer's alone.
     """
     greedy = params.temperature < _LEAST_TEMPERATURE or params.top_p <= 0 or params.top_k == 1
     has_penalties = (
@@ -42,7 +43,6 @@ def sampling_fields(params: SamplingParams, prompt: RenderedPrompt) -> dict[str,
         # allocates a window of this size (2e9 took 8 GB).
         "repeat_last_n": len(prompt.token_ids) + params.max_tokens if has_penalties else 0,
         "seed": _seed(params.seed),
-        "stop": (*params.stop, *prompt.stop),
         "logit_bias": [[token_id, bias] for token_id, bias in params.logit_bias.items()],
         "ignore_eos": params.ignore_eos,
     }

