@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import AsyncExitStack
 from types import TracebackType
 from typing import Self
 
@@ -60,17 +61,19 @@ class EdgeApp:
         Raises:
             OSError: the port cannot be opened.
         """
-        self._front = FrontClient(self._config.grpc_target)
-        self._session = aiohttp.ClientSession()
-        self._runner = web.AppRunner(
-            self._application(), handler_cancellation=True, shutdown_timeout=_CLEANUP_TIMEOUT_S
-        )
-        try:
+        async with AsyncExitStack() as opening:
+            self._front = FrontClient(self._config.grpc_target)
+            opening.push_async_callback(self._front.close)
+            self._session = await opening.enter_async_context(aiohttp.ClientSession())
+            self._runner = web.AppRunner(
+                self._application(), handler_cancellation=True, shutdown_timeout=_CLEANUP_TIMEOUT_S
+            )
             await self._runner.setup()
+            opening.push_async_callback(self._runner.cleanup)
             self._server = await self._listen()
-        except BaseException:
-            await self._close()
-            raise
+            opening.callback(self._server.close)
+            # In the reverse order: the port, the connections, the session, the channel.
+            self._closing = opening.pop_all()
         self.port = self._server.sockets[0].getsockname()[1]
         _log.info("edge listens", port=self.port, front=self._config.grpc_target)
         return self
@@ -82,9 +85,10 @@ class EdgeApp:
         traceback: TracebackType | None,
     ) -> None:
         """Drains and closes."""
-        await self._drain()
-        self._server.close()
-        await self._close()
+        try:
+            await self._drain()
+        finally:
+            await self._closing.aclose()
 
     def _application(self) -> web.Application:
         config = self._config
@@ -136,11 +140,6 @@ class EdgeApp:
             for waiting in (idle, forced):
                 waiting.cancel()
             await asyncio.gather(idle, forced, return_exceptions=True)
-
-    async def _close(self) -> None:
-        await self._runner.cleanup()
-        await self._session.close()
-        await self._front.close()
 
 
 async def serve(config: EdgeConfig) -> None:

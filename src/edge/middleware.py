@@ -66,10 +66,11 @@ class Middleware:
 
     def install(self, app: web.Application) -> None:
         """Adds the middlewares, outermost first, and the headers of every response."""
-        app.middlewares.append(web.middleware(self._observe))
-        app.middlewares.append(web.middleware(self._answer_errors))
+        app.middlewares.append(self._observe)
+        app.middlewares.append(self._answer_errors)
         app.on_response_prepare.append(self._add_headers)
 
+    @web.middleware
     async def _observe(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         context = RequestContext.from_headers(request.headers)
         request[CONTEXT] = context
@@ -92,6 +93,7 @@ class Middleware:
                 peer=request.remote,
             )
 
+    @web.middleware
     async def _answer_errors(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         is_canonical = request.path.startswith(CANONICAL_PREFIX)
         request[DIALECT] = Dialect.CANONICAL if is_canonical else Dialect.API

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
-from typing import Any, TypeVar
+from collections.abc import Mapping
+from typing import Any, TypeVar, cast
 
 from google.protobuf import json_format
+from google.protobuf.descriptor import Descriptor
 from google.protobuf.message import Message
 
 from ..body import BODY_FIELD
@@ -14,6 +16,7 @@ from ..sse import Event, data_event
 
 MessageT = TypeVar("MessageT", bound=Message)
 
+_PACKAGE = "tokenwire."
 _MAX_DEPTH = 64
 _MAX_DESCRIPTION = 200
 # json_format tells the place as `at GenerateRequest.sampling.topP`, and wraps every level again.
@@ -30,6 +33,7 @@ def decode(body: dict[str, Any], message_type: type[MessageT]) -> MessageT:
         EdgeError: the body is not such a message; names the field.
     """
     message = message_type()
+    _check_shape(body, cast("Descriptor", message.DESCRIPTOR), "")
     try:
         json_format.ParseDict(body, message, max_recursion_depth=_MAX_DEPTH)
     except json_format.ParseError as error:
@@ -52,6 +56,30 @@ class CanonicalStream:
     def encode_failure(self, failure: Failure) -> bytes:
         """Returns the last event of a failed stream."""
         return data_event({"error": canonical_body(failure)})
+
+
+def _check_shape(values: Mapping[str, Any], kind: Descriptor, path: str) -> None:
+    """Refuses what json_format takes for an empty message, such as an array, and text for a list."""
+    for field in kind.fields:
+        inner = field.message_type
+        if inner is not None and inner.GetOptions().map_entry:
+            continue
+        is_own = inner is not None and inner.full_name.startswith(_PACKAGE)
+        for name in {field.name, field.json_name} & values.keys():
+            value: object = values[name]
+            if value is None:
+                continue
+            if not field.is_repeated:
+                items: list[object] = [value]
+            elif isinstance(value, list):
+                items = cast("list[object]", value)
+            else:
+                raise invalid(f"{path}{name}", "must be an array")
+            for index, item in enumerate(items if is_own else ()):
+                place = f"{path}{name}[{index}]" if field.is_repeated else f"{path}{name}"
+                if not isinstance(item, dict):
+                    raise invalid(place, "must be an object")
+                _check_shape(cast("dict[str, Any]", item), cast("Descriptor", inner), f"{place}.")
 
 
 def _invalid(text: str) -> EdgeError:

@@ -1,0 +1,208 @@
+"""The `/api` routes on the real front with the real engine."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import aiohttp
+import pytest
+
+from ..conftest import MODEL_ID
+from .sse_reading import read_events
+
+COUNT = [{"role": "user", "content": "Count from one to five."}]
+GREEDY: dict[str, Any] = {"model": MODEL_ID, "temperature": 0, "max_tokens": 12}
+
+
+async def post(http: aiohttp.ClientSession, path: str, body: Any, status: int = 200) -> Any:
+    """Posts JSON and returns the JSON of the answer."""
+    async with http.post(path, json=body) as response:
+        assert response.status == status, await response.text()
+        return await response.json()
+
+
+async def test_llms_is_a_bare_array(http: aiohttp.ClientSession) -> None:
+    """The model list is an array of model objects, with size and capabilities from the model."""
+    async with http.get("/api/llms") as response:
+        assert response.status == 200
+        assert await response.json() == [
+            {
+                "id": MODEL_ID,
+                "name": "SmolLM2 135M Instruct",
+                "description": f"LLM model: {MODEL_ID} (GGUF quantized)",
+                "size": "135M",
+                "capabilities": ["text-generation", "chat"],
+            }
+        ]
+
+
+async def test_generate_answers_an_instruction(http: aiohttp.ClientSession) -> None:
+    """The prompt is answered with the chat template, and the body has exactly its four fields."""
+    body = await post(http, "/api/generate", {**GREEDY, "prompt": "Say hello."})
+    assert set(body) == {"text", "model", "tokens_generated", "finish_reason"}
+    assert body["text"]
+    assert body["model"] == MODEL_ID
+    assert 1 <= body["tokens_generated"] <= 12
+    assert body["finish_reason"] in {"eos", "length"}
+
+
+async def test_chat_answers_a_message(http: aiohttp.ClientSession) -> None:
+    """The answer is a message of the assistant."""
+    body = await post(http, "/api/chat", {**GREEDY, "messages": COUNT})
+    assert set(body) == {"message", "model", "tokens_generated", "finish_reason"}
+    assert body["message"]["role"] == "assistant"
+    assert body["message"]["content"]
+
+
+async def test_completions_answers_both_dialects(http: aiohttp.ClientSession) -> None:
+    """The four fields stand beside those of OpenAI's clients, and they agree."""
+    body = await post(http, "/api/completions", {**GREEDY, "prompt": "One, two, three,"})
+    assert set(body) == {
+        *("text", "model", "tokens_generated", "finish_reason"),
+        *("id", "object", "created", "choices", "usage"),
+    }
+    assert body["object"] == "text_completion"
+    assert body["choices"] == [
+        {"text": body["text"], "index": 0, "finish_reason": "length", "logprobs": None}
+    ]
+    usage = body["usage"]
+    assert usage["completion_tokens"] == body["tokens_generated"] == 12
+    assert usage["total_tokens"] == usage["prompt_tokens"] + 12
+
+
+async def test_chat_stream_equals_chat(http: aiohttp.ClientSession) -> None:
+    """The deltas of the stream together are the unary answer, and a closing event tells the end."""
+    request = {**GREEDY, "messages": COUNT}
+    whole = await post(http, "/api/chat", request)
+    async with http.post("/api/chat/stream", json=request) as response:
+        assert response.status == 200
+        assert response.headers["Content-Type"] == "text/event-stream; charset=utf-8"
+        assert response.headers["Cache-Control"] == "no-cache"
+        assert response.headers["X-Accel-Buffering"] == "no"
+        assert "Content-Encoding" not in response.headers
+        *deltas, end = await read_events(response)
+    assert all(set(delta) == {"content"} for delta in deltas)
+    assert "".join(delta["content"] for delta in deltas) == whole["message"]["content"]
+    assert end == {
+        "done": True,
+        "finish_reason": whole["finish_reason"],
+        "tokens_generated": whole["tokens_generated"],
+        "model": MODEL_ID,
+    }
+
+
+async def test_completions_stream_carries_choices(http: aiohttp.ClientSession) -> None:
+    """Every event has its text twice: as `text` and as OpenAI's choice."""
+    request = {**GREEDY, "prompt": "One, two, three,"}
+    whole = await post(http, "/api/completions", request)
+    async with http.post("/api/completions/stream", json=request) as response:
+        assert response.status == 200
+        *deltas, end = await read_events(response)
+    assert "".join(delta["text"] for delta in deltas) == whole["text"]
+    for delta in deltas:
+        assert delta["choices"] == [
+            {"text": delta["text"], "index": 0, "finish_reason": None, "logprobs": None}
+        ]
+    assert end["done"] is True
+    assert end["finish_reason"] == "length"
+    assert end["choices"][0]["finish_reason"] == "length"
+    assert not {"text", "content", "error"} & set(end)
+
+
+async def test_completions_with_stream_speaks_openai(http: aiohttp.ClientSession) -> None:
+    """`"stream": true` streams OpenAI's objects, ends with `[DONE]` and tells usage on request."""
+    request = {
+        **GREEDY,
+        "prompt": "One, two, three,",
+        "stream": True,
+        "stream_options": {"include_usage": True},
+    }
+    async with http.post("/api/completions", json=request) as response:
+        assert response.status == 200
+        *chunks, done = await read_events(response)
+    assert done == "[DONE]"
+    assert {chunk["object"] for chunk in chunks} == {"text_completion"}
+    assert len({chunk["id"] for chunk in chunks}) == 1
+    *deltas, last, usage = chunks
+    assert "".join(delta["choices"][0]["text"] for delta in deltas)
+    assert last["choices"][0]["finish_reason"] == "length"
+    assert usage["choices"] == []
+    assert usage["usage"]["completion_tokens"] == 12
+
+
+async def test_a_stop_string_ends_the_answer(http: aiohttp.ClientSession) -> None:
+    """The stop string is honoured, told as `stop`, and never part of the text."""
+    request = {**GREEDY, "prompt": "One, two, three,"}
+    text = (await post(http, "/api/completions", request))["text"]
+    stop = text.split()[1]
+    body = await post(http, "/api/completions", {**request, "stop": [stop]})
+    assert body["finish_reason"] == "stop"
+    assert body["text"] == text[: text.index(stop)]
+
+
+async def test_values_out_of_range_are_clamped(http: aiohttp.ClientSession) -> None:
+    """Temperature, top_p and max_tokens beyond their ranges are moved into them."""
+    request = {
+        "model": MODEL_ID,
+        "prompt": "One, two,",
+        "stop": [","],
+        "temperature": -3,
+        "top_p": 7.5,
+        "max_tokens": 10**30,
+    }
+    body = await post(http, "/api/completions", request)
+    assert body["finish_reason"] == "stop"
+
+
+async def test_null_is_absent(http: aiohttp.ClientSession) -> None:
+    """Every optional field may be null."""
+    names = ("temperature", "top_p", "stop", "suffix", "seed", "stream", "n", "logprobs", "tools")
+    request = {"model": MODEL_ID, "prompt": "One,", "max_tokens": 1, **dict.fromkeys(names)}
+    assert (await post(http, "/api/completions", request))["tokens_generated"] == 1
+
+
+async def test_max_tokens_zero_answers_empty(http: aiohttp.ClientSession) -> None:
+    """No tokens asked, no tokens answered: an empty text of reason `length`."""
+    body = await post(http, "/api/generate", {**GREEDY, "prompt": "Hi", "max_tokens": 0})
+    assert (body["text"], body["finish_reason"], body["tokens_generated"]) == ("", "length", 0)
+
+
+@pytest.mark.parametrize("path", ["/api/generate", "/api/chat/stream"])
+async def test_an_unknown_model_is_refused(http: aiohttp.ClientSession, path: str) -> None:
+    """An unknown model is a 400 of its own code, on streams before any event."""
+    request = {"model": "no/such", "prompt": "Hi", "messages": COUNT}
+    body = await post(http, path, request, status=400)
+    assert body["code"] == "UNSUPPORTED_MODEL"
+    assert body["error"].startswith("Unsupported model: no model 'no/such' here")
+
+
+async def test_a_prompt_over_the_context_tells_both_numbers(http: aiohttp.ClientSession) -> None:
+    """The refusal names the caller's field, the prompt's length and the limit."""
+    body = await post(http, "/api/generate", {**GREEDY, "prompt": "one " * 3000}, status=400)
+    assert body["code"] == "BAD_REQUEST"
+    assert body["error"].startswith("Bad request: prompt: has 30")
+    assert "1024" in body["error"]
+
+
+async def test_a_suffix_needs_a_model_that_fills(http: aiohttp.ClientSession) -> None:
+    """A model without fill-in-the-middle tokens refuses `suffix` by name."""
+    request = {**GREEDY, "prompt": "def f():", "suffix": "return 1"}
+    body = await post(http, "/api/completions", request, status=400)
+    assert body["error"].startswith("Bad request: suffix: ")
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        ({"prompt": ""}, "prompt"),
+        ({"max_tokens": -1}, "max_tokens"),
+        ({"stop": [""]}, "stop[0]"),
+        ({"model": ""}, "model"),
+    ],
+)
+async def test_the_servers_refusals_name_the_callers_field(
+    http: aiohttp.ClientSession, change: dict[str, Any], field: str
+) -> None:
+    """What the server finds wrong is told with `/api`'s own field names."""
+    body = await post(http, "/api/completions", {**GREEDY, "prompt": "Hi", **change}, status=400)
+    assert body["error"].startswith(f"Bad request: {field}: "), body
