@@ -16,8 +16,9 @@ from ...engine import (
     ReportProgress,
 )
 from ...errors import ModelLoadFailed
+from ...model_id import DEFAULT_MODEL
 from .arguments import read_max_position, server_arguments
-from .converted import BUILT_IN_MODEL_ID, provide_converted
+from .converted import provide_converted
 from .cpu import cpu_environment
 from .frames import (
     REPORTS,
@@ -61,7 +62,8 @@ class SglangLauncher:
         files = self._files
         if files.format is not ModelFormat.GGUF or self._settings.device is not Device.CPU:
             return files
-        if files.model_id != BUILT_IN_MODEL_ID:
+        # Others would cost more than they give: llama.cpp runs them as they are.
+        if files.model_id != DEFAULT_MODEL.repo:
             raise ModelLoadFailed(
                 "SGLang reads GGUF files on a GPU only; use llama.cpp, or the id of the model's "
                 "safetensors"

@@ -73,13 +73,14 @@ def server_arguments(
 def read_max_position(folder: Path) -> int | None:
     """Reads the longest context from `config.json`; None where it is not told."""
     try:
-        config = json.loads((folder / "config.json").read_bytes())
+        config: Any = json.loads((folder / "config.json").read_bytes())  # any JSON
     except (OSError, ValueError):
         return None
-    value = config.get("max_position_embeddings") or (config.get("text_config") or {}).get(
-        "max_position_embeddings"
-    )
-    return value if isinstance(value, int) and value > 0 else None
+    for part in (config, config.get("text_config")):
+        value = part.get("max_position_embeddings") if part else None
+        if isinstance(value, int) and value > 0:
+            return value
+    return None
 
 
 def _context_length(max_model_len: int | None, max_position: int | None) -> int | None:

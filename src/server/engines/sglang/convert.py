@@ -6,15 +6,16 @@ A process of its own, because it needs torch and transformers, and much memory f
 from __future__ import annotations
 
 import sys
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 
 def convert(source: Path, target: Path) -> None:
     """Writes weights in bf16, configuration, tokenizer and chat template to `target`."""
-    import torch  # noqa: PLC0415 - heavy, and only this process needs it
-    import transformers  # noqa: PLC0415
-
+    # Heavy, and only this process needs them; untyped, as they may not be installed.
+    torch: Any = import_module("torch")
+    transformers: Any = import_module("transformers")
     where: dict[str, Any] = {"gguf_file": source.name}  # keyword arguments of from_pretrained
     _say("reading the tokenizer")
     tokenizer = transformers.AutoTokenizer.from_pretrained(source.parent, **where)

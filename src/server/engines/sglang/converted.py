@@ -19,9 +19,6 @@ from ...errors import ModelLoadFailed
 from .cpu import cpu_environment
 from .host_process import Complaints, child_command
 
-BUILT_IN_MODEL_ID: Final = "HuggingFaceTB/SmolLM2-135M-Instruct"
-"""The one model that is converted: for others the conversion costs more than it gives."""
-
 CONVERT_MODULE: Final = f"{__package__}.convert"
 COMPLETE_MARK: Final = "config.json"
 

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import multiprocessing
 import signal
 import socket
 import uuid
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Final
-
-import sglang
+from typing import Any, Final, NoReturn
 
 from ...engine import EngineRequest, EngineStatus, RenderedPrompt, SamplingParams
 from .frames import (
@@ -31,9 +30,11 @@ from .frames import (
     StatusTold,
     read_frame,
 )
-from .generation import Generation, Vocabulary, end_ids
+from .generation import Generation
+from .internals import VERSION
 from .model_info import describe_model
 from .rendering import RenderCommand, Renderer
+from .sampling import Vocabulary
 from .signals import end_group
 
 logger = logging.getLogger(__name__)
@@ -52,25 +53,27 @@ class Desk:
         self._renderer = Renderer(engine)
         self._threads = ThreadPoolExecutor(NUM_RENDER_THREADS, thread_name_prefix="render")
         self._vocabulary = Vocabulary(
-            int(self._manager.model_config.vocab_size), frozenset(end_ids(self._manager))
+            int(self._manager.model_config.vocab_size), frozenset(_end_ids(self._manager))
         )
         self._generations: dict[str, Generation] = {}
-        self._why_dead: asyncio.Future[str] | None = None
+        self._why_dead: asyncio.Future[str] = engine.loop.create_future()
 
     async def serve(self, front: socket.socket) -> None:
         """Warms up, says `Ready`, and serves until the front or a process of SGLang is gone."""
         reader, stream = await asyncio.open_unix_connection(sock=front.dup())
         writer = FrameWriter(stream)
-        self._why_dead = asyncio.get_running_loop().create_future()
         self._watch_children()
-        serving = asyncio.create_task(self._serve(reader, writer))
-        await asyncio.wait({serving, self._why_dead}, return_when=asyncio.FIRST_COMPLETED)
-        if self._why_dead.done():
-            writer.send(EngineDead(self._why_dead.result()))
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._end_with_engine(writer))
+            tasks.create_task(self._serve(reader, writer))
+
+    async def _end_with_engine(self, writer: FrameWriter) -> NoReturn:
+        """Waits for a death, tells it and ends: SGLang would leave every request hanging."""
+        writer.send(EngineDead(await self._why_dead))
+        with contextlib.suppress(TimeoutError, ConnectionError):
             async with asyncio.timeout(FAREWELL_S):
                 await writer.drain()
-            end_group()
-        await serving
+        end_group()
 
     def _watch_children(self) -> None:
         """Learns of the death of scheduler or detokenizer at once."""
@@ -89,7 +92,7 @@ class Desk:
         self._set_dead(f"{child.name} ended with exit code {child.exitcode}")
 
     def _set_dead(self, why: str) -> None:
-        if self._why_dead is not None and not self._why_dead.done():
+        if not self._why_dead.done():
             self._why_dead.set_result(why)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: FrameWriter) -> None:
@@ -99,7 +102,7 @@ class Desk:
             logger.exception("the first request failed")
             writer.send(LoadFailed(f"the first request failed: {error}"))
             await writer.drain()
-            return
+            end_group()
         writer.send(ready)
         async with asyncio.TaskGroup() as tasks:
             while True:  # ends with the front, whose end also ends this process
@@ -131,7 +134,7 @@ class Desk:
             describe_model(
                 self._engine,
                 load,
-                version=sglang.__version__,
+                version=VERSION,
                 device="cpu" if self._begin.on_cpu else "cuda",
                 model_format=self._begin.model_format,
                 has_chat=self._renderer.has_chat,
@@ -173,8 +176,11 @@ class Desk:
     async def _tell_status(self, call: int, writer: FrameWriter) -> None:
         try:
             loads = await self._manager.get_loads()
+            # The snapshot is written behind the answers of its step: a request that the
+            # scheduler has answered for the last time is not running, whatever it says.
+            num_running = sum(load.num_running_reqs for load in loads)
             status = EngineStatus(
-                num_running=sum(load.num_running_reqs for load in loads),
+                num_running=min(num_running, len(self._manager.rid_to_state)),
                 num_queued=sum(load.num_waiting_reqs for load in loads),
                 kv_usage=max((load.token_usage for load in loads), default=None),
             )
@@ -183,3 +189,13 @@ class Desk:
             writer.send(Broken(call, "the engine could not tell its load"))
         else:
             writer.send(StatusTold(call, status))
+
+
+def _end_ids(manager: Any) -> set[int]:  # SGLang has no types
+    ids = set(manager.model_config.hf_eos_token_id or ())
+    ids |= set(getattr(manager.tokenizer, "additional_stop_token_ids", None) or ())
+    return {
+        token_id
+        for token_id in (*ids, manager.tokenizer.eos_token_id)
+        if isinstance(token_id, int) and token_id >= 0
+    }

@@ -4,62 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping, Set
+from collections.abc import Callable, Mapping
 from contextlib import aclosing
-from dataclasses import dataclass
 from typing import Any, Final
 
-from sglang.srt.managers.io_struct import GenerateReqInput
-
-from ...engine import EngineRequest, FinishReason, SamplingParams
+from ...engine import EngineRequest, FinishReason
 from .frames import Ended, Failed, Message, Released, Taken, Text
+from .internals import GenerateReqInput
+from .sampling import Vocabulary, sampling_arguments
 from .stop import StopMatcher, drop_cut_character
 
 logger = logging.getLogger(__name__)
 
-BAN: Final = -1e4
-"""A bias that no logit of a real model outweighs. Not infinite: SGLang adds penalties to it."""
-
 RETRY_ABORT_S: Final = 0.005
-
-
-@dataclass(frozen=True, slots=True)
-class Vocabulary:
-    """The ids that exist, and those that end an answer."""
-
-    size: int
-    end_ids: frozenset[int]
-
-
-def sglang_params(params: SamplingParams, vocabulary: Vocabulary) -> dict[str, Any]:
-    """Spells sampling values for SGLang, every one of them.
-
-    Stop strings stay with us (`StopMatcher`): SGLang looks for them in a window of tokens, and
-    misses one that the model spells in an unusual way. Ids outside the vocabulary cannot be
-    generated, and would crash the scheduler as stop ids. Where end tokens are to be ignored but
-    stop ids are not, the end tokens are banned, because SGLang ignores both kinds or none.
-    """
-    stop_ids = [token_id for token_id in params.stop_token_ids if 0 <= token_id < vocabulary.size]
-    bias = {str(token_id): value for token_id, value in params.logit_bias.items()}
-    if params.ignore_eos and stop_ids:
-        bias |= {str(token_id): BAN for token_id in vocabulary.end_ids.difference(stop_ids)}
-    return {
-        "max_new_tokens": params.max_tokens,
-        "min_new_tokens": params.min_tokens,
-        "temperature": params.temperature,
-        # top_p 0 keeps the likeliest token alone, which is what greedy means; SGLang refuses 0.
-        "top_p": params.top_p or 1.0,
-        "top_k": 1 if params.top_p == 0 else params.top_k or -1,
-        "min_p": params.min_p,
-        "repetition_penalty": params.repetition_penalty,
-        "presence_penalty": params.presence_penalty,
-        "frequency_penalty": params.frequency_penalty,
-        "stop_token_ids": stop_ids or None,
-        "ignore_eos": params.ignore_eos and not stop_ids,
-        "logit_bias": bias or None,
-        "skip_special_tokens": True,
-        "n": 1,
-    }
 
 
 class Generation:
@@ -119,7 +76,7 @@ class Generation:
         items = self._manager.generate_request(
             GenerateReqInput(
                 input_ids=list(ids),
-                sampling_params=sglang_params(self._request.params, self._vocabulary),
+                sampling_params=sampling_arguments(self._request.params, self._vocabulary),
                 rid=self._id,
                 stream=True,
                 extra_key=self._request.cache_salt or None,
@@ -207,14 +164,3 @@ class Generation:
         if not self._is_over:
             self._is_over = True
             self._send(Failed(self._id, description))
-
-
-def end_ids(manager: Any) -> Set[int]:  # SGLang has no types
-    """Collects the ids that end an answer, from the model's configuration and the tokenizer."""
-    ids = set(manager.model_config.hf_eos_token_id or ())
-    ids |= set(getattr(manager.tokenizer, "additional_stop_token_ids", None) or ())
-    return {
-        token_id
-        for token_id in (*ids, manager.tokenizer.eos_token_id)
-        if isinstance(token_id, int) and token_id >= 0
-    }

@@ -34,6 +34,15 @@ def count_parameters(files: Iterable[Path]) -> int:
     return total
 
 
+def _quantization(hf_config: Any) -> str:  # transformers' configuration, of any version
+    config: Any = getattr(hf_config, "quantization_config", None)
+    if config is None:
+        return "none"
+    if hasattr(config, "to_dict"):
+        config = config.to_dict()
+    return str(config.get("quant_method") or "")
+
+
 def describe_model(  # SGLang has no types
     engine: Any,
     load: Any,
@@ -49,12 +58,7 @@ def describe_model(  # SGLang has no types
     config = manager.model_config
     scheduler = engine._scheduler_init_result.scheduler_infos[0]
     page_size = int(manager.server_args.page_size or 1)
-    quantization_config = getattr(config.hf_config, "quantization_config", None)
-    if quantization_config is not None and not isinstance(quantization_config, dict):
-        quantization_config = quantization_config.to_dict()
-    quantization = manager.server_args.quantization or (quantization_config or {}).get(
-        "quant_method"
-    )
+    quantization = manager.server_args.quantization or _quantization(config.hf_config)
     kv_cache_dtype = manager.server_args.kv_cache_dtype
     if kv_cache_dtype == "auto":
         kv_cache_dtype = str(config.dtype).removeprefix("torch.")
@@ -63,7 +67,7 @@ def describe_model(  # SGLang has no types
         device=device,
         num_parameters=count_parameters(Path(manager.model_path).glob("*.safetensors")),
         format=model_format,
-        quantization=quantization or "none",
+        quantization=quantization,
         kv_cache_dtype=kv_cache_dtype,
         # Not the model's own length: SGLang refuses prompts a few tokens short of it, and a
         # request that fills the whole pool, to the last page, is never scheduled.

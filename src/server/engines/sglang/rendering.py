@@ -6,13 +6,11 @@ import inspect
 from collections.abc import Sequence
 from typing import Any
 
-from sglang.srt.entrypoints.openai.protocol import ChatCompletionRequest
-from sglang.srt.entrypoints.openai.serving_chat import OpenAIServingChat
-
 from ...engine import ChatMessage, Role
 from ..conversation import merge_consecutive
 from ..fim import find_fim_tokens, infill_ids
 from .frames import Refused, RenderChat, Rendered, RenderInfill, RenderText, RenderTokens
+from .internals import OpenAIServingChat, apply_chat_template
 
 RenderCommand = RenderText | RenderTokens | RenderInfill | RenderChat
 
@@ -100,17 +98,12 @@ class Renderer:
     def _apply_template(
         self, messages: Sequence[ChatMessage], arguments: dict[str, Any]
     ) -> tuple[list[int], tuple[str, ...]]:
-        request = ChatCompletionRequest(
-            model=self._model_name,
-            messages=[
-                {"role": message.role.value, "content": message.content} for message in messages
-            ],
-            chat_template_kwargs=arguments or None,
+        return apply_chat_template(
+            self._chat,
+            [{"role": message.role.value, "content": message.content} for message in messages],
+            self._model_name,
+            arguments,
         )
-        # The conversion alone: what SGLang's own chat endpoint would give to its scheduler.
-        result = self._chat._process_messages(request, is_multimodal=False)
-        stop = [result.stop] if isinstance(result.stop, str) else result.stop or []
-        return list(result.prompt_ids), tuple(stop)
 
     def _checked(
         self, call: int, field: str, ids: Sequence[int], stop: tuple[str, ...] = ()

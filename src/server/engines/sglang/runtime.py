@@ -53,14 +53,12 @@ def _start_engine(begin: Begin, say: Callable[[str], None]) -> Any:  # SGLang ha
     say("importing SGLang")
     if begin.on_cpu:
         offer_kernel_stand_in()
-    from sglang.srt.entrypoints.engine import Engine  # noqa: PLC0415
-    from sglang.srt.server_args import ServerArgs  # noqa: PLC0415
+    from . import internals  # noqa: PLC0415
 
     say("starting SGLang and reading the weights")
     arguments = dict(begin.server_args)
     # An older SGLang lacks some arguments that only tune. What decides is in all versions.
-    known = getattr(ServerArgs, "__struct_fields__", None) or ServerArgs.__dataclass_fields__
-    for name in [name for name in arguments if name not in known]:
+    for name in arguments.keys() - internals.argument_names():
         logger.warning("this SGLang has no argument %s", name)
         del arguments[name]
-    return Engine(**arguments, custom_sigquit_handler=raise_child_died)
+    return internals.Engine(**arguments, custom_sigquit_handler=raise_child_died)

@@ -28,11 +28,6 @@ class StopMatcher:
         self._max_held = max((len(text) for text in self._stop), default=1) - 1
         self._held = ""
 
-    @property
-    def is_holding(self) -> bool:
-        """Whether text waits for what follows."""
-        return bool(self._held)
-
     def feed(self, text: str, *, is_last: bool = False) -> SafeText:
         """Takes the next piece and gives what is safe; after a match nothing may be fed.
 

@@ -9,17 +9,17 @@ from __future__ import annotations
 import ctypes
 from typing import Any, NoReturn
 
-import torch
-
 __version__ = "0.0.0"
+
+Tensor = Any  # torch.Tensor; the type checkers run where torch is not installed
 
 
 def assign_req_to_token_pool_cpu(  # noqa: PLR0917 - the real kernel's signature
-    req_pool_indices: torch.Tensor,
-    req_to_token: torch.Tensor,
-    start: torch.Tensor,
-    end: torch.Tensor,
-    out_cache_loc: torch.Tensor,
+    req_pool_indices: Tensor,
+    req_to_token: Tensor,
+    start: Tensor,
+    end: Tensor,
+    out_cache_loc: Tensor,
     pool_len: int,  # noqa: ARG001 - the width of `req_to_token`, which the tensor knows
 ) -> None:
     """Writes the next `end[i] - start[i]` locations into row `req_pool_indices[i]`."""
@@ -31,7 +31,7 @@ def assign_req_to_token_pool_cpu(  # noqa: PLR0917 - the real kernel's signature
 
 
 def copy_all_layer_kv_cache_cpu(
-    data_ptrs: torch.Tensor, strides: torch.Tensor, tgt_loc: torch.Tensor, src_loc: torch.Tensor
+    data_ptrs: Tensor, strides: Tensor, tgt_loc: Tensor, src_loc: Tensor
 ) -> None:
     """Copies row `src_loc[j]` to row `tgt_loc[j]` in every layer; the rows may overlap."""
     sources, targets = src_loc.tolist(), tgt_loc.tolist()

@@ -1,0 +1,44 @@
+"""Every name of SGLang that the host uses: most are internal and may move with a release.
+
+Untyped, because SGLang has no types, and the type checkers run where it is not installed.
+Importing this takes ten seconds, and must come after the stand-in for SGLang's kernels.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+VERSION: str = import_module("sglang").__version__
+Engine: Any = import_module("sglang.srt.entrypoints.engine").Engine
+ServerArgs: Any = import_module("sglang.srt.server_args").ServerArgs
+GenerateReqInput: Any = import_module("sglang.srt.managers.io_struct").GenerateReqInput
+ChatCompletionRequest: Any = import_module(
+    "sglang.srt.entrypoints.openai.protocol"
+).ChatCompletionRequest
+OpenAIServingChat: Any = import_module(
+    "sglang.srt.entrypoints.openai.serving_chat"
+).OpenAIServingChat
+
+
+def argument_names() -> frozenset[str]:
+    """Lists the arguments that this SGLang knows."""
+    # A msgspec struct in newer releases, a dataclass in older ones.
+    fields = getattr(ServerArgs, "__struct_fields__", None)
+    return frozenset(fields or ServerArgs.__dataclass_fields__)
+
+
+def apply_chat_template(
+    serving: Any, messages: list[dict[str, str]], model_name: str, arguments: dict[str, Any]
+) -> tuple[list[int], tuple[str, ...]]:
+    """Gives what SGLang's own chat endpoint would give to its scheduler: ids, and stop strings.
+
+    Raises:
+        ValueError: the template refuses the conversation.
+    """
+    request = ChatCompletionRequest(
+        model=model_name, messages=messages, chat_template_kwargs=arguments or None
+    )
+    result = serving._process_messages(request, is_multimodal=False)
+    stop = [result.stop] if isinstance(result.stop, str) else result.stop or []
+    return list(result.prompt_ids), tuple(stop)
