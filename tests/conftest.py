@@ -11,6 +11,14 @@ import pytest
 # Helpers with asserts, beside the test modules themselves.
 pytest.register_assert_rewrite("tests.engines.contract")
 
+from .engines.sglang_fixtures import (  # noqa: E402, F401 - behind the rewriting, for every test
+    sglang_engine,
+    sglang_engine_launcher,
+    sglang_model_files,
+    sglang_settings,
+    sglang_without_scheduler,
+)
+
 MODEL_ID = "HuggingFaceTB/SmolLM2-135M-Instruct"
 
 

@@ -54,7 +54,7 @@ class SglangLauncher:
                 return await self._start(files, report)
         except TimeoutError:
             raise ModelLoadFailed(
-                f"SGLang was not ready within {self._settings.load_timeout_s:.0f} s"
+                f"SGLang was not ready within {self._settings.load_timeout_s:g} s"
             ) from None
 
     async def _loadable_files(self, report: ReportProgress) -> ModelFiles:
