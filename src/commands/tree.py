@@ -109,10 +109,8 @@ def config(
     """Show every variable in force, where it comes from, and the engine that follows."""
     from . import show_config
 
-    if extras:
-        raise typer.Exit(show_config.print_extras())
-    if packages:
-        raise typer.Exit(show_config.print_packages())
+    if extras or packages:
+        raise typer.Exit(show_config.print_needs(has_extras=extras, has_packages=packages))
     raise typer.Exit(show_config.show(as_json=as_json))
 
 

