@@ -449,10 +449,26 @@ class EngineContract:
         self, engine: Engine, penalised: SamplingParams
     ) -> None:
         """A text that would go round in circles does not, with a penalty."""
-        prompt = TextPrompt("red blue red blue red blue red")
-        plain = await answer(engine, prompt, replace(GREEDY, max_tokens=8))
-        penalised = replace(penalised, max_tokens=8)
+        prompt = TextPrompt("Why?\n")
+        plain = await answer(engine, prompt, replace(GREEDY, max_tokens=16))
+        penalised = replace(penalised, max_tokens=16)
         assert (await answer(engine, prompt, penalised)).text != plain.text
+
+    @pytest.mark.parametrize(
+        "penalised",
+        [replace(GREEDY, presence_penalty=2.0), replace(GREEDY, frequency_penalty=2.0)],
+        ids=["presence", "frequency"],
+    )
+    async def test_penalty_spares_prompt(self, engine: Engine, penalised: SamplingParams) -> None:
+        """What only the prompt has said is not penalised."""
+        prompt = TextPrompt("red blue red blue red blue red")
+        plain = await answer(engine, prompt, replace(GREEDY, max_tokens=1))
+        assert (await answer(engine, prompt, replace(penalised, max_tokens=1))).text == plain.text
+
+    async def test_penalised_chat_ends(self, engine: Engine) -> None:
+        """A penalty does not keep a chat from its end."""
+        params = replace(GREEDY, presence_penalty=1.0, frequency_penalty=1.0)
+        assert (await answer(engine, PARIS, params)).finished.reason is FinishReason.EOS
 
     async def test_logit_bias_bans(self, engine: Engine) -> None:
         """A bias of -100 keeps a token out."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -17,6 +18,7 @@ from ...engine import (
 )
 from ...errors import ModelLoadFailed
 from .arguments import ChildArguments, ChildReport
+from .chat_template import MalformedTokenizer, read_chat_template
 from .client import LlamaCppClient, Refused, Unreachable
 from .engine import LlamaCppEngine
 from .gguf_header import GgufHeader, MalformedGguf, read_gguf_header
@@ -29,6 +31,17 @@ _HEALTH_POLL_S: Final = 0.02
 _SHARD_NAME: Final = re.compile(r"(?P<stem>.+)-(?P<index>\d{5})-of-(?P<count>\d{5})\.gguf")
 
 
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    header: GgufHeader
+    sizes: Sizes
+    chat_template: str  # instead of the file's own; empty keeps that
+
+    @property
+    def has_chat_template(self) -> bool:
+        return self.header.has_chat_template or bool(self.chat_template)
+
+
 class LlamaCppLauncher:
     """Starts llama.cpp children for one GGUF file."""
 
@@ -39,13 +52,14 @@ class LlamaCppLauncher:
     async def launch(self, report: ReportProgress) -> LlamaCppEngine:
         """Starts a child and waits until it answers; see `EngineLauncher.launch`."""
         report(LoadProgress("reading the file's header"))
-        header, sizes = await asyncio.to_thread(self._prepare)
+        plan = await asyncio.to_thread(self._prepare)
         arguments = ChildArguments(
             model_path=str(self._files.path),
             socket_path=str(make_socket_path()),
-            num_slots=sizes.num_slots,
-            pool_tokens=sizes.pool_tokens,
-            num_threads=sizes.num_threads,
+            num_slots=plan.sizes.num_slots,
+            pool_tokens=plan.sizes.pool_tokens,
+            num_threads=plan.sizes.num_threads,
+            chat_template=plan.chat_template,
         )
         report(LoadProgress("loading the weights"))
         process = await LlamaCppProcess.start(arguments)
@@ -54,7 +68,7 @@ class LlamaCppLauncher:
             async with asyncio.timeout(self._settings.load_timeout_s):
                 child = await _await_ready(process, client)
                 report(LoadProgress("warming up"))
-                return await self._open(process, client, child, header, sizes)
+                return await self._open(process, client, child, plan)
         except TimeoutError as error:
             await _end(process, client)
             raise ModelLoadFailed(
@@ -62,6 +76,7 @@ class LlamaCppLauncher:
                 f"{self._settings.load_timeout_s:g} s"
             ) from error
         except (Unreachable, Refused) as error:
+            # Ended first: it may be dying, and how is what the message tells.
             await _end(process, client)
             raise ModelLoadFailed(
                 f"llama.cpp stopped while it loaded '{self._files.path.name}': "
@@ -71,13 +86,15 @@ class LlamaCppLauncher:
             await _end(process, client)
             raise
 
-    def _prepare(self) -> tuple[GgufHeader, Sizes]:
+    def _prepare(self) -> _Plan:
         try:
             shards = _shards(self._files.path)
             header = read_gguf_header(self._files.path)
             file_bytes = sum(shard.stat().st_size for shard in shards)
-            return header, size_engine(self._settings, header, file_bytes, measure_machine())
-        except (MalformedGguf, DoesNotFit) as error:
+            sizes = size_engine(self._settings, header, file_bytes, measure_machine())
+            tokenizer = self._files.tokenizer
+            return _Plan(header, sizes, "" if tokenizer is None else read_chat_template(tokenizer))
+        except (MalformedGguf, MalformedTokenizer, DoesNotFit) as error:
             raise ModelLoadFailed(str(error)) from error
 
     async def _open(
@@ -85,18 +102,18 @@ class LlamaCppLauncher:
         process: LlamaCppProcess,
         client: LlamaCppClient,
         child: ChildReport,
-        header: GgufHeader,
-        sizes: Sizes,
+        plan: _Plan,
     ) -> LlamaCppEngine:
         meta = (await client.get("/v1/models"))["data"][0]["meta"]
         slots = await client.get("/slots")
         warm_up = {"prompt": "Hello", "n_predict": 1, "cache_prompt": False}
-        await client.post("/completion", warm_up)
-        begin = header.begin_token_id
+        # As long as it takes to read the weights from the disk: the load's timeout bounds it.
+        await client.post("/completion", warm_up, timeout_s=None)
+        begin = plan.header.begin_token_id
         renderer = PromptRenderer(
             client=client,
             vocab_size=meta["n_vocab"],
-            has_chat_template=header.has_chat_template,
+            has_chat_template=plan.has_chat_template,
             # The file may name a token that its tokenizer is told not to use.
             begin=begin if begin in await tokenize(client, "") else None,
             fim=await discover_fim_tokens(client),
@@ -106,13 +123,13 @@ class LlamaCppLauncher:
             device="cpu",
             num_parameters=meta["n_params"],
             format="gguf",
-            quantization=header.quantization or meta["ftype"],
+            quantization=plan.header.quantization or meta["ftype"],
             kv_cache_dtype="float16",
-            context_length=min(sizes.context_length, slots[0]["n_ctx"]),
+            context_length=min(plan.sizes.context_length, slots[0]["n_ctx"]),
             vocab_size=meta["n_vocab"],
             max_running=len(slots),
             capabilities=Capabilities(
-                chat=header.has_chat_template,
+                chat=plan.has_chat_template,
                 fill_in_the_middle=renderer.fim is not None,
                 seeds=True,
                 # The stream has only the last id of a character that took several tokens.

@@ -41,8 +41,9 @@ def main() -> None:
     except (ImportError, RuntimeError, ValueError) as error:
         _report(ChildReport(error=str(error)))
         sys.exit(1)
-    _report(ChildReport(version=str(xllamacpp.__version__)))
+    # From here on stdin tells, and leaves time to remove the socket.
     _die_with_parent(0)
+    _report(ChildReport(version=str(xllamacpp.__version__)))
     sys.stdin.buffer.read()
     del server  # kept alive up to here
     _leave(arguments)

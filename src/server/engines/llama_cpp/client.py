@@ -47,11 +47,20 @@ class LlamaCppClient:
             Refused: the answer is an error.
             Unreachable: there is no answer.
         """
-        return await self._ask("GET", path, None)
+        return await self._ask("GET", path, None, _ANSWER_TIMEOUT_S)
 
-    async def post(self, path: str, body: Mapping[str, object]) -> Any:
-        """Posts JSON and gets a JSON answer; raises as `get` does."""
-        return await self._ask("POST", path, orjson.dumps(body))
+    async def post(
+        self,
+        path: str,
+        body: Mapping[str, object],
+        *,
+        timeout_s: float | None = _ANSWER_TIMEOUT_S,
+    ) -> Any:
+        """Posts JSON and gets a JSON answer; raises as `get` does.
+
+        `timeout_s` None leaves the bound to the caller.
+        """
+        return await self._ask("POST", path, orjson.dumps(body), timeout_s)
 
     async def open_stream(self, path: str, body: Mapping[str, object]) -> aiohttp.ClientResponse:
         """Posts JSON and returns at the head of the stream; the caller closes it.
@@ -71,8 +80,10 @@ class LlamaCppClient:
         """Hangs up on everything."""
         await self._session.close()
 
-    async def _ask(self, method: str, path: str, data: bytes | None) -> Any:
-        timeout = aiohttp.ClientTimeout(total=_ANSWER_TIMEOUT_S, sock_connect=_CONNECT_TIMEOUT_S)
+    async def _ask(
+        self, method: str, path: str, data: bytes | None, timeout_s: float | None
+    ) -> Any:
+        timeout = aiohttp.ClientTimeout(total=timeout_s, sock_connect=_CONNECT_TIMEOUT_S)
         try:
             async with self._session.request(method, path, data=data, timeout=timeout) as response:
                 answer = await response.read()

@@ -49,15 +49,21 @@ class LlamaCppProcess:
         """Starts the child in a process group of its own, away from the terminal's signals."""
         # Waiting threads sleep: spinning ones take the CPU from the front.
         environment = {"OMP_WAIT_POLICY": "passive", **os.environ}
-        process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", f"{__package__}.child", arguments.to_json(),
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-            env=environment,
-            start_new_session=True,
-        )  # fmt: skip
-        return LlamaCppProcess(process, Path(arguments.socket_path))
+        socket_path = Path(arguments.socket_path)
+        try:
+            process = await asyncio.create_subprocess_exec(
+                sys.executable, "-m", f"{__package__}.child", arguments.to_json(),
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.PIPE,
+                env=environment,
+                start_new_session=True,
+            )  # fmt: skip
+        except BaseException:
+            # Cancelled while it starts: asyncio kills what it has started of it.
+            shutil.rmtree(socket_path.parent, ignore_errors=True)
+            raise
+        return LlamaCppProcess(process, socket_path)
 
     @property
     def pid(self) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter, defaultdict
 from typing import Final
 
 from ...engine import RenderedPrompt, SamplingParams
@@ -18,8 +19,11 @@ _RANDOM_SEED: Final = 0xFFFFFFFF
 def sampling_fields(params: SamplingParams, prompt: RenderedPrompt) -> dict[str, object]:
     """Spells out every sampling value, so that no default of the server or the file is used.
 
-    Stop strings are not among them: see `StopMatcher`. llama.cpp's penalties count the tokens of
-    the prompt too, where SGLang's count the answer's alone.
+    Stop strings are not among them: see `StopMatcher`.
+
+    Presence and frequency penalties count the answer, as OpenAI's and SGLang's do; a token of the
+    prompt is spared the presence penalty also when the answer repeats it. The repetition penalty
+    counts prompt and answer, as Hugging Face's does (SGLang's: the answer alone).
     """
     greedy = params.temperature < _LEAST_TEMPERATURE or params.top_p <= 0 or params.top_k == 1
     has_penalties = (
@@ -43,9 +47,21 @@ def sampling_fields(params: SamplingParams, prompt: RenderedPrompt) -> dict[str,
         # allocates a window of this size (2e9 took 8 GB).
         "repeat_last_n": len(prompt.token_ids) + params.max_tokens if has_penalties else 0,
         "seed": _seed(params.seed),
-        "logit_bias": [[token_id, bias] for token_id, bias in params.logit_bias.items()],
+        "logit_bias": _logit_bias(params, prompt),
         "ignore_eos": params.ignore_eos,
     }
+
+
+def _logit_bias(params: SamplingParams, prompt: RenderedPrompt) -> list[tuple[int, float]]:
+    biases = defaultdict[int, float](float)
+    if params.presence_penalty or params.frequency_penalty:
+        # llama.cpp counts the prompt's tokens too: among them the ones that end a turn, without
+        # which a chat would not end. So what it takes off for them is given back.
+        for token_id, count in Counter(prompt.token_ids).items():
+            biases[token_id] = params.presence_penalty + params.frequency_penalty * count
+    for token_id, bias in params.logit_bias.items():
+        biases[token_id] += bias
+    return list(biases.items())
 
 
 def _seed(seed: int | None) -> int:

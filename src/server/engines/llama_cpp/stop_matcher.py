@@ -28,8 +28,8 @@ class StopMatcher:
         text = self._held + text
         found = [(at, stop) for stop in self._stops if (at := text.find(stop)) >= 0]
         if found:
-            # Of two at one place the longer: whatever the order they were given in.
-            at, stop = min(found, key=lambda match: (match[0], -len(match[1])))
+            # The one that was complete first, so that it does not matter how the text was cut.
+            at, stop = min(found, key=lambda match: (match[0] + len(match[1]), match[0]))
             self._held = ""
             return Passed(text[:at], stop)
         num_held = max((_num_begun(text, stop) for stop in self._stops), default=0)

@@ -44,6 +44,9 @@ class StreamReader:
                 yield Accepted(self._num_cached)
             yield Prefill(progress["processed"], progress["total"])
             return
+        if self._num_cached is None:
+            self._num_cached = 0
+            yield Accepted()
         num_tokens: int = event["tokens_predicted"]
         passed = self._matcher.push(event["content"])
         if passed.text:
