@@ -32,7 +32,7 @@ KEEPALIVE_TIMEOUT_S = 75.0
 _BACKLOG = 1024
 # After a drain nothing should run any more; what does is cancelled this much later.
 _CLEANUP_TIMEOUT_S = 2.0
-_LINGERING_TIME_S = 2.0
+_LINGERING_TIME_S = 0.5
 
 
 class EdgeApp:

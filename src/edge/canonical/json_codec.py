@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any, TypeVar, cast
 
 from google.protobuf import json_format
-from google.protobuf.descriptor import Descriptor
+from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
 
 from ..body import BODY_FIELD
@@ -59,7 +59,7 @@ class CanonicalStream:
 
 
 def _check_shape(values: Mapping[str, Any], kind: Descriptor, path: str) -> None:
-    """Refuses what json_format takes for an empty message, such as an array, and text for a list."""
+    """Refuses what json_format takes for an empty message or cannot name the place of."""
     for field in kind.fields:
         inner = field.message_type
         if inner is not None and inner.GetOptions().map_entry:
@@ -75,8 +75,12 @@ def _check_shape(values: Mapping[str, Any], kind: Descriptor, path: str) -> None
                 items = cast("list[object]", value)
             else:
                 raise invalid(f"{path}{name}", "must be an array")
-            for index, item in enumerate(items if is_own else ()):
+            for index, item in enumerate(items):
                 place = f"{path}{name}[{index}]" if field.is_repeated else f"{path}{name}"
+                if field.type == FieldDescriptor.TYPE_BYTES and not isinstance(item, str):
+                    raise invalid(place, "must be base64 text")
+                if not is_own:
+                    continue
                 if not isinstance(item, dict):
                     raise invalid(place, "must be an object")
                 _check_shape(cast("dict[str, Any]", item), cast("Descriptor", inner), f"{place}.")

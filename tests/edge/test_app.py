@@ -1,0 +1,184 @@
+"""The edge as a whole: probes, metrics, drain and signals."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+from collections.abc import AsyncIterator
+from typing import Any
+
+import aiohttp
+from tokenwire.edge.app import EdgeApp, serve
+
+from .conftest import edge_config
+from .scripted import MODEL, ScriptedFront, ended, started, text
+from .sse_reading import parse_events
+
+CHAT = {"model": MODEL, "messages": [{"role": "user", "content": "Hi"}]}
+GUARD_S = 20
+
+
+async def test_live_needs_no_front() -> None:
+    """The process is live whatever the front's state."""
+    async with (
+        EdgeApp(edge_config(LLM_GRPC_TARGET="127.0.0.1:1")) as edge,
+        aiohttp.ClientSession(f"http://127.0.0.1:{edge.port}") as http,
+    ):
+        async with http.get("/health/live") as response:
+            assert (response.status, await response.json()) == (200, {"status": "ok"})
+        async with http.get("/health/ready") as response:
+            assert response.status == 503
+            assert await response.json() == {"status": "not_ready", "llm_models_loaded": False}
+
+
+async def test_ready_on_the_real_front(http: aiohttp.ClientSession) -> None:
+    """With a model that serves the edge is ready."""
+    async with http.get("/health/ready") as response:
+        assert response.status == 200
+        assert await response.json() == {"status": "ok", "llm_models_loaded": True}
+
+
+async def test_ready_follows_the_front(
+    scripted: ScriptedFront, scripted_http: aiohttp.ClientSession
+) -> None:
+    """While the front is not ready, so is the edge not."""
+    scripted.is_ready = False
+    async with scripted_http.get("/health/ready") as response:
+        assert response.status == 503
+
+
+async def test_metrics_of_front_and_edge(http: aiohttp.ClientSession) -> None:
+    """The front's metrics come first and the edge's behind them, by route template."""
+    async with http.get("/api/llms") as response:
+        assert response.status == 200
+    async with http.get("/metrics") as response:
+        assert response.status == 200
+        assert response.headers["Content-Type"].startswith("text/plain; version=0.0.4")
+        lines = (await response.text()).splitlines()
+    assert "llm_edge_front_up 1.0" in lines
+    assert any(line.startswith("grpc_server_handled_total{") for line in lines)
+    assert any(
+        line.startswith('http_requests_total{method="GET",route="/api/llms",status="200"}')
+        for line in lines
+    )
+    names = [line.split()[2] for line in lines if line.startswith("# TYPE ")]
+    assert len(names) == len(set(names)), "no metric of the front stands twice"
+
+
+async def test_metrics_without_a_front(scripted_http: aiohttp.ClientSession) -> None:
+    """Without the front's metrics the edge still answers its own, and says so."""
+    async with scripted_http.get("/no/such/path") as response:
+        assert response.status == 404
+    async with scripted_http.get("/metrics") as response:
+        assert response.status == 200
+        metrics = await response.text()
+    assert "llm_edge_front_up 0.0" in metrics
+    assert 'route="unmatched",status="404"' in metrics
+    assert "/no/such/path" not in metrics
+
+
+async def test_a_drain_lets_streams_finish(scripted: ScriptedFront) -> None:
+    """During a drain running streams end whole, new requests get 503 and the edge is not ready."""
+    more = asyncio.Event()
+
+    async def script(request: Any, _context: Any) -> AsyncIterator[Any]:
+        yield started(request)
+        await more.wait()
+        yield text(request, "x")
+        for event in ended(request):
+            yield event
+
+    scripted.script = script
+    edge = EdgeApp(edge_config(LLM_GRPC_TARGET=scripted.target))
+    async with asyncio.timeout(GUARD_S), asyncio.TaskGroup() as tasks:
+        await edge.__aenter__()
+        async with (
+            aiohttp.ClientSession(f"http://127.0.0.1:{edge.port}") as http,
+            http.post("/api/chat/stream", json=CHAT) as response,
+        ):
+            ending = tasks.create_task(edge.__aexit__(None, None, None))
+            await asyncio.sleep(0)  # the drain has begun
+            async with http.post("/api/chat", json=CHAT) as refused:
+                assert refused.status == 503
+                assert refused.headers["Retry-After"] == "5"
+            async with http.get("/health/ready") as ready:
+                assert ready.status == 503
+            async with http.get("/health/live") as live:
+                assert live.status == 200
+            assert not ending.done()
+            more.set()
+            events = parse_events(await response.text())
+    assert events[0] == {"content": "x"}
+    assert events[-1]["done"] is True
+
+
+async def test_a_drain_ends_streams_at_its_limit(scripted: ScriptedFront) -> None:
+    """A stream that outlives the drain ends with an error event."""
+
+    async def script(request: Any, _context: Any) -> AsyncIterator[Any]:
+        yield started(request)
+        await asyncio.Event().wait()
+
+    scripted.script = script
+    config = edge_config(LLM_GRPC_TARGET=scripted.target, LLM_DRAIN_TIMEOUT_S="0.05")
+    edge = EdgeApp(config)
+    async with asyncio.timeout(GUARD_S), asyncio.TaskGroup() as tasks:
+        await edge.__aenter__()
+        async with (
+            aiohttp.ClientSession(f"http://127.0.0.1:{edge.port}") as http,
+            http.post("/api/chat/stream", json=CHAT) as response,
+        ):
+            tasks.create_task(edge.__aexit__(None, None, None))
+            (event,) = parse_events(await response.text())
+        await scripted.cancelled.wait()
+    assert event == {
+        "error": "Service unavailable: the server is draining",
+        "code": "SERVICE_UNAVAILABLE",
+    }
+
+
+async def test_a_second_signal_forces_the_end(scripted: ScriptedFront) -> None:
+    """SIGTERM drains; a second one ends what still runs."""
+
+    async def script(request: Any, _context: Any) -> AsyncIterator[Any]:
+        yield started(request)
+        await asyncio.Event().wait()
+
+    scripted.script = script
+    port = _free_port()
+    config = edge_config(LLM_GRPC_TARGET=scripted.target, LLM_INFERENCE_PORT=str(port))
+    async with asyncio.timeout(GUARD_S), asyncio.TaskGroup() as tasks:
+        serving = tasks.create_task(serve(config))
+        async with aiohttp.ClientSession(f"http://127.0.0.1:{port}") as http:
+            await _listening(port)
+            async with http.post("/api/chat/stream", json=CHAT) as response:
+                os.kill(os.getpid(), signal.SIGTERM)
+                async with http.get("/health/live") as live:
+                    assert live.status == 200
+                assert not serving.done()
+                os.kill(os.getpid(), signal.SIGTERM)
+                (event,) = parse_events(await response.text())
+        await serving
+    assert event["code"] == "SERVICE_UNAVAILABLE"
+
+
+def _free_port() -> int:
+
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+async def _listening(port: int) -> None:
+    while True:
+        try:
+            _, writer = await asyncio.open_connection("127.0.0.1", port)
+        except ConnectionRefusedError:
+            await asyncio.sleep(0)  # the server opens its port in the same loop
+            continue
+        writer.close()
+        await writer.wait_closed()
+        return
