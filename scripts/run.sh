@@ -22,5 +22,5 @@ default LOG_FORMAT pretty
 # One decision for all: the same one that `serve` makes.
 needs=$("$tokenwire" config --extras --packages)
 # shellcheck disable=SC2086 # several words each
-$INSTALL llamacpp $needs
+scripts/install.sh llamacpp $needs
 exec "$tokenwire" serve --welcome
