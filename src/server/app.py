@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from contextlib import AsyncExitStack
 from types import TracebackType
-from typing import Any
+from typing import Any, cast
 
 import grpc
 import structlog
@@ -156,8 +156,7 @@ class ServerApp:
             ],
         )
         inference_pb2_grpc.add_InferenceServiceServicer_to_server(self._service, server)
-        add_health: Any = health_pb2_grpc.add_HealthServicer_to_server  # generated without types
-        add_health(self._health, server)
+        cast("Any", health_pb2_grpc).add_HealthServicer_to_server(self._health, server)  # untyped
         if config.grpc_reflection:
             names = (_SERVICE.full_name, _HEALTH.full_name, reflection.SERVICE_NAME)
             reflection.enable_server_reflection(names, server)

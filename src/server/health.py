@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
@@ -50,8 +50,7 @@ class Health(health_pb2_grpc.HealthServicer):  # type: ignore[misc]  # generated
 
     async def List(self, request: Any, context: _Context) -> Any:  # noqa: ARG002
         """Returns every name's status."""
-        response: Any = health_pb2.HealthListResponse  # newer than its types
-        return response(
+        return cast("Any", health_pb2).HealthListResponse(  # newer than its types
             statuses={
                 name: health_pb2.HealthCheckResponse(status=status)
                 for name, status in self._statuses.items()

@@ -1,0 +1,151 @@
+"""An engine that does what a test tells it, for timing and faults no real engine has on demand."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+
+from tokenwire.server.engine import (
+    Accepted,
+    Capabilities,
+    ChatPrompt,
+    Delta,
+    Engine,
+    EngineEvent,
+    EngineRequest,
+    EngineStatus,
+    Finished,
+    FinishReason,
+    LoadProgress,
+    ModelInfo,
+    Prompt,
+    RenderedPrompt,
+    ReportProgress,
+)
+from tokenwire.server.errors import EngineLost, ModelLoadFailed
+from tokenwire.server.models import PreparedModel
+
+MODEL_ID = "test/scripted"
+
+
+class ScriptedEngine:
+    """Generates one token each time a test allows it, until the request's max_tokens."""
+
+    def __init__(self, *, context_length: int = 64, max_running: int = 2) -> None:
+        self.info = ModelInfo(
+            engine="scripted 1",
+            device="cpu",
+            num_parameters=1,
+            format="none",
+            quantization="none",
+            kv_cache_dtype="none",
+            context_length=context_length,
+            vocab_size=100,
+            max_running=max_running,
+            capabilities=Capabilities(
+                chat=True,
+                fill_in_the_middle=False,
+                seeds=True,
+                token_ids=True,
+                min_tokens=False,
+                stop_token_ids=True,
+            ),
+        )
+        self.requests: list[EngineRequest] = []
+        self.prompts: list[Prompt] = []
+        self.num_running = 0
+        self.num_aborted = 0
+        self.is_closed = False
+        self.changed = asyncio.Condition()
+        self.failure: Exception | None = None
+        self._tokens = asyncio.Semaphore(0)
+        self._lost: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+
+    def allow(self, num_tokens: int) -> None:
+        """Lets this many more tokens be generated, whichever request takes them."""
+        for _ in range(num_tokens):
+            self._tokens.release()
+
+    def die(self, reason: str = "killed") -> None:
+        """Ends as a crashed child does."""
+        if not self._lost.done():
+            self._lost.set_result(reason)
+
+    async def wait_until(self, *, running: int, aborted: int = 0) -> None:
+        """Waits until this many requests run and at least so many were aborted."""
+        async with asyncio.timeout(10), self.changed:
+            await self.changed.wait_for(
+                lambda: self.num_running == running and self.num_aborted >= aborted
+            )
+
+    async def render(self, prompt: Prompt) -> RenderedPrompt:
+        self.prompts.append(prompt)
+        if self._lost.done():
+            raise EngineLost
+        text = prompt.messages[-1].content if isinstance(prompt, ChatPrompt) else str(prompt)
+        return RenderedPrompt(tuple(range(1, 1 + len(text.split()))))
+
+    async def generate(self, request: EngineRequest) -> AsyncGenerator[EngineEvent]:
+        self.requests.append(request)
+        await self._note(+1)
+        has_ended = False
+        try:
+            for number in range(request.params.max_tokens):
+                token = asyncio.ensure_future(self._tokens.acquire())
+                try:
+                    await asyncio.wait({token, self._lost}, return_when=asyncio.FIRST_COMPLETED)
+                finally:
+                    token.cancel()
+                if self._lost.done():
+                    has_ended = True
+                    raise EngineLost
+                if self.failure is not None:
+                    has_ended = True
+                    raise self.failure
+                if number == 0:
+                    yield Accepted(0)
+                yield Delta(f"{number} ", 1, (number,))
+            has_ended = True
+            yield Finished(FinishReason.LENGTH, request.params.max_tokens, 0)
+        finally:
+            self.num_aborted += not has_ended
+            await self._note(-1)
+
+    async def status(self) -> EngineStatus:
+        return EngineStatus(self.num_running, 0)
+
+    async def wait_lost(self) -> str:
+        return await asyncio.shield(self._lost)
+
+    async def close(self) -> None:
+        self.is_closed = True
+        self.die("closed")
+
+    async def _note(self, change: int) -> None:
+        async with self.changed:
+            self.num_running += change
+            self.changed.notify_all()
+
+
+class ScriptedLauncher:
+    """Hands out the engines and failures it was given, one a launch; then it waits."""
+
+    def __init__(self, *outcomes: Engine | ModelLoadFailed) -> None:
+        self._outcomes = list(outcomes)
+        self.num_launches = 0
+        self.gate = asyncio.Event()
+        self.gate.set()
+
+    async def launch(self, report: ReportProgress) -> Engine:
+        self.num_launches += 1
+        report(LoadProgress("reading the script", 0.5))
+        await self.gate.wait()
+        if not self._outcomes:
+            await asyncio.Event().wait()  # until cancelled: nothing more to launch
+        outcome = self._outcomes.pop(0)
+        if isinstance(outcome, ModelLoadFailed):
+            raise outcome
+        return outcome
+
+    async def prepare(self, model_id: str, report: ReportProgress) -> PreparedModel:  # noqa: ARG002
+        return PreparedModel(self, "revision-1")
