@@ -12,6 +12,7 @@ import structlog
 from aiohttp import web
 from prometheus_client import CollectorRegistry
 
+from ..environment import ConfigurationError
 from ..lifecycle import shutdown_signals
 from .api.routes import ApiRoutes
 from .body import BodyReader
@@ -59,7 +60,7 @@ class EdgeApp:
         """Opens the port and the channel; the front need not be there yet.
 
         Raises:
-            OSError: the port cannot be opened.
+            ConfigurationError: the address cannot be listened on.
         """
         async with AsyncExitStack() as opening:
             self._front = FrontClient(self._config.grpc_target)
@@ -75,7 +76,7 @@ class EdgeApp:
             # In the reverse order: the port, the connections, the session, the channel.
             self._closing = opening.pop_all()
         self.port = self._server.sockets[0].getsockname()[1]
-        _log.info("edge listens", port=self.port, front=self._config.grpc_target)
+        _log.info("listening", http_port=self.port, front=self._config.grpc_target)
         return self
 
     async def __aexit__(
@@ -118,9 +119,12 @@ class EdgeApp:
                 access_log=None,  # type: ignore[arg-type]  # None turns it off
             )
 
-        return await loop.create_server(
-            connection, self._config.hostname, self._config.port, backlog=_BACKLOG
-        )
+        host, port = self._config.hostname, self._config.port
+        try:
+            return await loop.create_server(connection, host, port, backlog=_BACKLOG)
+        except OSError as error:
+            problem = f"LLM_INFERENCE_PORT: cannot listen on {host}:{port}: {error.strerror}"
+            raise ConfigurationError([problem]) from error
 
     async def _drain(self) -> None:
         self._in_flight.is_draining = True
@@ -133,7 +137,7 @@ class EdgeApp:
                 return_when=asyncio.FIRST_COMPLETED,
             )
             if not idle.done():
-                _log.warning("drain ends with requests in flight")
+                _log.warning("drain_cut_short")
                 self._front.end_calls()
                 await asyncio.wait((idle,), timeout=_CLEANUP_TIMEOUT_S)
         finally:
@@ -142,12 +146,16 @@ class EdgeApp:
             await asyncio.gather(idle, forced, return_exceptions=True)
 
 
-async def serve(config: EdgeConfig) -> None:
-    """Runs the edge until SIGTERM or SIGINT, then drains; a second signal forces the end.
+async def serve(config: EdgeConfig) -> int:
+    """Runs the edge until a signal ends it, then drains; returns the exit status of the process.
+
+    A second signal forces the end.
 
     Raises:
-        OSError: the port cannot be opened.
+        ConfigurationError: the address cannot be listened on.
     """
     with shutdown_signals() as shutdown:
         async with EdgeApp(config, forced=shutdown.forced):
             await shutdown.draining.wait()
+    _log.info("stopped")
+    return 0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
 from typing import Protocol, TypeVar
 
@@ -11,7 +11,6 @@ import grpc
 from google.protobuf.message import Message
 from grpc_health.v1 import health_pb2
 
-from ..generated.tokenwire.v1 import inference_pb2
 from ..generated.tokenwire.v1.inference_pb2_grpc import InferenceServiceStub
 from .context import RequestContext
 from .errors import EdgeError
@@ -19,7 +18,7 @@ from .errors import EdgeError
 ResponseT = TypeVar("ResponseT", bound=Message)
 ResponseT_co = TypeVar("ResponseT_co", covariant=True)
 
-_LIST_TIMEOUT_S = 5.0
+_UNARY_TIMEOUT_S = 5.0
 _HEALTH_TIMEOUT_S = 2.0
 _MAX_RESPONSE_BYTES = 64 * 1024 * 1024
 _OPTIONS = (
@@ -106,17 +105,20 @@ class FrontClient:
             raise RuntimeError(f"a FINAL call answered {len(answers)} messages")
         return answers[0]
 
-    async def list_models(self, context: RequestContext) -> inference_pb2.ListModelsResponse:
-        """Lists the models of the front.
+    async def unary(
+        self,
+        method: Callable[..., Awaitable[ResponseT]],
+        request: Message,
+        context: RequestContext,
+    ) -> ResponseT:
+        """Returns the answer of a unary call, which is bounded also without a caller's deadline.
 
         Raises:
             AioRpcError: the call failed.
         """
         remaining_s = context.remaining_s()
-        timeout_s = _LIST_TIMEOUT_S if remaining_s is None else min(_LIST_TIMEOUT_S, remaining_s)
-        return await self.stub.ListModels(
-            inference_pb2.ListModelsRequest(), metadata=context.metadata(), timeout=timeout_s
-        )
+        timeout_s = _UNARY_TIMEOUT_S if remaining_s is None else min(_UNARY_TIMEOUT_S, remaining_s)
+        return await method(request, metadata=context.metadata(), timeout=timeout_s)
 
     async def is_ready(self) -> bool:
         """Asks for the front's readiness; False also where it cannot be reached."""

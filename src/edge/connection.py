@@ -35,7 +35,7 @@ class Connection(RequestHandler):
         if status == 400:
             # The exception's text holds what arrived: only its type is logged.
             kind = type(exc).__name__
-            _log.info("broken http", request_id=request_id, peer=request.remote, kind=kind)
+            _log.info("broken_http", request_id=request_id, peer=request.remote, kind=kind)
             failure = failure_of(self._broken(exc))
         else:
             failure = failure_of(exc or RuntimeError(message or "unknown"))

@@ -127,7 +127,7 @@ def failure_of(error: BaseException) -> Failure:
         failure = _front_failure(error)
         if failure is not None:
             return failure
-    _log.error("request failed unforeseen", exc_info=error)
+    _log.error("request_failed", exc_info=error)
     traits = TRAITS["UNSPECIFIED"]
     return _own_failure(EdgeError("UNSPECIFIED", traits.example_message))
 
@@ -202,7 +202,7 @@ def _front_failure(error: grpc.aio.AioRpcError) -> Failure | None:
     if reason is None:
         return None
     message = _MESSAGE_OF_CODE.get(status.code, status.message)
-    _log.warning("call to the front failed", code=error.code().name, details=error.details())
+    _log.warning("front_call_failed", code=error.code().name, details=error.details())
     bare = status_pb2.Status(code=status.code, message=message)
     # No reason of the table: the front never said one.
     return Failure("", TRAITS[reason], bare, {})

@@ -80,7 +80,7 @@ class FrontMetrics:
                 response.raise_for_status()
                 return await response.read()
         except (aiohttp.ClientError, TimeoutError, ValueError) as error:
-            _log.warning("metrics of the front cannot be read", error=type(error).__name__)
+            _log.warning("front_metrics_unreadable", error=type(error).__name__)
             return None
 
 

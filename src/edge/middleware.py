@@ -84,8 +84,10 @@ class Middleware:
         finally:
             duration_s = time.monotonic() - context.arrived_s
             self._metrics.end(request, status, duration_s)
-            _log.info(
-                "http request",
+            # Probes and scrapes come every few seconds.
+            log = _log.debug if request.path.startswith(_ALWAYS_OPEN) else _log.info
+            log(
+                "http_request",
                 method=request.method,
                 route=route_of(request),
                 status=status,

@@ -10,7 +10,10 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import aiohttp
+import pytest
+import uvloop
 from tokenwire.edge.app import EdgeApp, serve
+from tokenwire.environment import ConfigurationError
 
 from .conftest import edge_config
 from .scripted import MODEL, ScriptedFront, ended, started, text
@@ -162,6 +165,40 @@ async def test_a_second_signal_forces_the_end(scripted: ScriptedFront) -> None:
                 (event,) = parse_events(await response.text())
         await serving
     assert event["code"] == "SERVICE_UNAVAILABLE"
+
+
+async def test_a_taken_port_is_told_by_name(scripted_edge: EdgeApp) -> None:
+    """A port that cannot be opened ends the start with the name of its variable."""
+    config = edge_config(LLM_INFERENCE_PORT=str(scripted_edge.port))
+    with pytest.raises(ConfigurationError, match="LLM_INFERENCE_PORT: cannot listen on"):
+        async with EdgeApp(config):
+            pass
+
+
+def test_it_runs_on_uvloop() -> None:
+    """On uvloop, which `tokenwire` uses, a request is served and a leaving client is noticed."""
+
+    async def endless(_request: Any, _context: Any) -> AsyncIterator[Any]:
+        await asyncio.Event().wait()
+        yield
+
+    async def run() -> None:
+        async with (
+            asyncio.timeout(GUARD_S),
+            ScriptedFront() as front,
+            EdgeApp(edge_config(LLM_GRPC_TARGET=front.target)) as edge,
+            aiohttp.ClientSession(f"http://127.0.0.1:{edge.port}") as http,
+        ):
+            async with http.post("/api/chat", json=CHAT) as response:
+                assert response.status == 200
+            front.entered.clear()
+            front.script = endless
+            call = asyncio.ensure_future(http.post("/api/chat", json=CHAT).__aenter__())
+            await front.entered.wait()
+            call.cancel()
+            await front.cancelled.wait()
+
+    uvloop.run(run())
 
 
 def _free_port() -> int:

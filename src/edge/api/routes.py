@@ -9,6 +9,7 @@ from typing import Any
 import orjson
 from aiohttp import web
 
+from ...generated.tokenwire.v1 import inference_pb2
 from ..body import BodyReader
 from ..client import FrontClient
 from ..context import CONTEXT
@@ -47,7 +48,8 @@ class ApiRoutes:
 
     async def llms(self, request: web.Request) -> web.Response:
         """Lists the models as a bare array."""
-        answer = await self._front.list_models(request[CONTEXT])
+        question = inference_pb2.ListModelsRequest()
+        answer = await self._front.unary(self._front.stub.ListModels, question, request[CONTEXT])
         return _json([encode_model(model) for model in answer.models])
 
     async def generate(self, request: web.Request) -> web.Response:

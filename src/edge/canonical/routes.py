@@ -65,7 +65,10 @@ class CanonicalRoutes:
         method = getattr(self._front.stub, binding.rpc.name)
 
         async def unary(request: web.Request) -> web.StreamResponse:
-            return _json(await self._front.list_models(request[CONTEXT]))
+            message = message_type()
+            if binding.verb == "POST":
+                message = decode(await self._bodies.read_object(request), message_type)
+            return _json(await self._front.unary(method, message, request[CONTEXT]))
 
         async def stream(request: web.Request) -> web.StreamResponse:
             message = decode(await self._bodies.read_object(request), message_type)

@@ -1,0 +1,170 @@
+"""JSON of `/api` to and from messages."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from tokenwire.edge.api.json_codec import (
+    decode_chat,
+    decode_completions,
+    decode_generate,
+    encode_model,
+)
+from tokenwire.generated.tokenwire.v1 import chat_pb2, events_pb2, models_pb2
+
+FLOAT32_MAX = 3.5e38
+
+
+def completions(**fields: Any) -> Any:
+    """Decodes a completion with the two required fields and more."""
+    return decode_completions({"model": "m", "prompt": "p", **fields}, is_stream=False)
+
+
+def test_generate_is_an_instruction() -> None:
+    """The prompt goes out as an instruction, in one message, with values to clamp."""
+    request = decode_generate({"model": "m", "prompt": "p"})
+    assert (request.model, request.text, request.as_instruction) == ("m", "p", True)
+    assert request.delivery == events_pb2.DELIVERY_FINAL
+    assert request.sampling.clamp
+    assert not request.HasField("suffix")
+
+
+def test_what_is_absent_stays_unset() -> None:
+    """Defaults belong to the server: an absent field is not set, and neither is a null."""
+    for request in (completions(), completions(temperature=None, max_tokens=None, stop=None)):
+        assert [field.name for field, _ in request.sampling.ListFields()] == ["clamp"]
+
+
+def test_zero_is_not_absent() -> None:
+    """Zeros are values."""
+    sampling = completions(temperature=0, top_p=0, max_tokens=0, seed=0).sampling
+    assert all(sampling.HasField(n) for n in ("temperature", "top_p", "max_tokens", "seed"))
+
+
+def test_every_sampling_field() -> None:
+    """Each sampling field of the dialect reaches the field of its name."""
+    values: dict[str, Any] = {
+        "temperature": 0.5,
+        "top_p": 0.25,
+        "min_p": 0.125,
+        "top_k": 7,
+        "seed": 4294967295,
+        "repetition_penalty": 1.5,
+        "presence_penalty": -0.5,
+        "frequency_penalty": 0.5,
+        "max_tokens": 9,
+        "min_tokens": 3,
+    }
+    sampling = completions(**values, stop=["a", "b"], logit_bias={"5": -1.5, "6": 2}).sampling
+    assert {name: getattr(sampling, name) for name in values} == values
+    assert list(sampling.stop) == ["a", "b"]
+    assert dict(sampling.logit_bias) == {5: -1.5, 6: 2.0}
+
+
+def test_one_stop_string_is_a_list_of_one() -> None:
+    """OpenAI's clients may send one string."""
+    assert list(completions(stop="end").sampling.stop) == ["end"]
+
+
+@pytest.mark.parametrize(("given", "sent"), [(10**30, 2**31 - 1), (-(10**30), -(2**31))])
+def test_integers_fit_the_message(given: int, sent: int) -> None:
+    """Integers beyond the message's range are moved into it; the server clamps or refuses them."""
+    assert completions(max_tokens=given).sampling.max_tokens == sent
+    assert completions(max_tokens=float(given)).sampling.max_tokens == sent
+
+
+@pytest.mark.parametrize("given", [1e300, -1e300])
+def test_numbers_fit_the_message(given: float) -> None:
+    """Numbers beyond a 32-bit float stay finite."""
+    assert abs(completions(temperature=given).sampling.temperature) < FLOAT32_MAX
+
+
+def test_a_suffix_is_passed_on() -> None:
+    """Also an empty suffix is one."""
+    assert completions(suffix="s").suffix == "s"
+    assert completions(suffix="").HasField("suffix")
+
+
+def test_harmless_values_of_absent_features_are_taken() -> None:
+    """What asks for nothing is not refused."""
+    completions(
+        n=1,
+        best_of=1,
+        echo=False,
+        logprobs=None,
+        tools=[],
+        images=[],
+        tool_choice="auto",
+        response_format={"type": "text"},
+        user="x",
+    )
+
+
+def test_chat_messages() -> None:
+    """Messages keep their order, roles and text."""
+    messages = [
+        {"role": "system", "content": "a"},
+        {"role": "user", "content": ""},
+        {"role": "assistant", "content": "c", "name": "ignored"},
+    ]
+    request = decode_chat({"model": "m", "messages": messages}, is_stream=True)
+    assert [message.role for message in request.messages] == [
+        chat_pb2.ROLE_SYSTEM,
+        chat_pb2.ROLE_USER,
+        chat_pb2.ROLE_ASSISTANT,
+    ]
+    assert [message.content[0].text for message in request.messages] == ["a", "", "c"]
+
+
+@pytest.mark.parametrize(
+    ("model", "expected"),
+    [
+        (
+            models_pb2.Model(
+                id="TheBloke/Llama-2-7B-GGUF:llama-2_7b.Q4.gguf", num_parameters=7 * 10**9
+            ),
+            {
+                "name": "Llama 2 7B GGUF:llama 2 7b.Q4.gguf",
+                "description": "LLM model: TheBloke/Llama-2-7B-GGUF:llama-2_7b.Q4.gguf"
+                " (GGUF quantized)",
+                "size": "7B",
+                "capabilities": ["text-generation"],
+            },
+        ),
+        (
+            models_pb2.Model(
+                id="owner/Tiny-1.1B-GPTQ",
+                num_parameters=1_100_048_384,
+                capabilities=models_pb2.ModelCapabilities(chat=True),
+            ),
+            {
+                "name": "Tiny 1.1B GPTQ",
+                "description": "LLM model: owner/Tiny-1.1B-GPTQ (GPTQ quantized)",
+                "size": "1.1B",
+                "capabilities": ["text-generation", "chat"],
+            },
+        ),
+        (
+            models_pb2.Model(id="owner/plain"),
+            {
+                "name": "plain",
+                "description": "LLM model: owner/plain",
+                "capabilities": ["text-generation"],
+            },
+        ),
+        (
+            models_pb2.Model(id="o/Big-GGUF:big-8x7b.gguf@tok/repo", format="gguf"),
+            {
+                "name": "Big GGUF:big 8x7b.gguf",
+                "description": "LLM model: o/Big-GGUF:big-8x7b.gguf@tok/repo (GGUF quantized)",
+                "size": "8x7B",
+                "capabilities": ["text-generation"],
+            },
+        ),
+    ],
+    ids=lambda value: value.id if isinstance(value, models_pb2.Model) else "",
+)
+def test_model_objects(model: models_pb2.Model, expected: dict[str, Any]) -> None:
+    """Name, description and size are told as the old service told them."""
+    assert encode_model(model) == {"id": model.id, **expected}
