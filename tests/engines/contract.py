@@ -15,6 +15,7 @@ from typing import ClassVar
 from uuid import uuid4
 
 import pytest
+import pytest_asyncio
 from tokenwire.server.engine import (
     Accepted,
     ChatMessage,
@@ -627,18 +628,23 @@ class EngineContract:
 
     # --- After the end
 
-    async def test_closed_engine_is_lost(self, launcher: EngineLauncher) -> None:
-        """A closed engine refuses every call, is told as lost, and may be closed again."""
+    @pytest_asyncio.fixture(loop_scope="session")
+    async def closed(self, launcher: EngineLauncher) -> Engine:
+        """An engine of its own, launched and closed; one that is dear to start brings another."""
         steps = list[LoadProgress]()
         engine = await launcher.launch(steps.append)
         await engine.close()
         assert steps
+        return engine
+
+    async def test_closed_engine_is_lost(self, closed: Engine) -> None:
+        """A closed engine refuses every call, is told as lost, and may be closed again."""
         async with asyncio.timeout(HANG_S):
             with pytest.raises(EngineLost):
-                await engine.render(STORY)
+                await closed.render(STORY)
             with pytest.raises(EngineLost):
-                await anext(engine.generate(request_for(RenderedPrompt((1,)))))
+                await anext(closed.generate(request_for(RenderedPrompt((1,)))))
             with pytest.raises(EngineLost):
-                await engine.status()
-            assert await engine.wait_lost()
-            await engine.close()
+                await closed.status()
+            assert await closed.wait_lost()
+            await closed.close()
