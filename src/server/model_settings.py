@@ -191,6 +191,13 @@ class ModelSettings(LogSettings):
     def _lower_choice(cls, value: object) -> object:
         return value.strip().lower() if isinstance(value, str) else value
 
+    @field_validator("model_path")
+    @classmethod
+    def _exists(cls, value: Path | None) -> Path | None:
+        if value is not None and not value.expanduser().exists():
+            raise ValueError("there is no such folder")
+        return value
+
     @field_validator("ssl_cert_file")
     @classmethod
     def _is_file(cls, value: Path | None) -> Path | None:
