@@ -17,7 +17,7 @@ from ...engine import (
 )
 from ...errors import ModelLoadFailed
 from ...model_id import DEFAULT_MODEL
-from .arguments import read_max_position, server_arguments
+from .arguments import count_weight_bytes, read_max_position, server_arguments
 from .converted import provide_converted
 from .cpu import cpu_environment
 from .frames import (
@@ -73,7 +73,10 @@ class SglangLauncher:
     async def _start(self, files: ModelFiles, report: ReportProgress) -> SglangEngine:
         on_cpu = self._settings.device is Device.CPU
         arguments = server_arguments(
-            files, self._settings, max_position=read_max_position(files.path)
+            files,
+            self._settings,
+            weight_bytes=count_weight_bytes(files.path),
+            max_position=read_max_position(files.path),
         )
         host = HostProcess.start(HOST_MODULE, self._environment())
         try:
