@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 # Helpers with asserts, beside the test modules themselves.
-pytest.register_assert_rewrite("tests.engines.contract")
+pytest.register_assert_rewrite("tests.engines")
 
 from .engines.sglang_fixtures import (  # noqa: E402, F401 - behind the rewriting, for every test
     sglang_engine,

@@ -19,7 +19,7 @@ from tokenwire.server.engines.llama_cpp.process import make_socket_path
 from tokenwire.server.errors import EngineLost, ModelLoadFailed
 
 from ..conftest import MODEL_ID
-from .contract import GREEDY, HANG_S, PARIS, STORY, answer, drain, request_for
+from .generation import GREEDY, HANG_S, PARIS, STORY, answer, drain, request_for
 from .test_llama_cpp import SETTINGS
 
 SMALL = replace(SETTINGS, max_running=2, max_model_len=256)

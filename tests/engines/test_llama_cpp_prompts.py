@@ -19,7 +19,7 @@ from tokenwire.server.engines.llama_cpp.prompts import (
 )
 from tokenwire.server.errors import InvalidRequest
 
-from .contract import PARIS
+from .generation import PARIS
 
 STRICT_TEMPLATE = (
     "{% for message in messages %}"
