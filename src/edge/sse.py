@@ -52,17 +52,17 @@ async def send_stream(
     response = web.StreamResponse(headers=HEADERS)
     await response.prepare(request)
     try:
-        await _write(response, encoder.encode(started))
+        await _write(request, response, encoder.encode(started))
         is_finished = False
         async for event in events:
-            await _write(response, encoder.encode(event))
+            await _write(request, response, encoder.encode(event))
             is_finished = event.WhichOneof("event") == "finished"
         if not is_finished:
             raise RuntimeError("the stream ended without its last event")
     except ConnectionError:
         raise  # the client left
     except Exception as error:  # noqa: BLE001 - the headers are sent: no one else can answer
-        await _write(response, encoder.encode_failure(failure_of(error)))
+        await _write(request, response, encoder.encode_failure(failure_of(error)))
     await response.write_eof()
     return response
 
@@ -74,11 +74,14 @@ async def _first_started(events: AsyncGenerator[Event]) -> Event:
     raise RuntimeError("the stream ended before it started")
 
 
-async def _write(response: web.StreamResponse, data: bytes) -> None:
+async def _write(request: web.Request, response: web.StreamResponse, data: bytes) -> None:
     if not data:
         return
     try:
         async with asyncio.timeout(_WRITE_TIMEOUT_S):
             await response.write(data)
     except TimeoutError:
+        # A plain close would wait for this client to read what is already buffered.
+        if request.transport is not None:
+            request.transport.abort()
         raise ConnectionResetError("the client stopped reading") from None

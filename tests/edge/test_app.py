@@ -82,6 +82,24 @@ async def test_metrics_without_a_front(scripted_http: aiohttp.ClientSession) -> 
     assert "/no/such/path" not in metrics
 
 
+async def test_metrics_do_not_wait_for_a_frozen_front(scripted: ScriptedFront) -> None:
+    """A front that never answers its scrape delays ours by its bound only: takes that second."""
+    frozen = socket.create_server(("127.0.0.1", 0))  # connects, and then nothing
+    port = frozen.getsockname()[1]
+    config = edge_config(
+        LLM_GRPC_TARGET=scripted.target, LLM_METRICS_TARGET=f"http://127.0.0.1:{port}/metrics"
+    )
+    with frozen:
+        async with (
+            asyncio.timeout(GUARD_S),
+            EdgeApp(config) as edge,
+            aiohttp.ClientSession(f"http://127.0.0.1:{edge.port}") as http,
+            http.get("/metrics") as response,
+        ):
+            assert response.status == 200
+            assert "llm_edge_front_up 0.0" in await response.text()
+
+
 async def test_a_drain_lets_streams_finish(scripted: ScriptedFront) -> None:
     """During a drain running streams end whole, new requests get 503 and the edge is not ready."""
     more = asyncio.Event()

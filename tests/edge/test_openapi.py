@@ -10,10 +10,13 @@ from typing import Any
 import aiohttp
 import pytest
 from aiohttp import web
+from jsonschema import Draft202012Validator
 from openapi_spec_validator import validate
+from tokenwire.edge.api.documentation import OPERATIONS
 from tokenwire.edge.canonical.routes import bindings
 from tokenwire.edge.openapi import build_document
 from tokenwire.edge.pages import routes as pages
+from tokenwire.edge.schemas import reference
 
 # Parts of the page, and the way to it.
 NOT_DOCUMENTED = {"/", "/swagger-ui/", "/swagger-ui/{name}"}
@@ -66,17 +69,37 @@ def test_errors_share_one_schema_and_streams_have_a_transcript() -> None:
             assert stream is None or stream["example"].startswith("data: {")
 
 
-def test_examples_of_requests_fit_their_schemas() -> None:
-    """The document's own request examples name fields of their schemas."""
+def test_examples_fit_their_schemas() -> None:
+    """Every JSON example of the document is valid under the schema that stands beside it."""
     document = build_document()
+    num_examples = 0
     for item in document["paths"].values():
         for operation in item.values():
-            if "requestBody" not in operation:
-                continue
-            body = operation["requestBody"]["content"]["application/json"]
-            name = body["schema"]["$ref"].rsplit("/", 1)[-1]
-            schema = document["components"]["schemas"][name]
-            assert set(body["example"]) <= set(schema["properties"])
+            contents = [r.get("content", {}) for r in operation["responses"].values()]
+            contents.append(operation.get("requestBody", {}).get("content", {}))
+            for content in contents:
+                media = content.get("application/json", {})
+                examples = [e["value"] for e in media.get("examples", {}).values()]
+                examples += [media["example"]] if "example" in media else []
+                schema = {**media.get("schema", {}), "components": document["components"]}
+                for example in examples:
+                    Draft202012Validator(schema).validate(example)
+                    num_examples += 1
+    assert num_examples > 50
+
+
+async def test_real_answers_fit_their_schemas(http: aiohttp.ClientSession) -> None:
+    """What the routes really answer is what the document says."""
+    document = build_document()
+    for operation in OPERATIONS:
+        if operation.response is None:
+            continue
+        body = {**operation.request_example, "max_tokens": 2}
+        async with http.post(operation.path, json=body) as response:
+            assert response.status == 200
+            answer = await response.json()
+        schema = {**reference(operation.response), "components": document["components"]}
+        Draft202012Validator(schema).validate(answer)
 
 
 @pytest.mark.parametrize("path", ["/swagger-ui", "/swagger-ui/"])

@@ -10,6 +10,8 @@ from typing import Any
 
 import aiohttp
 import pytest
+from tokenwire.edge import sse
+from tokenwire.edge.app import EdgeApp
 from tokenwire.generated.tokenwire.v1 import events_pb2
 
 from ..conftest import MODEL_ID
@@ -128,6 +130,27 @@ async def test_a_client_that_leaves_cancels_after_the_first_delta(
         await response.content.readline()
         response.close()
         await scripted.cancelled.wait()
+
+
+async def test_a_client_that_stops_reading_is_cut_off(
+    scripted: ScriptedFront, scripted_edge: EdgeApp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A client that takes nothing for the write timeout loses its stream, and frees the engine."""
+    monkeypatch.setattr(sse, "_WRITE_TIMEOUT_S", 0.1)
+
+    async def flood(request: Any, _context: Any) -> AsyncIterator[Any]:
+        yield started(request)
+        while True:
+            yield text(request, "x" * 100_000)
+
+    scripted.script = flood
+    body = json.dumps(CHAT).encode()
+    head = b"POST /api/chat/stream HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n"
+    async with asyncio.timeout(GUARD_S):
+        _, writer = await asyncio.open_connection("127.0.0.1", scripted_edge.port, limit=1024)
+        writer.write(head % len(body) + body)
+        await scripted.cancelled.wait()
+        writer.transport.abort()
 
 
 async def test_a_leaving_client_frees_the_engine(http: aiohttp.ClientSession) -> None:
