@@ -77,11 +77,10 @@ class LlamaCppEngine:
     async def generate(self, request: EngineRequest) -> AsyncGenerator[EngineEvent]:
         """Prefills, then decodes; see `Engine.generate`."""
         self._check_alive()
-        token_ids = request.prompt.token_ids
-        slot = await self._slots.take(token_ids, request.cache_salt)
+        slot = await self._slots.take(request.prompt.token_ids, request.cache_salt)
         reader = StreamReader((*request.params.stop, *request.prompt.stop))
         opening = asyncio.create_task(
-            self._client.open_stream("/completion", self._body(request, slot)),
+            self._open(request, slot),
             name=f"llama.cpp request {request.request_id}",
         )
         try:
@@ -100,9 +99,9 @@ class LlamaCppEngine:
         except Refused as error:
             raise GenerationFailed("the engine refused this request") from error
         finally:
-            held = Slot(slot.index, token_ids, request.cache_salt)
             releasing = asyncio.create_task(
-                self._release(held, opening, reader), name=f"llama.cpp release {slot.index}"
+                self._release(slot, request, opening, reader),
+                name=f"llama.cpp release {slot.index}",
             )
             self._releases.add(releasing)
             releasing.add_done_callback(self._releases.discard)
@@ -137,8 +136,8 @@ class LlamaCppEngine:
             await asyncio.wait(self._releases)
         await self._client.close()
 
-    def _body(self, request: EngineRequest, slot: Slot) -> dict[str, Any]:
-        return {
+    async def _open(self, request: EngineRequest, slot: Slot) -> aiohttp.ClientResponse:
+        body = {
             "prompt": request.prompt.token_ids,
             "id_slot": slot.index,
             "cache_prompt": self._prefix_caching and slot.cache_salt == request.cache_salt,
@@ -148,21 +147,28 @@ class LlamaCppEngine:
             "response_fields": RESPONSE_FIELDS,
             **sampling_fields(request.params, request.prompt),
         }
+        return await self._client.open_stream("/completion", body)
 
     async def _release(
-        self, slot: Slot, opening: asyncio.Task[aiohttp.ClientResponse], reader: StreamReader
+        self,
+        slot: Slot,
+        request: EngineRequest,
+        opening: asyncio.Task[aiohttp.ClientResponse],
+        reader: StreamReader,
     ) -> None:
         try:
             response = await opening
         except Refused:
-            pass  # it never came to the slot
+            pass  # it never came to the slot, which holds what it held
         except Unreachable:
             pass  # nor will anything else: the child is dead
         else:
             response.close()
+            slot = Slot(slot.index, request.prompt.token_ids, request.cache_salt)
             if not reader.has_server_finished:
                 await self._wait_until_idle(slot)
-        self._slots.give_back(slot)
+        finally:
+            self._slots.give_back(slot)
 
     async def _wait_until_idle(self, slot: Slot) -> None:
         # Polled: the server tells nobody when it has noticed that a client left. The loop ends

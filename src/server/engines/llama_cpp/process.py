@@ -12,7 +12,11 @@ from collections import deque
 from pathlib import Path
 from typing import Final
 
+import structlog
+
 from .arguments import ChildArguments, ChildReport
+
+_logger = structlog.get_logger(__name__)
 
 _GRACE_S: Final = 2.0
 _MAX_SOCKET_PATH_BYTES: Final = 107  # sun_path of sockaddr_un, less its end
@@ -131,6 +135,10 @@ class LlamaCppProcess:
         try:
             await self._keep_errors()
             await self._process.wait()
+            if not self._is_closing:
+                _logger.error(
+                    "llama_cpp_ended", how=self.describe_end(), last_lines=list(self._errors)[-5:]
+                )
         finally:
             self._is_lost.set()
 
