@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from aiohttp import web
-from multidict import CIMultiDict
 
 from .context import REQUEST_ID_HEADER
 
@@ -41,15 +40,16 @@ class Cors:
         response.headers["Access-Control-Max-Age"] = str(_MAX_AGE_S)
         return response
 
-    def add_headers(self, request_headers: Mapping[str, str], headers: CIMultiDict[str]) -> None:
+    def add_headers(self, request: web.Request, response: web.StreamResponse) -> None:
         """Adds what a browser needs to see the response."""
+        headers = response.headers
         if self._is_any:
             headers["Access-Control-Allow-Origin"] = "*"
             headers["Access-Control-Expose-Headers"] = _EXPOSED
             return
         headers.add("Vary", "Origin")
-        if self._is_allowed(request_headers):
-            headers["Access-Control-Allow-Origin"] = request_headers["Origin"]
+        if self._is_allowed(request.headers):
+            headers["Access-Control-Allow-Origin"] = request.headers["Origin"]
             headers["Access-Control-Allow-Credentials"] = "true"
             headers["Access-Control-Expose-Headers"] = _EXPOSED
 

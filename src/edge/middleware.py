@@ -126,7 +126,7 @@ class Middleware:
     async def _add_headers(self, request: web.Request, response: web.StreamResponse) -> None:
         response.headers[REQUEST_ID_HEADER] = request[CONTEXT].request_id
         response.headers.setdefault("X-Content-Type-Options", "nosniff")
-        self._cors.add_headers(request.headers, response.headers)
+        self._cors.add_headers(request, response)
 
 
 def _translated(request: web.Request, error: web.HTTPException) -> EdgeError | None:
