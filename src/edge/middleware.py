@@ -130,7 +130,7 @@ class Middleware:
 
 
 def _translated(request: web.Request, error: web.HTTPException) -> EdgeError | None:
-    """Returns what aiohttp found wrong in our words; None for a redirect."""
+    """Returns what aiohttp found wrong in our words; None for what it cannot find here."""
     path = request.path[:_MAX_SHOWN]
     if isinstance(error, web.HTTPNotFound):
         return EdgeError("NOT_FOUND", f"no route {path}")

@@ -132,7 +132,10 @@ async def test_the_root_leads_to_the_page(scripted_http: aiohttp.ClientSession) 
     async with scripted_http.get("/", allow_redirects=False) as response:
         assert response.status == 302
         assert response.headers["Location"] == "/swagger-ui"
-        assert response.headers["X-Request-Id"]
+    async with scripted_http.get("/metrics") as response:
+        assert 'http_requests_total{method="GET",route="/",status="302"} 1.0' in (
+            await response.text()
+        )
 
 
 def test_vendored_files_are_unchanged() -> None:

@@ -42,7 +42,7 @@ class PageRoutes:
 
     async def home(self, _request: web.Request) -> web.Response:
         """Sends people to the page."""
-        raise web.HTTPFound(PAGE_PATHS[0])
+        return web.Response(status=302, headers={"Location": PAGE_PATHS[0]})
 
     async def document(self, _request: web.Request) -> web.Response:
         """Answers the OpenAPI document."""
