@@ -27,8 +27,10 @@ run: ## install what this machine needs and serve; ENGINE=sglang|llamacpp picks 
 dev: ## install the package, editable, with llama.cpp and the tools
 	@$(INSTALL) llamacpp dev
 
-generate: dev ## write src/generated from the protos
+generate: dev ## write src/generated, docs/api.md and docs/errors.md from the protos
 	$(BIN)/python scripts/generate.py
+	$(BIN)/python scripts/document_api.py
+	$(BIN)/python scripts/document_errors.py
 
 fmt: dev ## format the code and the protos
 	$(BIN)/ruff format $(SOURCES)
@@ -53,8 +55,8 @@ protos: dev ## check the protos: lint, format, nothing broken against BASE=main
 	then $(BIN)/buf breaking --against '.git#ref=$(BASE)'; \
 	else echo "no revision $(BASE) to compare the protos with"; fi
 
-current: generate ## check that the generated code is current
-	git diff --exit-code -- src/generated
+current: generate ## check that what is generated is current
+	git diff --exit-code -- src/generated docs/api.md docs/errors.md
 	@test -z "$$(git ls-files --others --exclude-standard src/generated)"
 
 docker-lint: dev ## check the Dockerfile
