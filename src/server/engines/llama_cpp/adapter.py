@@ -17,6 +17,7 @@ from ...engine import (
     ReportProgress,
 )
 from ...errors import ModelLoadFailed
+from ...model_id import DEFAULT_MODEL
 from .arguments import ChildArguments, ChildReport
 from .chat_template import MalformedTokenizer, read_chat_template
 from .client import LlamaCppClient, Refused, Unreachable
@@ -26,6 +27,7 @@ from .machine import measure_machine
 from .process import LlamaCppProcess, make_socket_path
 from .prompts import PromptRenderer, discover_fim_tokens, tokenize
 from .sizing import DoesNotFit, Sizes, size_engine
+from .unpacking import unpacked_path
 
 _HEALTH_POLL_S: Final = 0.02
 _SHARD_NAME: Final = re.compile(r"(?P<stem>.+)-(?P<index>\d{5})-of-(?P<count>\d{5})\.gguf")
@@ -36,6 +38,7 @@ class _Plan:
     header: GgufHeader
     sizes: Sizes
     chat_template: str  # instead of the file's own; empty keeps that
+    unpacked: Path | None
 
     @property
     def has_chat_template(self) -> bool:
@@ -60,8 +63,12 @@ class LlamaCppLauncher:
             pool_tokens=plan.sizes.pool_tokens,
             num_threads=plan.sizes.num_threads,
             chat_template=plan.chat_template,
+            unpacked_path=str(plan.unpacked or ""),
         )
-        report(LoadProgress("loading the weights"))
+        if plan.unpacked and not plan.unpacked.exists():
+            report(LoadProgress("unpacking the weights, this once"))
+        else:
+            report(LoadProgress("loading the weights"))
         process = await LlamaCppProcess.start(arguments)
         client = LlamaCppClient(arguments.socket_path)
         try:
@@ -93,7 +100,10 @@ class LlamaCppLauncher:
             file_bytes = sum(shard.stat().st_size for shard in shards)
             sizes = size_engine(self._settings, header, file_bytes, measure_machine())
             tokenizer = self._files.tokenizer
-            return _Plan(header, sizes, "" if tokenizer is None else read_chat_template(tokenizer))
+            template = "" if tokenizer is None else read_chat_template(tokenizer)
+            is_built_in = self._files.model_id == DEFAULT_MODEL.repo
+            unpacked = unpacked_path(self._files.path) if is_built_in else None
+            return _Plan(header, sizes, template, unpacked)
         except (MalformedGguf, MalformedTokenizer, DoesNotFit) as error:
             raise ModelLoadFailed(str(error)) from error
 

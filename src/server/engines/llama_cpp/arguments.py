@@ -11,7 +11,8 @@ class ChildArguments:
     """The start of one llama.cpp server.
 
     `socket_path` lies in a fresh private folder, which the child removes when it ends by itself.
-    `chat_template` replaces the file's own, empty keeps it.
+    `chat_template` replaces the file's own, empty keeps it. `unpacked_path` is the file that the
+    weights are unpacked to, and loaded from; empty: they are loaded as they are.
     """
 
     model_path: str
@@ -20,6 +21,7 @@ class ChildArguments:
     pool_tokens: int
     num_threads: int
     chat_template: str = ""
+    unpacked_path: str = ""
 
     def to_json(self) -> str:
         """Writes the one command line argument of the child."""

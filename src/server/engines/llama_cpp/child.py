@@ -17,6 +17,7 @@ from types import FrameType
 from typing import Any, Final
 
 from .arguments import ChildArguments, ChildReport
+from .unpacking import unpack
 
 # A cancelled prefill stops within two of these, and it is how long a prefill makes the other
 # streams wait. llama.cpp's 512 are no faster: 151 prompt tokens/s against 145 (SmolLM2-135M Q4_1,
@@ -39,7 +40,7 @@ def main() -> None:
     _die_with_parent(signal.SIGKILL)
     try:
         xllamacpp = _import_xllamacpp()
-        server = xllamacpp.Server(_params(xllamacpp, arguments))
+        server = xllamacpp.Server(_params(xllamacpp, arguments, _model_path(arguments)))
     except (ImportError, RuntimeError, ValueError) as error:
         _report(ChildReport(error=str(error)))
         sys.exit(1)
@@ -93,9 +94,22 @@ def _missing_cpu_flags() -> list[str]:
     return []
 
 
-def _params(xllamacpp: Any, arguments: ChildArguments) -> Any:
+def _model_path(arguments: ChildArguments) -> str:
+    if not arguments.unpacked_path:
+        return arguments.model_path
+    target = Path(arguments.unpacked_path)
+    if not target.exists():
+        try:
+            unpack(Path(arguments.model_path), target)
+        except (ImportError, OSError) as error:
+            print(f"the weights stay packed: {error}", file=sys.stderr, flush=True)
+            return arguments.model_path
+    return str(target)
+
+
+def _params(xllamacpp: Any, arguments: ChildArguments, model_path: str) -> Any:
     params = xllamacpp.CommonParams()
-    params.model.path = arguments.model_path
+    params.model.path = model_path
     # Otherwise every answer carries the file's path.
     params.model_alias = ["model"]
     params.n_ctx = arguments.pool_tokens
