@@ -28,6 +28,16 @@ async def wait_engine_idle(client: Client) -> None:
             await asyncio.sleep(0.02)
 
 
+def _messages(client: Client, *messages: chat_pb2.Message) -> inference_pb2.ChatRequest:
+    return inference_pb2.ChatRequest(model=client.model, messages=messages)
+
+
+def _ids(client: Client, ids: list[int]) -> inference_pb2.GenerateRequest:
+    return inference_pb2.GenerateRequest(
+        model=client.model, token_ids=inference_pb2.TokenIds(ids=ids)
+    )
+
+
 class Acceptance:
     """Subclasses supply `client`, a client of a front, and `http`, a session with its edge."""
 
@@ -258,13 +268,3 @@ class Acceptance:
             answer = await response.json()
         assert answer["message"]["content"] == "The capital of "
         assert answer["finish_reason"] == "stop"
-
-
-def _messages(client: Client, *messages: chat_pb2.Message) -> inference_pb2.ChatRequest:
-    return inference_pb2.ChatRequest(model=client.model, messages=messages)
-
-
-def _ids(client: Client, ids: list[int]) -> inference_pb2.GenerateRequest:
-    return inference_pb2.GenerateRequest(
-        model=client.model, token_ids=inference_pb2.TokenIds(ids=ids)
-    )
