@@ -1,0 +1,85 @@
+"""The example clients, as their readers run them."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+from pathlib import Path
+from urllib.request import urlopen
+
+import pytest
+
+from ..server.fronts import Client, collect
+from .conftest import EXAMPLES, Example
+
+QUESTION = "What is the capital of France?"
+ANSWER = "The capital of France is Paris."
+CLIENTS = ("python_example", "node_example", "shell_example")
+CLIENTS_WITH_OPTIONS = ("python_example", "node_example")
+
+
+@pytest.fixture
+def example(request: pytest.FixtureRequest) -> Example:
+    chosen: Example = request.getfixturevalue(request.param)
+    return chosen
+
+
+async def num_aborted(front: Client) -> float:
+    """The front's own count of requests whose client left."""
+    address = f"http://127.0.0.1:{front.app.metrics_port}/metrics"
+    text = await asyncio.to_thread(lambda: urlopen(address, timeout=10).read().decode())
+    found = re.search(r"^llm_requests_aborted_total\{.*\} (\S+)$", text, re.MULTILINE)
+    assert found is not None
+    return float(found[1])
+
+
+@pytest.mark.parametrize("example", CLIENTS, indirect=True)
+async def test_answer_is_written(front: Client, example: Example) -> None:
+    """A question is answered on standard output."""
+    outcome = await example.run(front, QUESTION)
+    assert (outcome.status, outcome.output) == (0, f"{ANSWER}\n"), outcome.complaints
+
+
+@pytest.mark.parametrize("example", CLIENTS, indirect=True)
+async def test_unknown_model_fails(front: Client, example: Example) -> None:
+    """A model that is not served fails the client, which tells the server's words."""
+    outcome = await example.run(front, "--model", "nobody/nothing", QUESTION)
+    assert outcome.status != 0
+    assert "no model 'nobody/nothing' here" in outcome.complaints
+
+
+@pytest.mark.parametrize("example", CLIENTS_WITH_OPTIONS, indirect=True)
+async def test_details_are_told(front: Client, example: Example) -> None:
+    """A refused field is told with the reason and the field's path."""
+    outcome = await example.run(front, "--temperature", "3", QUESTION)
+    assert outcome.status == 1
+    assert "INVALID_ARGUMENT" in outcome.complaints
+    assert "reason: INVALID_REQUEST" in outcome.complaints
+    assert "field: sampling.temperature: must be between 0 and 2, got 3" in outcome.complaints
+
+
+@pytest.mark.parametrize("example", CLIENTS_WITH_OPTIONS, indirect=True)
+async def test_cancel_frees_engine(front: Client, example: Example) -> None:
+    """A cancelled call is aborted on the server, and its slot serves the next request."""
+    before = await num_aborted(front)
+    outcome = await example.run(front, "--max-characters", "10", "Tell a long story of the sea.")
+    assert outcome.status == 0, outcome.complaints
+    assert len(outcome.output) >= 10
+    assert "cancelled" in outcome.complaints
+    following = await collect(front.inference.Chat(front.chat(QUESTION)))
+    assert following.finished is not None
+    assert await num_aborted(front) == before + 1
+
+
+async def test_shell_quotes_its_message(front: Client, shell_example: Example) -> None:
+    """Quotes, backslashes and line ends of a message do not break the request."""
+    outcome = await shell_example.run(front, 'Say "hi" \\ and\nthen\tstop.')
+    assert outcome.status == 0, outcome.complaints
+
+
+def test_node_versions_are_exact() -> None:
+    """Without a lock file, the versions themselves are what is reproducible."""
+    package = json.loads((EXAMPLES / "node" / "package.json").read_text())
+    assert all(re.fullmatch(r"\d+\.\d+\.\d+", v) for v in package["dependencies"].values())
+    assert not Path(EXAMPLES / "node" / "package-lock.json").exists()
