@@ -23,7 +23,7 @@ _LONGEST_DELAY_S = 30.0
 _SETTLED_S = 60.0
 # After so many deaths in a row it is left to whoever started this process.
 _MAX_DEATHS = 6
-_FORCE_TIMEOUT_S = 5.0
+_LOG_TIMEOUT_S = 5.0
 _STREAM_LIMIT_BYTES = 1024 * 1024
 
 WriteLine = Callable[[bytes], None]
@@ -33,7 +33,8 @@ WriteLine = Callable[[bytes], None]
 class ChildCommand:
     """One process to keep running.
 
-    `stop_timeout_s` bounds its drain. Its standard input is a pipe that closes when this process
+    `stop_timeout_s` bounds its drain, and `force_timeout_s` what it does once the drain is over or
+    cut short; then it is killed. Its standard input is a pipe that closes when this process
     ends, however it ends; it should end then, too.
     """
 
@@ -41,6 +42,7 @@ class ChildCommand:
     argv: tuple[str, ...]
     stop_timeout_s: float
     environment: dict[str, str] = field(default_factory=dict[str, str])
+    force_timeout_s: float = 5.0
 
 
 class Supervisor:
@@ -119,7 +121,7 @@ class _Child:
             return
         # The second one asks it to end at once and to take its own children along.
         self._signal(signal.SIGTERM)
-        if await self._ends_within(_FORCE_TIMEOUT_S):
+        if await self._ends_within(self._command.force_timeout_s):
             return
         _log.error("child killed", child=self._command.name)
         self.exit_status = max(self.exit_status, 1)
@@ -149,7 +151,7 @@ class _Child:
             status = await process.wait()
             if copy is not None:
                 # A grandchild may hold the pipe open for a while.
-                await asyncio.wait([copy], timeout=_FORCE_TIMEOUT_S)
+                await asyncio.wait([copy], timeout=_LOG_TIMEOUT_S)
                 copy.cancel()
         return clock() - started_s, status
 

@@ -41,7 +41,8 @@ GGUF = b"GGUF" + bytes(100)
 async def mirror() -> AsyncGenerator[HubMirror]:
     repos = {
         REPO: {**SAFETENSORS_FILES, **NOT_NEEDED},
-        GGUF_REPO: dict.fromkeys(("a.gguf", "b.gguf", *SPLIT), GGUF),
+        # Contents differ: the cache keeps equal ones once.
+        GGUF_REPO: {n: GGUF + n.encode() for n in ("a.gguf", "b.gguf", *SPLIT)},
     }
     async with HubMirror(repos).serve() as server:
         yield server
