@@ -35,7 +35,7 @@ generate: dev ## write src/generated, docs/api.md and docs/errors.md from the pr
 fmt: dev ## format the code and the protos
 	$(BIN)/ruff format $(SOURCES)
 	$(BIN)/ruff check --fix-only --quiet $(SOURCES)
-	$(BIN)/buf format --write
+	$(BIN)/buf format protos --write
 
 lint: dev ## check format and lint rules
 	$(BIN)/ruff format --check $(SOURCES)
@@ -50,7 +50,7 @@ imports: dev ## check who imports whom
 
 protos: dev ## check the protos: lint, format, nothing broken against BASE=main
 	$(BIN)/buf lint
-	$(BIN)/buf format --diff --exit-code
+	$(BIN)/buf format protos --diff --exit-code
 	@if git rev-parse --quiet --verify $(BASE) >/dev/null; \
 	then $(BIN)/buf breaking --against '.git#ref=$(BASE)'; \
 	else echo "no revision $(BASE) to compare the protos with"; fi

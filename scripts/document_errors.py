@@ -140,7 +140,11 @@ def _failure(reason: str, traits: options_pb2.ErrorTraits) -> errors.InferenceEr
 def _details(call: CallStatus) -> dict[str, object]:
     packed = dict(call.trailing_metadata)["grpc-status-details-bin"]
     assert isinstance(packed, bytes)
-    return MessageToDict(status_pb2.Status.FromString(packed))
+    status = MessageToDict(status_pb2.Status.FromString(packed))
+    for detail in status.get("details", []):
+        if "metadata" in detail:  # a map: it comes in any order
+            detail["metadata"] = dict(sorted(detail["metadata"].items(), reverse=True))
+    return status
 
 
 def _client_error(call: CallStatus) -> grpc.aio.AioRpcError:

@@ -23,7 +23,9 @@ def main() -> int:
     OUT.mkdir(parents=True)
     includes = [*PROTO_ROOTS, ROOT / "third_party" / "googleapis"]
     includes.append(Path(str(resources.files("grpc_tools"))) / "_proto")
-    sources = [str(p.relative_to(root)) for root in PROTO_ROOTS for p in sorted(root.rglob("*.proto"))]
+    sources = [
+        str(p.relative_to(root)) for root in PROTO_ROOTS for p in sorted(root.rglob("*.proto"))
+    ]
     services = [name for name in sources if name.startswith("tokenwire/")]
     protoc = [sys.executable, "-m", "grpc_tools.protoc", *(f"-I{path}" for path in includes)]
     bin_dir = Path(sys.executable).parent
