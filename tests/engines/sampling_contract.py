@@ -91,7 +91,7 @@ class SamplingContract(Contract):
         self, engine: Engine, penalised: SamplingParams
     ) -> None:
         """A text that would go round in circles does not, with a penalty."""
-        prompt = TextPrompt("Why?\n")
+        prompt = TextPrompt("Yes.\nYes.\nYes.\n")
         plain = await answer(engine, prompt, replace(GREEDY, max_tokens=16))
         penalised = replace(penalised, max_tokens=16)
         assert (await answer(engine, prompt, penalised)).text != plain.text
