@@ -52,7 +52,7 @@ class TestSglang(EngineContract):
 
     lacks = {"seeds": "SGLang honours a seed only with deterministic inference, which needs a GPU"}
 
-    @pytest.fixture(scope="class")
+    @pytest.fixture
     def closed(self, sglang_without_scheduler: Death) -> Engine:
         """One that died before it was closed: it saves a start, and is the harder case."""
         return sglang_without_scheduler.engine

@@ -10,6 +10,7 @@ import signal
 import socket
 import uuid
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any, Final, NoReturn
 
 from ...engine import EngineRequest, EngineStatus, RenderedPrompt, SamplingParams
@@ -85,11 +86,12 @@ class Desk:
         loop.add_signal_handler(signal.SIGQUIT, self._set_dead, "a process of the engine died")
         loop.add_signal_handler(signal.SIGTERM, end_group)
         for child in multiprocessing.active_children():
-            loop.add_reader(child.sentinel, self._child_ended, child)
+            name = _process_title(child.pid) or child.name
+            loop.add_reader(child.sentinel, self._child_ended, child.sentinel, name)
 
-    def _child_ended(self, child: Any) -> None:  # the common base of process classes is private
-        asyncio.get_running_loop().remove_reader(child.sentinel)
-        self._set_dead(f"{child.name} ended with exit code {child.exitcode}")
+    def _child_ended(self, sentinel: int, name: str) -> None:
+        asyncio.get_running_loop().remove_reader(sentinel)
+        self._set_dead(f"{name} died")
 
     def _set_dead(self, why: str) -> None:
         if not self._why_dead.done():
@@ -189,6 +191,16 @@ class Desk:
             writer.send(Broken(call, "the engine could not tell its load"))
         else:
             writer.send(StatusTold(call, status))
+
+
+def _process_title(pid: int | None) -> str:
+    """Reads what a process calls itself: SGLang names its own `sglang::scheduler` and so on."""
+    try:
+        title = Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return ""
+    words = title.replace(b"\0", b" ").decode(errors="replace").split()
+    return words[0] if words and words[0].startswith("sglang") else ""
 
 
 def _end_ids(manager: Any) -> set[int]:  # SGLang has no types
