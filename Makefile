@@ -76,6 +76,6 @@ docker: ## build both images
 	docker build --target cpu -t tokenwire:cpu .
 	docker build --target gpu -t tokenwire:gpu .
 
-constraints: dev ## write constraints.txt anew, keeping what still fits
-	$(BIN)/uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 \
+constraints: ## write constraints.txt anew, keeping what still fits (needs uv)
+	uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 \
 	  --no-header --annotation-style line --quiet --output-file constraints.txt
