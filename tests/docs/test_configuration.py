@@ -1,0 +1,52 @@
+"""docs/configuration.md against the settings."""
+
+from __future__ import annotations
+
+from tokenwire.edge.config import EdgeConfig
+from tokenwire.environment import Variable, variables
+from tokenwire.server.config import ServerConfig
+
+from .pages import read_page, table_below
+
+SERVER = {variable.name: variable for variable in variables(ServerConfig)}
+EDGE = {variable.name: variable for variable in variables(EdgeConfig)}
+EVERY = SERVER | EDGE
+
+
+def documented() -> dict[str, list[str]]:
+    """The rows of the table, by variable."""
+    rows = table_below(read_page("configuration.md"), "## All variables")
+    return {row[0].strip("`"): row[1:] for row in rows}
+
+
+def expected(variable: Variable) -> list[str]:
+    """What the row of a variable must say."""
+    readers = [
+        name for name, known in (("server", SERVER), ("edge", EDGE)) if variable.name in known
+    ]
+    return [
+        f"`{variable.default}`" if variable.default else "-",
+        variable.takes,
+        variable.description,
+        "not yet" if variable.not_yet else "yes",
+        ", ".join(readers),
+    ]
+
+
+def test_every_variable_is_documented() -> None:
+    """The table names every variable, and nothing more."""
+    assert sorted(documented()) == sorted(EVERY)
+
+
+def test_rows_say_what_the_settings_say() -> None:
+    """Default, values, meaning, whether it is in force, and who reads it agree with the code."""
+    rows = documented()
+    assert rows == {name: expected(variable) for name, variable in EVERY.items()}
+
+
+def test_example_file_names_known_variables() -> None:
+    """`.env.example` holds nothing that the service does not read."""
+    lines = [line.lstrip("#") for line in read_page("../.env.example").splitlines()]
+    names = {line.partition("=")[0] for line in lines if "=" in line and " " not in line}
+    assert names
+    assert names <= EVERY.keys()
