@@ -76,16 +76,13 @@ class Settings(BaseSettings):
 
     @model_validator(mode="before")
     @classmethod
-    def _drop_empty(cls, values: object) -> object:
-        if not isinstance(values, Mapping):
-            return values
-        given = typing.cast("Mapping[str, object]", values)
+    def _drop_empty(cls, values: dict[str, Any]) -> dict[str, Any]:  # strings, or a test's own
         keeps_empty = {
             field.alias for field in cls.model_fields.values() if _extra(field).get("keeps_empty")
         }
         return {
             name: value
-            for name, value in given.items()
+            for name, value in values.items()
             if name in keeps_empty or not (isinstance(value, str) and not value.strip())
         }
 
@@ -123,11 +120,9 @@ def setting(
     field's type where it is empty. `default_text` is shown in place of the default. A variable with
     `not_yet` is checked as the others are, and reported by `notices` when it is set.
     """
-    value: dict[str, Any] = (
-        {"default": default} if default_factory is None else {"default_factory": default_factory}
-    )
+    made: dict[str, Any] = {"default_factory": default_factory} if default_factory else {}
     return Field(
-        **value,
+        **(made or {"default": default}),
         alias=name,
         description=description,
         ge=ge,
@@ -148,6 +143,7 @@ def load(settings_class: type[SettingsT], env_file: Path | None = ENV_FILE) -> S
     Raises:
         ConfigurationError: one line for every variable that is missing or does not parse.
     """
+    read_env_file(env_file)  # its own mistakes, in our words
     try:
         # pydantic-settings takes `_env_file` beside the fields, which type checkers do not see.
         return settings_class(_env_file=env_file)  # type: ignore[call-arg]
@@ -160,8 +156,6 @@ def load(settings_class: type[SettingsT], env_file: Path | None = ENV_FILE) -> S
             if detail["type"] != "default_factory_not_called"
         ]
         raise ConfigurationError(problems) from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigurationError([f"{env_file}: cannot be read: {error}"]) from error
 
 
 def export_env_file(env_file: Path = ENV_FILE) -> None:
@@ -231,7 +225,7 @@ def unknown_variables(known: Iterable[str], env_file: Path | None = ENV_FILE) ->
     for name in sorted({*os.environ, *read_env_file(env_file)}):
         if not name.startswith(OWN_PREFIX) or name in names:
             continue
-        nearest = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
+        nearest = difflib.get_close_matches(name, names, n=1)
         hint = f"; did you mean {nearest[0]}?" if nearest else ""
         sentences.append(f"{name} is set, but no such variable exists{hint}")
     return sentences
@@ -240,13 +234,14 @@ def unknown_variables(known: Iterable[str], env_file: Path | None = ENV_FILE) ->
 def _problem(detail: ErrorDetails, known: Mapping[str, Variable]) -> str:
     name = str(detail["loc"][0]) if detail["loc"] else ""
     variable = known.get(name)
+    message = detail["msg"].removeprefix("Value error, ")
     if variable is None:
-        return detail["msg"].removeprefix("Value error, ")
+        return message
     if detail["type"] == "missing":
         return f"{name}: is not set; takes {variable.takes}"
     given = "a value that is not shown" if variable.is_secret else repr(detail["input"])
     if detail["type"] == "value_error":
-        return f"{name}: {detail['msg'].removeprefix('Value error, ')} (got {given})"
+        return f"{name}: {message} (got {given})"
     return f"{name}: takes {variable.takes}, got {given}"
 
 
@@ -270,9 +265,8 @@ def _range(field: FieldInfo) -> str:
                 bounds[bound] = getattr(part, bound)
     if "ge" in bounds and "le" in bounds:
         return f" from {bounds['ge']} to {bounds['le']}"
-    words = {"ge": "of at least", "gt": "above", "le": "of at most"}
-    limits = [f"{words[bound]} {value}" for bound, value in bounds.items()]
-    return (" " + " and ".join(limits)) if limits else ""
+    words = {"ge": " of at least", "gt": " above", "le": " of at most"}
+    return " and".join(f"{words[bound]} {value}" for bound, value in bounds.items())
 
 
 def _members(annotation: object) -> tuple[object, ...]:
