@@ -104,12 +104,6 @@ class Draining(InferenceError):
     reason = "DRAINING"
 
 
-class DeadlineExceeded(InferenceError):
-    """The caller's deadline passed."""
-
-    reason = "DEADLINE_EXCEEDED"
-
-
 class GenerationFailed(InferenceError):
     """The engine refused or failed a request for a reason of its own."""
 

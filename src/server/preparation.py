@@ -6,13 +6,18 @@ import structlog
 
 from .config import ServerConfig
 from .engine import Device, EngineSettings, ModelFiles, ReportProgress
-from .engine_choice import EngineKind, NoEngine, choose_engine, inspect_machine
+from .engine_choice import (
+    EngineDecision,
+    EngineKind,
+    NoEngine,
+    choose_engine,
+    inspect_machine,
+)
 from .engines.llama_cpp.adapter import LlamaCppLauncher
 from .engines.sglang.adapter import SglangLauncher
 from .errors import ModelLoadFailed
 from .model_files import ModelFinder
 from .model_id import ModelId
-from .model_settings import KvCacheType
 from .models import PreparedModel
 
 _logger = structlog.get_logger(__name__)
@@ -46,6 +51,8 @@ class Preparation:
         )
         if decision.missing:
             raise ModelLoadFailed(decision.missing)
+        for notice in not_honoured(config, decision):
+            _logger.warning("not_honoured", model=model_id, notice=notice)
         settings = engine_settings(config, decision.device)
         files = await self._finder.find(model, decision.engine, report)
         return PreparedModel(_launcher(decision.engine, files, settings), files.revision)
@@ -60,10 +67,26 @@ def engine_settings(config: ServerConfig, device: Device) -> EngineSettings:
         kv_pool_tokens=config.kv_pool_tokens,
         prefix_caching=config.enable_prefix_caching,
         page_size=config.paged_attention_block_size,
-        fp8_kv_cache=config.paged_cache_type is not KvCacheType.AUTO,
+        fp8_kv_cache=config.has_fp8_kv_cache,
         num_threads=config.num_threads,
         load_timeout_s=config.load_timeout_s,
     )
+
+
+def not_honoured(config: ServerConfig, decision: EngineDecision) -> list[str]:
+    """Says, one sentence each, which variables are set and mean nothing to the engine chosen."""
+    notices: list[str] = []
+    if config.has_fp8_kv_cache and decision.device is not Device.CUDA:
+        notices.append(
+            f"LLM_PAGED_CACHE_TYPE={config.paged_cache_type.value} needs a GPU; the KV cache keeps "
+            "the model's own type"
+        )
+    is_set = "paged_attention_block_size" in config.model_fields_set
+    if is_set and decision.engine is EngineKind.LLAMACPP:
+        notices.append(
+            "LLM_PAGED_ATTENTION_BLOCK_SIZE means nothing to llama.cpp, whose KV cache has no pages"
+        )
+    return notices
 
 
 def _launcher(

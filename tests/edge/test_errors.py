@@ -14,7 +14,6 @@ from tokenwire.edge.errors import TRAITS, Dialect, EdgeError, error_response, fa
 from tokenwire.server.errors import (
     AtCapacity,
     ContextTooLong,
-    DeadlineExceeded,
     Draining,
     EngineLost,
     GenerationFailed,
@@ -48,7 +47,6 @@ FAILURES: list[Case] = [
     (ModelLoadFailed("broken"), 503, "MODEL_LOAD_ERROR", "Failed to load model: broken"),
     (EngineLost(), 503, "SERVICE_UNAVAILABLE", "Service unavailable: the engine of the model"),
     (Draining("drains"), 503, "SERVICE_UNAVAILABLE", "Service unavailable: drains"),
-    (DeadlineExceeded("late"), 504, "DEADLINE_EXCEEDED", "late"),
     (GenerationFailed("engine"), 500, "GENERATION_ERROR", "Text generation failed: engine"),
 ]
 KINDS = pytest.mark.parametrize("case", FAILURES, ids=lambda case: type(case[0]).__name__)
