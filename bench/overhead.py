@@ -161,9 +161,8 @@ async def main() -> None:
             }
         )
         print(f"{date.today()}, tokenwire {__version__}, {engine.info.engine}, {MODEL_ID}")
-        print(
-            f"{cpu_name()}, {len(os.sched_getaffinity(0))} CPUs; client, front and edge in one process"
-        )
+        print(f"{cpu_name()}, {len(os.sched_getaffinity(0))} CPUs")
+        print("client, front and edge in one process")
         async with (
             EdgeApp(edge_config) as edge,
             grpc.aio.insecure_channel(f"127.0.0.1:{front.port}") as channel,
