@@ -160,3 +160,19 @@ async def test_many_aborts_leave_nothing(sglang_engine: SglangEngine) -> None:
         await asyncio.gather(*(anext(stream) for stream in streams))
         await asyncio.gather(*(stream.aclose() for stream in streams))
     await assert_idle(sglang_engine)
+
+
+async def test_abort_right_behind_request(sglang_engine: SglangEngine) -> None:
+    """An abort that reaches the host together with its request, or at any time after, is kept."""
+    rendered = await sglang_engine.render(STORY)
+    params = replace(GREEDY, max_tokens=900, ignore_eos=True)
+    async with asyncio.timeout(HANG_S):
+        for num_turns in range(12):
+            opening = asyncio.create_task(
+                drain(sglang_engine.generate(request_for(rendered, params))), name="opening"
+            )
+            for _ in range(num_turns):
+                await asyncio.sleep(0)
+            opening.cancel()
+            await asyncio.wait({opening})
+    await assert_idle(sglang_engine)

@@ -147,7 +147,11 @@ class Desk:
     def _handle(self, command: Command, writer: FrameWriter, tasks: asyncio.TaskGroup) -> None:
         match command:
             case Generate():
-                tasks.create_task(self._generate(command.request, writer))
+                request = command.request
+                generation = Generation(request, self._manager, self._vocabulary, writer.send)
+                # Now, not in the task: its abort may lie in this very frame.
+                self._generations[request.request_id] = generation
+                tasks.create_task(self._generate(request.request_id, generation))
             case Abort():
                 generation = self._generations.get(command.request_id)
                 if generation is not None:
@@ -159,13 +163,11 @@ class Desk:
             case _:
                 tasks.create_task(self._render(command, writer))
 
-    async def _generate(self, request: EngineRequest, writer: FrameWriter) -> None:
-        generation = Generation(request, self._manager, self._vocabulary, writer.send)
-        self._generations[request.request_id] = generation
+    async def _generate(self, request_id: str, generation: Generation) -> None:
         try:
             await generation.run()
         finally:
-            del self._generations[request.request_id]
+            del self._generations[request_id]
 
     async def _render(self, command: RenderCommand, writer: FrameWriter) -> None:
         loop = asyncio.get_running_loop()
