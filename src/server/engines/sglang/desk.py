@@ -153,9 +153,9 @@ class Desk:
                 self._generations[request.request_id] = generation
                 tasks.create_task(self._generate(request.request_id, generation))
             case Abort():
-                generation = self._generations.get(command.request_id)
-                if generation is not None:
-                    generation.abort()
+                running = self._generations.get(command.request_id)
+                if running is not None:
+                    running.abort()
             case AskStatus():
                 tasks.create_task(self._tell_status(command.call, writer))
             case Begin():
