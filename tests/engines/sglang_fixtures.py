@@ -7,6 +7,7 @@ import os
 import re
 import select
 import signal
+import tempfile
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 from dataclasses import dataclass, replace
@@ -65,13 +66,14 @@ class Death:
     status_error: InferenceError
     why_lost: str
     num_left: int
+    files_made: list[Path]
 
 
-async def launch_and_kill(launcher: SglangLauncher, victim: str) -> Death:
-    """Kills `host`, `scheduler` or `detokenizer` with -9 in the middle of a stream; closes."""
+async def launch_and_kill_scheduler(launcher: SglangLauncher) -> Death:
+    """Kills the scheduler with -9 in the middle of a stream; closes."""
+    before = _own_files()
     engine = await launcher.launch(lambda _: None)
     try:
-        pid = engine.pid if victim == "host" else find_process(engine.pid, victim)
         rendered = await engine.render(STORY)
         params = replace(GREEDY, max_tokens=900, ignore_eos=True)
         async with (
@@ -79,20 +81,27 @@ async def launch_and_kill(launcher: SglangLauncher, victim: str) -> Death:
             aclosing(engine.generate(request_for(rendered, params))) as events,
         ):
             await anext(events)
-            os.kill(pid, signal.SIGKILL)
+            files_made = sorted(_own_files() - before)
+            os.kill(find_process(engine.pid, "scheduler"), signal.SIGKILL)
             stream_error = await error_of(_read_all(events))
             status_error = await error_of(engine.status())
             why_lost = await engine.wait_lost()
     finally:
         async with asyncio.timeout(HANG_S):
             await engine.close()
-    return Death(engine, stream_error, status_error, why_lost, len(group_members(engine.pid)))
+    num_left = len(group_members(engine.pid))
+    return Death(engine, stream_error, status_error, why_lost, num_left, files_made)
+
+
+def _own_files() -> set[Path]:
+    shared = Path("/dev/shm").glob("*")
+    return {*shared, *Path(tempfile.gettempdir()).glob("tokenwire-sglang-*")}
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def sglang_without_scheduler(sglang_engine_launcher: SglangLauncher) -> Death:
     """An engine whose scheduler was killed, closed since."""
-    return await launch_and_kill(sglang_engine_launcher, "scheduler")
+    return await launch_and_kill_scheduler(sglang_engine_launcher)
 
 
 async def _read_all(events: AsyncIterator[object]) -> EngineStatus:

@@ -21,7 +21,7 @@ from tokenwire.server.engines.sglang.adapter import SglangLauncher
 from tokenwire.server.errors import EngineLost, ModelLoadFailed
 
 from .contract import HANG_S
-from .sglang_fixtures import Death, child_groups, group_members, launch_and_kill, wait_ended
+from .sglang_fixtures import Death, child_groups, group_members, wait_ended
 
 FRONT = """
 import asyncio, sys
@@ -35,25 +35,19 @@ asyncio.run(launcher.launch(lambda progress: print(progress.step, flush=True)))
 """
 
 
-def check_death(death: Death) -> None:
+def test_scheduler_death(sglang_without_scheduler: Death) -> None:
+    """A killed scheduler ends its streams with EngineLost, and its group is gone after close."""
+    death = sglang_without_scheduler
     assert isinstance(death.stream_error, EngineLost)
     assert isinstance(death.status_error, EngineLost)
-    assert death.why_lost
+    assert "scheduler" in death.why_lost
     assert death.num_left == 0
 
 
-def test_scheduler_death(sglang_without_scheduler: Death) -> None:
-    """A killed scheduler ends its streams with EngineLost, and its group is gone after close."""
-    check_death(sglang_without_scheduler)
-    assert "scheduler" in sglang_without_scheduler.why_lost
-
-
-@pytest.mark.parametrize("victim", ["detokenizer", "host"])
-async def test_death(sglang_engine_launcher: SglangLauncher, victim: str) -> None:
-    """So does a killed detokenizer, and a killed host."""
-    death = await launch_and_kill(sglang_engine_launcher, victim)
-    check_death(death)
-    assert victim in death.why_lost
+def test_death_leaves_no_files(sglang_without_scheduler: Death) -> None:
+    """A killed engine leaves neither shared memory nor temporary files behind."""
+    assert sglang_without_scheduler.files_made
+    assert [path for path in sglang_without_scheduler.files_made if path.exists()] == []
 
 
 @pytest.fixture

@@ -87,6 +87,8 @@ class SglangLauncher:
         try:
             writer.write(encode_frame([Begin(arguments, on_cpu, files.format.value)]))
             info = await _wait_ready(host, reader, report)
+            # Now, because a group that dies by itself can no longer be looked at.
+            await host.note_leftovers()
             return SglangEngine(host, reader, writer, info)
         except BaseException:
             await host.end()

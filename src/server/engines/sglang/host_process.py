@@ -15,6 +15,8 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from typing import Final, Self
 
+from .leftovers import Leftovers
+
 logger = logging.getLogger(__name__)
 
 END_S: Final = 10.0
@@ -58,8 +60,11 @@ class Complaints:
 class HostProcess:
     """A child that leads a process group of its own, and everything it starts."""
 
-    def __init__(self, process: subprocess.Popen[bytes], peer: socket.socket) -> None:
+    def __init__(
+        self, process: subprocess.Popen[bytes], peer: socket.socket, leftovers: Leftovers
+    ) -> None:
         self._process = process
+        self._leftovers = leftovers
         self._peer: socket.socket | None = peer
         self._lock = asyncio.Lock()
         self._is_ended = False
@@ -70,17 +75,18 @@ class HostProcess:
     def start(cls, module: str, environment: Mapping[str, str]) -> Self:
         """Runs `module` with one end of a new socket pair as its only argument."""
         ours, theirs = socket.socketpair()
+        leftovers = Leftovers()
         with theirs:
             process = subprocess.Popen(
                 child_command(module, str(theirs.fileno())),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
-                env=dict(environment),
+                env=dict(environment) | leftovers.environment,
                 pass_fds=(theirs.fileno(),),
                 start_new_session=True,
             )
-        return cls(process, ours)
+        return cls(process, ours, leftovers)
 
     @property
     def pid(self) -> int:
@@ -93,11 +99,16 @@ class HostProcess:
         assert peer is not None
         return await asyncio.open_unix_connection(sock=peer)
 
+    async def note_leftovers(self) -> None:
+        """Remembers what the group would leave behind if it were killed from now on."""
+        await asyncio.to_thread(self._leftovers.note, self._process.pid)
+
     async def end(self) -> None:
         """Kills the whole group and waits until it is gone, at most `END_S`. Repeatable."""
         async with self._lock:
             if self._is_ended:
                 return
+            await self.note_leftovers()
             # Nobody has waited for the leader yet, so the group's id cannot be another's.
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self._process.pid, signal.SIGKILL)
@@ -111,6 +122,7 @@ class HostProcess:
                 await asyncio.wait({self._listening})
             with contextlib.suppress(subprocess.TimeoutExpired):
                 await asyncio.to_thread(self._process.wait, END_S)
+            await asyncio.to_thread(self._leftovers.remove)
             self._is_ended = True
 
     async def _listen(self) -> None:
