@@ -77,6 +77,8 @@ def _table(comments: dict[str, str]) -> Iterator[str]:
         if traits.api_http_status:
             status += f", on `/api` {traits.api_http_status}"
         retry = f"{traits.retry_after_s} s" if traits.retry_after_s else "-"
+        if traits.api_retry_after_s:
+            retry += f", on `/api` {traits.api_retry_after_s} s"
         meaning = comments[f"ERROR_REASON_{reason}"]
         if not _is_given(reason):
             meaning = f"**Not yet.** {meaning}"

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 import dotenv
+import dotenv.parser
 from pydantic import AfterValidator, Field, SecretStr, ValidationError, model_validator
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
@@ -179,6 +180,13 @@ def read_env_file(env_file: Path | None = ENV_FILE) -> dict[str, str]:
     if env_file is None or not env_file.is_file():
         return {}
     try:
+        with env_file.open(encoding="utf-8") as stream:
+            bindings = list(dotenv.parser.parse_stream(stream))
+        broken = [binding.original.line for binding in bindings if binding.error]
+        if broken:
+            raise ConfigurationError(
+                [f"{env_file}: line {number} is not of the form NAME=value" for number in broken]
+            )
         values = dotenv.dotenv_values(env_file, encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigurationError([f"{env_file}: cannot be read: {error}"]) from error

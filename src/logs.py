@@ -18,7 +18,7 @@ from .environment import Settings, setting
 
 HIDDEN = "(hidden)"
 _SECRET_KEY = re.compile(r"(?i)token$|secret|password|authorization|api_key|cookie")
-_SECRET_TEXT = re.compile(r"(?i)\bhf_[a-z0-9]{8,}\b|(?<=bearer )\S+")
+_SECRET_TEXT = re.compile(r"\bhf_[A-Za-z0-9]{8,}\b|(?i:(?<=bearer )\S+)")
 
 
 class LogFormat(enum.Enum):

@@ -107,6 +107,12 @@ def test_env_file_that_is_no_text(folder: Path) -> None:
     assert problems_of()[0].startswith(".env: cannot be read")
 
 
+def test_env_file_with_a_broken_line(folder: Path) -> None:
+    """A line of `.env` that sets nothing is a mistake with its number, not a line ignored."""
+    (folder / ".env").write_text("TW_REQUIRED=yes\nthis is broken\n")
+    assert problems_of() == (".env: line 2 is not of the form NAME=value",)
+
+
 def test_export_leaves_the_environment_in_charge(
     monkeypatch: pytest.MonkeyPatch, folder: Path
 ) -> None:

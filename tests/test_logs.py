@@ -56,6 +56,14 @@ def test_secrets_are_hidden() -> None:
         assert secret not in stream.getvalue()
 
 
+def test_names_of_variables_are_no_secrets() -> None:
+    """The name of a variable that begins as a token does is not hidden."""
+    stream = io.StringIO()
+    configure_logging(LogSettings(), stream=stream)
+    structlog.stdlib.get_logger("x").info("set HF_ENDPOINT to a mirror")
+    assert "HF_ENDPOINT" in stream.getvalue()
+
+
 def test_level_and_format() -> None:
     """Less important events are left out, and the pretty format is no JSON."""
     stream = io.StringIO()

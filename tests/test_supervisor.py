@@ -156,16 +156,17 @@ async def test_children_end_with_a_killed_supervisor(tmp_path: Path) -> None:
 
 
 async def test_a_taken_port_ends_the_start(tmp_path: Path) -> None:
-    """A port that another program holds is told once, with status 2 and no restarts."""
+    """A port that another program holds is told once, by its variable, and nothing starts."""
     with socket.socket() as taken:
         taken.bind(("0.0.0.0", 0))
         taken.listen()
         port = taken.getsockname()[1]
         async with serve(tmp_path, LLM_INFERENCE_PORT=str(port)) as service:
-            given_up = await service.event("child given up")
-            assert given_up["child"] == "edge"
-            await service.closed()
+            assert service.process.stderr is not None
+            told = (await service.process.stderr.read()).decode()
             assert await service.process.wait() == 2
+    assert f"LLM_INFERENCE_PORT: cannot listen on 0.0.0.0:{port}: address already in use" in told
+    assert "listening" not in told
 
 
 async def test_mistakes_end_the_start(tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ from ..environment import (
     variables,
 )
 from ..lifecycle import end_with_parent, shutdown_signals
+from ..listening import Listener, find_problem
 from ..logs import configure_logging
 from ..server.config import ServerConfig
 from ..server.engine_choice import NoEngine, choose_engine, inspect_machine
@@ -100,9 +101,22 @@ def run_both(*, has_welcome: bool) -> int:
     """
     export_env_file()
     server, edge = load_both()
+    # Before anything starts: a port that another service holds would answer in our place.
+    problems = [problem for at in _listeners(server, edge) if (problem := find_problem(at))]
+    if problems:
+        raise ConfigurationError(problems)
     line = StatusLine(sys.stderr)
     configure_logging(server, _secrets(server), stream=line if has_welcome else None)
     return _run(_supervise(server, edge, line if has_welcome else None))
+
+
+def _listeners(server: ServerConfig, edge: EdgeConfig) -> tuple[Listener, ...]:
+    metrics = ("LLM_METRICS_HOSTNAME", server.metrics_hostname)
+    return (
+        server.grpc_listener,
+        Listener(*metrics, "LLM_METRICS_PORT", server.metrics_port),
+        Listener("LLM_INFERENCE_HOSTNAME", edge.hostname, "LLM_INFERENCE_PORT", edge.port),
+    )
 
 
 async def _supervise(server: ServerConfig, edge: EdgeConfig, line: StatusLine | None) -> int:

@@ -17,10 +17,11 @@ from rich.table import Table
 from rich.text import Text
 
 from ..edge.config import EdgeConfig
-from ..environment import load
+from ..environment import EXIT_CONFIGURATION, load
 from ..generated.tokenwire.v1 import chat_pb2, events_pb2, inference_pb2, models_pb2, sampling_pb2
 from ..generated.tokenwire.v1.inference_pb2_grpc import InferenceServiceStub
 
+_PIPE_COLUMNS = 200
 _LIST_TIMEOUT_S = 10.0
 _HELP = "/clear begins a new conversation, /exit ends; Ctrl-C stops an answer."
 EXIT_FAILURE = 1
@@ -54,6 +55,9 @@ def chat(target: str | None, message: str | None, options: ChatOptions) -> int:
     """
     if message is None and not sys.stdin.isatty():
         message = sys.stdin.read()
+    if message is not None and not message.strip():
+        sys.stderr.write("There is nothing to answer: the message is empty.\n")
+        return EXIT_CONFIGURATION
 
     def talk(stub: InferenceServiceStub) -> int:
         conversation = _Conversation(stub, options)
@@ -95,7 +99,10 @@ def _print_models(stub: InferenceServiceStub, *, as_json: bool) -> int:
             " ".join(part for part in (model.format, model.quantization) if part),
             str(model.context_length or ""),
         )
-    Console().print(table)
+    # The id is there to be copied: never cut, also where no terminal tells its width.
+    table.columns[0].no_wrap = True
+    console = Console()
+    Console(width=None if console.is_terminal else _PIPE_COLUMNS).print(table)
     return 0
 
 

@@ -160,6 +160,7 @@ def error_response(failure: Failure, dialect: Dialect) -> web.Response:
         body = canonical_body(failure)
     else:
         status = traits.api_http_status or status
+        retry_after_s = traits.api_retry_after_s or retry_after_s
         body = api_body(failure)
         if dialect is Dialect.API_STREAM and failure.reason in _NO_TURN:
             retry_after_s = _STREAM_RETRY_AFTER_S

@@ -15,6 +15,7 @@ from grpc_reflection.v1alpha import reflection
 from ..environment import ConfigurationError
 from ..generated.tokenwire.v1 import inference_pb2, inference_pb2_grpc
 from ..lifecycle import Shutdown, shutdown_signals
+from ..listening import find_problem
 from .config import ServerConfig
 from .health import Health
 from .inference import Inference
@@ -166,7 +167,11 @@ class ServerApp:
         try:
             return server.add_insecure_port(address)
         except RuntimeError as error:
-            raise ConfigurationError([f"LLM_GRPC_PORT: cannot listen on {address}"]) from error
+            # gRPC does not say why.
+            problem = find_problem(self._config.grpc_listener)
+            raise ConfigurationError(
+                [problem or f"LLM_GRPC_PORT: cannot listen on {address}"]
+            ) from error
 
 
 async def serve(config: ServerConfig) -> int:

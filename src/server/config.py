@@ -7,6 +7,7 @@ from pathlib import Path
 from pydantic import ValidationInfo, field_validator
 
 from ..environment import HttpAddress, setting
+from ..listening import Listener
 from .model_settings import CONTEXT_SIZE_FROM_MEMORY, ModelSettings
 
 DEFAULT_MAX_TOKENS = 512
@@ -153,6 +154,11 @@ class ServerConfig(ModelSettings):
         if limit is not None and value > limit:
             raise ValueError(f"is above LLM_MAX_TOKENS_LIMIT, which is {limit}")
         return value
+
+    @property
+    def grpc_listener(self) -> Listener:
+        """Where gRPC listens."""
+        return Listener("LLM_GRPC_HOSTNAME", self.grpc_hostname, "LLM_GRPC_PORT", self.grpc_port)
 
     @property
     def kv_pool_tokens(self) -> int | None:

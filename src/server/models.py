@@ -120,18 +120,8 @@ class ServedModel:
     async def _keep_running(self, launcher: EngineLauncher) -> None:
         num_short_lives = 0
         while True:
-            start_s = time.monotonic()
-            engine = await launcher.launch(self._report)
-            self.load_s = time.monotonic() - start_s
-            serving_since_s = time.monotonic()
-            try:
-                self._serve(engine)
-                reason = await engine.wait_lost()
-            finally:
-                self._engine = None
-                await engine.close()
-            if time.monotonic() - serving_since_s >= _HEALTHY_AFTER_S:
-                num_short_lives = 0
+            lived_s, reason = await self._run_once(launcher)
+            num_short_lives = 0 if lived_s >= _HEALTHY_AFTER_S else num_short_lives
             if num_short_lives == len(_RESTART_DELAYS_S):
                 raise ModelLoadFailed(
                     f"its engine died {num_short_lives + 1} times in a row, last: {reason}"
@@ -142,6 +132,26 @@ class ServedModel:
             _logger.error("engine_lost", model=self.model_id, reason=reason, restart_in_s=delay_s)
             self._set(State.LOADING, LoadProgress("restarting the engine"))
             await asyncio.sleep(delay_s)
+
+    async def _run_once(self, launcher: EngineLauncher) -> tuple[float, str]:
+        """Runs one engine to its end; returns how long it served, and why it ended."""
+        start_s = time.monotonic()
+        try:
+            engine = await launcher.launch(self._report)
+        except ModelLoadFailed as error:
+            if self._info is None:
+                raise  # never loaded: another try would end the same
+            # It was loaded before, so what is wrong may pass, such as a lack of memory.
+            return 0.0, error.message
+        serving_since_s = time.monotonic()
+        self.load_s = serving_since_s - start_s
+        try:
+            self._serve(engine)
+            reason = await engine.wait_lost()
+        finally:
+            self._engine = None
+            await engine.close()
+        return time.monotonic() - serving_since_s, reason
 
     def _serve(self, engine: Engine) -> None:
         self._engine = engine

@@ -87,7 +87,7 @@ class InferenceService(inference_pb2_grpc.InferenceServiceServicer):
     def end_all(self) -> None:
         """Ends every call that is being served with DRAINING."""
         for relay in self._relays:
-            relay.close(Draining("the server is shutting down and its drain timeout passed"))
+            relay.close(Draining("the server shut down before the answer was complete"))
 
     async def _serve(
         self,

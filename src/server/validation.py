@@ -7,6 +7,7 @@ from typing import Any
 
 import protovalidate
 from google.protobuf.descriptor import FieldDescriptor
+from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
 
 from ..generated.tokenwire.v1 import options_pb2
@@ -87,6 +88,8 @@ def _got(elements: Sequence[Any], request: Message) -> str:
         value = getattr(value, element.field_name)
         if element.subscript is not None:
             value = value[element.subscript.value]
+    if isinstance(value, Duration):
+        return f", got {value.ToJsonString()}"
     if isinstance(value, Message):
         return ""
     if isinstance(value, str | bytes):

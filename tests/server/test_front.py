@@ -389,6 +389,20 @@ async def test_model_that_fails_to_load_is_told_with_the_reason() -> None:
     assert models[0].failure == "no config.json in its folder"
 
 
+async def test_engine_that_dies_while_it_is_restarted_is_tried_again() -> None:
+    """A restart that fails is one more death: the model is loaded again, and serves."""
+    first, second = ScriptedEngine(), ScriptedEngine()
+    launcher = ScriptedLauncher(first, ModelLoadFailed("killed while it loaded"), second)
+    async with start_front(launcher.prepare) as client:
+        reached = asyncio.Event()
+        client.app.models.observe(lambda: reached.set() if launcher.num_launches == 3 else None)
+        first.die()
+        async with asyncio.timeout(30):
+            await reached.wait()
+        await wait_for_state(client.app, State.SERVING)
+        assert next(iter(client.app.models)).num_restarts == 2
+
+
 async def test_unknown_health_name() -> None:
     """Check of an unknown name is NOT_FOUND; Watch says SERVICE_UNKNOWN and stays open."""
     async with start_front(ScriptedLauncher(ScriptedEngine()).prepare) as client:

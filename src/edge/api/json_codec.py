@@ -83,7 +83,7 @@ def decode_completions(body: dict[str, Any], *, is_stream: bool) -> inference_pb
     request = inference_pb2.GenerateRequest(
         model=fields.string("model"),
         text=fields.string("prompt"),
-        suffix=fields.optional_string("suffix"),
+        suffix=fields.optional_string("suffix") or None,  # some clients always send the field
         sampling=_decode_sampling(fields),
     )
     _set_delivery(request, is_stream=is_stream)
@@ -182,7 +182,8 @@ def _decode_sampling(fields: Fields) -> sampling_pb2.Sampling:
     seed = fields.get("seed")
     if seed is not None:
         if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**32:
-            raise invalid("seed", "must be an integer from 0 to 4294967295")
+            shown = seed if isinstance(seed, int) else json_type(seed)
+            raise invalid("seed", f"must be an integer from 0 to 4294967295, got {shown}")
         sampling.seed = seed
     for token, bias in fields.optional_object("logit_bias").items():
         path = f"logit_bias[{token}]"

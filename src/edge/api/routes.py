@@ -90,6 +90,7 @@ class ApiRoutes:
         """Streams the continuation of a text."""
         request[DIALECT] = Dialect.API_STREAM
         body = await self._bodies.read_object(request)
+        Fields(body).optional_boolean("stream")  # it streams either way; the type is checked
         return await self._stream_completion(request, body, CompletionsStream())
 
     async def _stream_completion(

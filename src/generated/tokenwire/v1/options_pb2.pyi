@@ -59,6 +59,7 @@ class ErrorTraits(_message.Message):
     REST_CODE_FIELD_NUMBER: _builtins.int
     REST_PREFIX_FIELD_NUMBER: _builtins.int
     RETRY_AFTER_S_FIELD_NUMBER: _builtins.int
+    API_RETRY_AFTER_S_FIELD_NUMBER: _builtins.int
     EXAMPLE_MESSAGE_FIELD_NUMBER: _builtins.int
     EXAMPLE_METADATA_FIELD_NUMBER: _builtins.int
     grpc_code: _code_pb2.Code.ValueType
@@ -73,6 +74,8 @@ class ErrorTraits(_message.Message):
     """Words that a REST error text starts with, without the colon. Empty: none."""
     retry_after_s: _builtins.int
     """Seconds after which another try is worthwhile. 0: the same call fails again."""
+    api_retry_after_s: _builtins.int
+    """Value of `Retry-After` on `/api` where gRPC callers are not told to try again. 0: as there."""
     example_message: _builtins.str
     """Example of the status message."""
     @_builtins.property
@@ -88,12 +91,13 @@ class ErrorTraits(_message.Message):
         rest_code: _builtins.str = ...,
         rest_prefix: _builtins.str = ...,
         retry_after_s: _builtins.int = ...,
+        api_retry_after_s: _builtins.int = ...,
         example_message: _builtins.str = ...,
         example_metadata: _abc.Iterable[Global___ErrorTraits.MetadataExample] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["api_http_status", b"api_http_status", "example_message", b"example_message", "example_metadata", b"example_metadata", "grpc_code", b"grpc_code", "http_status", b"http_status", "rest_code", b"rest_code", "rest_prefix", b"rest_prefix", "retry_after_s", b"retry_after_s"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["api_http_status", b"api_http_status", "api_retry_after_s", b"api_retry_after_s", "example_message", b"example_message", "example_metadata", b"example_metadata", "grpc_code", b"grpc_code", "http_status", b"http_status", "rest_code", b"rest_code", "rest_prefix", b"rest_prefix", "retry_after_s", b"retry_after_s"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

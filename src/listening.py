@@ -1,0 +1,44 @@
+"""Whether an address can be listened on, told in the words of the configuration."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+from dataclasses import dataclass
+
+_BACKLOG = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Listener:
+    """An address that the service listens on, with the variables that choose it."""
+
+    hostname_variable: str
+    hostname: str
+    port_variable: str
+    port: int
+
+
+def find_problem(listener: Listener) -> str | None:
+    """Tries to listen, and lets go again; returns what is wrong, naming the variable."""
+    try:
+        places = socket.getaddrinfo(
+            listener.hostname, listener.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )
+    except socket.gaierror as error:
+        return f"{listener.hostname_variable}: '{listener.hostname}': {error.strerror}"
+    for family, kind, protocol, _, address in places:
+        try:
+            with socket.socket(family, kind, protocol) as probe:
+                # As the servers do: a connection that lingers does not hold a port.
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                probe.bind(address)
+                probe.listen(_BACKLOG)
+        except OSError as error:
+            code = error.errno or 0
+            is_foreign = code in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
+            variable = listener.hostname_variable if is_foreign else listener.port_variable
+            reason = os.strerror(code).lower()
+            return f"{variable}: cannot listen on {listener.hostname}:{listener.port}: {reason}"
+    return None

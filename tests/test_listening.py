@@ -1,0 +1,46 @@
+"""Whether an address can be listened on."""
+
+from __future__ import annotations
+
+import socket
+
+from tokenwire.listening import Listener, find_problem
+
+
+def listener(hostname: str, port: int) -> Listener:
+    """An address under the names of gRPC's variables."""
+    return Listener("LLM_GRPC_HOSTNAME", hostname, "LLM_GRPC_PORT", port)
+
+
+def test_free_addresses_have_no_problem() -> None:
+    """A free port can be listened on, and is free again afterwards."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    assert find_problem(listener("127.0.0.1", port)) is None
+    assert find_problem(listener("127.0.0.1", port)) is None
+    assert find_problem(listener("0.0.0.0", 0)) is None
+
+
+def test_taken_port_names_the_port_variable() -> None:
+    """A port that another socket listens on is told by the port's variable, with the reason."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        problem = find_problem(listener("127.0.0.1", port))
+    assert problem == f"LLM_GRPC_PORT: cannot listen on 127.0.0.1:{port}: address already in use"
+
+
+def test_foreign_address_names_the_hostname_variable() -> None:
+    """An address of another machine is told by the hostname's variable."""
+    problem = find_problem(listener("192.0.2.1", 0))
+    assert problem is not None
+    assert problem.startswith("LLM_GRPC_HOSTNAME: cannot listen on 192.0.2.1:0: ")
+
+
+def test_unknown_name_names_the_hostname_variable() -> None:
+    """So is a name that is no address."""
+    problem = find_problem(listener("nohost.invalid", 0))
+    assert problem is not None
+    assert problem.startswith("LLM_GRPC_HOSTNAME: 'nohost.invalid': ")
