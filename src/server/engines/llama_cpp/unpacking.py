@@ -2,8 +2,8 @@
 
 llama.cpp multiplies 4-bit weights with activations rounded to 8 bits, and 16-bit weights with exact
 ones. A model as small as the built-in one feels that: asked for the capital of France, it answers
-with Paris, as it does on SGLang, from exact activations only. On a CPU it decodes as fast (74 and
-75 tokens/s, SmolLM2-135M Q4_1 and F16, one thread).
+with Paris, as it does on SGLang, from exact activations only. On a CPU it decodes as fast
+(`bench/unpacking.py`).
 """
 
 from __future__ import annotations
