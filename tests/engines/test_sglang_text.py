@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 import socket
 
 import pytest
@@ -32,81 +31,10 @@ from tokenwire.server.engines.sglang.frames import (
     read_frame,
 )
 from tokenwire.server.engines.sglang.host_process import Complaints
-from tokenwire.server.engines.sglang.stop import StopMatcher, drop_cut_character
 from tokenwire.server.engines.sglang.streams import EventStream
 from tokenwire.server.errors import EngineLost
 
 END = Finished(FinishReason.EOS, 3, 0)
-
-
-def cuts(text: str) -> list[list[str]]:
-    """Every way to cut a text into pieces."""
-    found: list[list[str]] = []
-    for borders in itertools.product((False, True), repeat=len(text) - 1):
-        pieces = [text[0]]
-        for character, is_border in zip(text[1:], borders, strict=True):
-            if is_border:
-                pieces.append(character)
-            else:
-                pieces[-1] += character
-        found.append(pieces)
-    return found
-
-
-def run_matcher(stop: tuple[str, ...], pieces: list[str]) -> tuple[list[str], str | None]:
-    matcher, told = StopMatcher(stop), list[str]()
-    for number, piece in enumerate(pieces, 1):
-        safe = matcher.feed(piece, is_last=number == len(pieces))
-        told.append(safe.text)
-        if safe.matched is not None:
-            return told, safe.matched
-    return told, None
-
-
-@pytest.mark.parametrize(
-    ("text", "stop", "kept", "matched"),
-    [
-        ("abcdef", ("cd",), "ab", "cd"),
-        ("abcdef", ("ab",), "", "ab"),
-        ("abcdef", ("ef",), "abcd", "ef"),
-        ("abcdef", ("abcdef",), "", "abcdef"),
-        ("abcdef", ("xy",), "abcdef", None),
-        ("abcdef", ("efg", "fgh"), "abcdef", None),
-        ("abcdef", ("abcdx", "cd"), "ab", "cd"),
-        ("abcdef", ("abcd", "cd", "d"), "", "abcd"),
-        ("abcdef", ("de", "bc"), "a", "bc"),
-        ("aaabab", ("aab",), "a", "aab"),
-        ("ababac", ("abac",), "ab", "abac"),
-        ("a\n\nb", ("\n", "\n\n"), "a", "\n"),
-        ("abc", ("", "c"), "ab", "c"),
-        ("abc", (), "abc", None),
-        ("字漢字🌍", ("漢字",), "字", "漢字"),
-    ],
-)
-def test_stop_however_cut(text: str, stop: tuple[str, ...], kept: str, matched: str | None) -> None:
-    """The text and the match are the same for every way to cut the text into pieces."""
-    for pieces in cuts(text):
-        told, found = run_matcher(stop, pieces)
-        assert ("".join(told), found) == (kept, matched), pieces
-
-
-def test_stop_never_leaks_a_part() -> None:
-    """No piece told so far ever runs into what turns out to be a stop string."""
-    for pieces in cuts("abcabcabd"):
-        told, _ = run_matcher(("abcabd",), pieces)
-        for number in range(len(told)):
-            assert "abc".startswith("".join(told[: number + 1])), pieces
-
-
-def test_nothing_held_without_need() -> None:
-    """Text that no stop string begins with is told at once."""
-    assert StopMatcher(("xyz",)).feed("abc").text == "abc"
-    assert StopMatcher(("xyz",)).feed("abx").text == "ab"
-
-
-def test_cut_character_is_dropped() -> None:
-    """What stands for incomplete bytes at the end goes, and stays within the text."""
-    assert drop_cut_character("a\ufffdb\ufffd\ufffd") == "a\ufffdb"
 
 
 async def test_stream_in_order() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import Any
 
 from ...generated.tokenwire.v1 import events_pb2
@@ -13,7 +14,7 @@ from .json_codec import finish_reason
 _DONE = b"data: [DONE]\n\n"
 
 
-class _ApiStream:
+class _ApiStream(ABC):
     """Splits a stream into its deltas and its end."""
 
     def __init__(self) -> None:
@@ -45,8 +46,8 @@ class _ApiStream:
                 self._finish_reason = finish_reason(delta.finished)
         return encoded
 
-    def _delta(self, text: str) -> dict[str, Any]:
-        raise NotImplementedError
+    @abstractmethod
+    def _delta(self, text: str) -> dict[str, Any]: ...
 
     def _end(self, finished: events_pb2.Finished) -> bytes:
         return data_event(self._closing(finished))

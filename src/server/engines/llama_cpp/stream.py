@@ -7,8 +7,8 @@ from typing import Final
 
 from ...engine import Accepted, Delta, EngineEvent, Finished, FinishReason, Prefill
 from ...errors import GenerationFailed
+from ..stop_matcher import StopMatcher
 from .client import Json
-from .stop_matcher import StopMatcher
 
 # The last event would otherwise repeat the prompt and every setting.
 RESPONSE_FIELDS: Final = ("stop", "stop_type", "content", "tokens_predicted")
@@ -48,15 +48,13 @@ class StreamReader:
             self._num_cached = 0
             yield Accepted()
         num_tokens: int = event["tokens_predicted"]
-        passed = self._matcher.push(event["content"])
+        self.has_server_finished = event["stop"]
+        passed = self._matcher.push(event["content"], is_last=self.has_server_finished)
         if passed.text:
             yield self._delta(passed.text, num_tokens)
         if passed.matched is not None:
             yield self._finished(FinishReason.STOP, num_tokens, passed.matched)
-        elif event["stop"]:
-            self.has_server_finished = True
-            if held := self._matcher.flush():
-                yield self._delta(held, num_tokens)
+        elif self.has_server_finished:
             yield self._finished(_reason(event), num_tokens, None)
 
     def _delta(self, text: str, num_tokens: int) -> Delta:

@@ -9,14 +9,15 @@ from contextlib import aclosing
 from typing import Any, Final
 
 from ...engine import EngineRequest, FinishReason
+from ..stop_matcher import StopMatcher
 from .frames import Ended, Failed, Message, Released, Taken, Text
 from .internals import GenerateReqInput
 from .sampling import Vocabulary, sampling_arguments
-from .stop import StopMatcher, drop_cut_character
 
 logger = logging.getLogger(__name__)
 
 RETRY_ABORT_S: Final = 0.005
+REPLACEMENT_CHARACTER: Final = "\ufffd"
 
 
 class Generation:
@@ -101,21 +102,22 @@ class Generation:
         text: str = item["text"]
         ids: list[int] = list(item["output_ids"])
         if finish is not None:
-            text = drop_cut_character(text)
+            # What a decoder puts in place of a last character whose bytes are incomplete.
+            text = text.rstrip(REPLACEMENT_CHARACTER)
             if finish["type"] == "stop" and ids and ids[-1] == finish["matched"]:
                 ids.pop()
-        safe = self._matcher.feed(text, is_last=finish is not None)
+        passed = self._matcher.push(text, is_last=finish is not None)
         self._pending_ids += ids
-        if safe.matched is not None:
-            if safe.text:
-                self._send_text(safe.text)
-            self._end(meta, FinishReason.STOP, safe.matched)
+        if passed.matched is not None:
+            if passed.text:
+                self._send_text(passed.text)
+            self._end(meta, FinishReason.STOP, passed.matched)
             if finish is None:
                 self.abort()
             return
         # Ids whose text is still held back go with it.
-        if safe.text or (finish is not None and self._pending_ids):
-            self._send_text(safe.text)
+        if passed.text or (finish is not None and self._pending_ids):
+            self._send_text(passed.text)
         if finish is not None:
             self._end_by_engine(meta, finish)
 
