@@ -56,9 +56,16 @@ def empty_model(tmp_path: Path) -> ModelFiles:
 
 
 async def test_front_death_ends_host(tmp_path: Path) -> None:
-    """A front that is killed takes the whole group of its engine with it."""
+    """A front that is killed takes the whole group of its engine with it, and its files."""
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
     front = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", FRONT, str(tmp_path), stdout=asyncio.subprocess.PIPE
+        sys.executable,
+        "-c",
+        FRONT,
+        str(tmp_path),
+        stdout=asyncio.subprocess.PIPE,
+        env={**os.environ, "TMPDIR": str(temporary)},
     )
     assert front.stdout is not None
     async with asyncio.timeout(HANG_S):
@@ -69,6 +76,7 @@ async def test_front_death_ends_host(tmp_path: Path) -> None:
         front.send_signal(signal.SIGKILL)
         await front.wait()
         await wait_ended(members)
+    assert os.listdir(temporary) == []  # noqa: PTH208 - an asynchronous test
 
 
 async def test_launch_cancelled(empty_model: ModelFiles) -> None:

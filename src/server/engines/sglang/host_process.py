@@ -75,7 +75,7 @@ class HostProcess:
     def start(cls, module: str, environment: Mapping[str, str]) -> Self:
         """Runs `module` with one end of a new socket pair as its only argument."""
         ours, theirs = socket.socketpair()
-        leftovers = Leftovers()
+        leftovers = Leftovers.make()
         with theirs:
             process = subprocess.Popen(
                 child_command(module, str(theirs.fileno())),

@@ -7,9 +7,10 @@ import os
 import shutil
 import tempfile
 from pathlib import Path
-from typing import Final
+from typing import Final, Self
 
 _SHARED_MEMORY: Final = Path("/dev/shm")  # noqa: S108 - where Linux keeps it
+_FOLDER_PREFIX: Final = "tokenwire-sglang-"
 # SGLang's load report; what Python's multiprocessing and torch name theirs.
 _OWN_NAMES: Final = ("sglang_", "sem.mp-", "psm_", "torch_")
 
@@ -20,10 +21,14 @@ class Leftovers:
     Without this every restart of an engine would leave a few files for ever.
     """
 
-    def __init__(self) -> None:
-        # Its own folder for temporary files, private as a socket's place should be.
-        self._folder = tempfile.mkdtemp(prefix="tokenwire-sglang-")
+    def __init__(self, folder: str) -> None:
+        self._folder = folder
         self._shared: set[Path] = set()
+
+    @classmethod
+    def make(cls) -> Self:
+        """Makes a folder for a group's temporary files, private as a socket's place should be."""
+        return cls(tempfile.mkdtemp(prefix=_FOLDER_PREFIX))
 
     @property
     def environment(self) -> dict[str, str]:
@@ -51,6 +56,15 @@ class Leftovers:
             path.unlink(missing_ok=True)
         self._shared.clear()
         shutil.rmtree(self._folder, ignore_errors=True)
+
+
+def remove_own() -> None:
+    """Removes what the group of this process made, just before it ends without its front."""
+    folder = Path(tempfile.gettempdir())
+    if folder.name.startswith(_FOLDER_PREFIX):  # never a folder that others use
+        leftovers = Leftovers(str(folder))
+        leftovers.note(os.getpgrp())
+        leftovers.remove()
 
 
 def _members(group: int) -> list[int]:

@@ -11,6 +11,8 @@ import threading
 from types import FrameType
 from typing import NoReturn
 
+from .leftovers import remove_own
+
 
 class ChildDied(RuntimeError):
     """A process of SGLang died while the model was being loaded."""
@@ -33,7 +35,9 @@ def lead_own_group() -> None:
 
 
 def end_group() -> NoReturn:
-    """Kills this process and every process of SGLang, at once."""
+    """Kills this process and every process of SGLang, and leaves no files of theirs."""
+    with contextlib.suppress(OSError):
+        remove_own()
     os.killpg(os.getpid(), signal.SIGKILL)
     os._exit(1)  # unreachable unless the signal is late
 
