@@ -149,9 +149,12 @@ class ServedModel:
             self._serve(engine)
             reason = await engine.wait_lost()
         finally:
+            lived_s = time.monotonic() - serving_since_s
             self._engine = None
+            # Told before the engine is cleared away, which can take seconds.
+            self._set(State.LOADING, LoadProgress("ending the engine"))
             await engine.close()
-        return time.monotonic() - serving_since_s, reason
+        return lived_s, reason
 
     def _serve(self, engine: Engine) -> None:
         self._engine = engine
