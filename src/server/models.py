@@ -172,8 +172,10 @@ class ServedModel:
         )
 
     def _report(self, progress: LoadProgress) -> None:
-        if self._progress is None or progress.step != self._progress.step:
-            _logger.info("model_loading", model=self.model_id, step=progress.step)
+        # Behind the comma stands how far the step is: told to those who ask, not to the log.
+        step = progress.step.partition(",")[0]
+        if self._progress is None or step != self._progress.step.partition(",")[0]:
+            _logger.info("model_loading", model=self.model_id, step=step)
         self._set(State.LOADING, progress)
 
     def _set(self, state: State, progress: LoadProgress | None) -> None:
