@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -18,6 +17,7 @@ from ...engine import (
 )
 from ...errors import ModelLoadFailed
 from ...model_id import DEFAULT_MODEL
+from ...weights import split_names
 from .arguments import ChildArguments, ChildReport
 from .chat_template import MalformedTokenizer, read_chat_template
 from .client import LlamaCppClient, Refused, Unreachable
@@ -30,7 +30,6 @@ from .sizing import DoesNotFit, Sizes, size_engine
 from .unpacking import unpacked_path
 
 _HEALTH_POLL_S: Final = 0.02
-_SHARD_NAME: Final = re.compile(r"(?P<stem>.+)-(?P<index>\d{5})-of-(?P<count>\d{5})\.gguf")
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,17 +180,10 @@ async def _end(process: LlamaCppProcess, client: LlamaCppClient) -> None:
 def _shards(path: Path) -> list[Path]:
     if not path.is_file():
         raise MalformedGguf(f"there is no file '{path.name}' in '{path.parent}'")
-    match = _SHARD_NAME.fullmatch(path.name)
-    if match is None:
-        return [path]
-    count = int(match["count"])
-    shards = [
-        path.with_name(f"{match['stem']}-{index:05}-of-{count:05}.gguf")
-        for index in range(1, count + 1)
-    ]
+    shards = [path.with_name(name) for name in split_names(path.name)]
     if path != shards[0]:
         raise MalformedGguf(f"'{path.name}' is not the first part: name '{shards[0].name}'")
     missing = [shard.name for shard in shards if not shard.is_file()]
     if missing:
-        raise MalformedGguf(f"of {count} parts these are missing: {', '.join(missing)}")
+        raise MalformedGguf(f"of {len(shards)} parts these are missing: {', '.join(missing)}")
     return shards
