@@ -16,17 +16,8 @@ import uuid
 from contextlib import aclosing
 from pathlib import Path
 
-from tokenwire.server.engine import (
-    Delta,
-    Device,
-    Engine,
-    EngineRequest,
-    EngineSettings,
-    ModelFiles,
-    ModelFormat,
-    SamplingParams,
-    TextPrompt,
-)
+from tokenwire.server.engine import Delta, Engine, EngineRequest, SamplingParams, TextPrompt
+from tokenwire.server.engine_settings import Device, EngineSettings, ModelFiles, ModelFormat
 from tokenwire.server.engines.llama_cpp.adapter import LlamaCppLauncher
 from tokenwire.server.model_id import DEFAULT_MODEL
 

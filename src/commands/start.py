@@ -139,7 +139,7 @@ async def _supervise(server: ServerConfig, edge: EdgeConfig, line: StatusLine | 
                 addresses = Addresses(server.grpc_port, edge.port)
                 engine = _engine_line(server)
                 greeting = tasks.create_task(
-                    welcome(line, addresses, str(server.served_model), engine)
+                    welcome(line, addresses, str(server.allowed_models[0]), engine)
                 )
                 tasks.create_task(_farewell(line, shutdown.draining, greeting))
             return await supervisor.run()
@@ -159,7 +159,7 @@ async def _farewell(
 def _engine_line(config: ServerConfig) -> str:
     try:
         decision = choose_engine(
-            config.served_model, config.engine, config.device, inspect_machine()
+            config.allowed_models[0], config.engine, config.device, inspect_machine()
         )
     except NoEngine as error:
         return f"none: {error}"

@@ -8,7 +8,8 @@ from pydantic import ValidationInfo, field_validator
 
 from ..environment import HttpAddress, setting
 from ..listening import Listener
-from .model_settings import CONTEXT_SIZE_FROM_MEMORY, ModelSettings
+from .kv_cache_settings import CONTEXT_SIZE_FROM_MEMORY
+from .model_settings import ModelSettings
 
 DEFAULT_MAX_TOKENS = 512
 _MAX_PORT = 65535

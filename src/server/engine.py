@@ -5,7 +5,6 @@ from __future__ import annotations
 import enum
 from collections.abc import AsyncGenerator, Callable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Protocol
 
 
@@ -100,13 +99,15 @@ class EngineRequest:
     """One generation.
 
     `request_id` is 32 hexadecimal characters, unique for ever: SGLang matches ids by prefix.
-    `cache_salt` separates the prefix cache of requests with different salts.
+    `cache_salt` separates the prefix cache of requests with different salts. `lora_adapter` is one
+    of the model's adapters, empty for none.
     """
 
     request_id: str
     prompt: RenderedPrompt
     params: SamplingParams
     cache_salt: str = ""
+    lora_adapter: str = ""
 
 
 class FinishReason(enum.Enum):
@@ -180,7 +181,9 @@ class ModelInfo:
 
     `engine` holds name and version (`llama.cpp b11549`). `context_length` is the most tokens of
     prompt and answer together that one request may have. `max_running` is the number of requests
-    that the engine runs at once.
+    that the engine runs at once. `has_kv_cache_scales` is None where the KV cache is not FP8;
+    without scales of its own such a cache loses accuracy. `lora_adapters` are the names of the
+    adapters that requests may ask for.
     """
 
     engine: str
@@ -193,6 +196,8 @@ class ModelInfo:
     vocab_size: int
     max_running: int
     capabilities: Capabilities
+    has_kv_cache_scales: bool | None = None
+    lora_adapters: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -279,52 +284,3 @@ class EngineLauncher(Protocol):
             ModelLoadFailed: the model cannot be loaded; the message says why, for the operator.
         """
         ...
-
-
-class ModelFormat(enum.Enum):
-    """How a model's weights are stored."""
-
-    GGUF = "gguf"
-    SAFETENSORS = "safetensors"
-
-
-@dataclass(frozen=True, slots=True)
-class ModelFiles:
-    """Where one model lies on this machine.
-
-    `path` is the `.gguf` file (the first of a split file) or the folder with `config.json`.
-    `tokenizer` is the folder of a tokenizer that the id names beside the weights.
-    """
-
-    model_id: str
-    format: ModelFormat
-    path: Path
-    revision: str = ""
-    tokenizer: Path | None = None
-
-
-class Device(enum.Enum):
-    """What an engine computes on."""
-
-    CPU = "cpu"
-    CUDA = "cuda"
-
-
-@dataclass(frozen=True, slots=True)
-class EngineSettings:
-    """The configuration of an engine, the same for every kind of engine.
-
-    `max_running` requests run at once. `max_model_len` limits prompt and answer of one request;
-    None: as long as the model and the memory allow. `kv_pool_tokens` is the size asked for the KV
-    cache; None: sized from memory. `num_threads` None: chosen from the CPUs of this process.
-    """
-
-    device: Device
-    max_running: int
-    max_model_len: int | None = None
-    kv_pool_tokens: int | None = None
-    prefix_caching: bool = False
-    page_size: int = 32
-    fp8_kv_cache: bool = False
-    num_threads: int | None = None
-    load_timeout_s: float = 1800.0

@@ -9,7 +9,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from .engine import Device
+from .engine_settings import Device
 from .model_id import DEFAULT_MODEL, GGUF_FORM, ModelId
 from .model_settings import DeviceChoice, EngineChoice
 

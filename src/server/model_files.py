@@ -9,8 +9,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from .engine import LoadProgress, ModelFiles, ModelFormat, ReportProgress
+from .engine import LoadProgress, ReportProgress
 from .engine_choice import EngineKind
+from .engine_settings import ModelFiles, ModelFormat
 from .errors import ModelLoadFailed
 from .hub_cache import HubCache
 from .hub_download import (

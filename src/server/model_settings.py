@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import enum
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from pydantic import SecretStr, field_validator
+from pydantic import SecretStr, ValidationInfo, field_validator
 
 from ..environment import HttpAddress, setting
-from ..logs import LogSettings
+from .kv_cache_settings import KvCacheSettings
+from .memory_amount import MemoryAmount
 from .model_id import InvalidModelId, ModelId
-
-# The old service's default. It would be far too small as a pool, so it means "from memory".
-CONTEXT_SIZE_FROM_MEMORY = 1024
-_NO_ISQ = "in-situ quantisation is not in force yet; the model runs as its files are"
 
 
 class EngineChoice(enum.Enum):
@@ -32,21 +30,12 @@ class DeviceChoice(enum.Enum):
     CUDA = "cuda"
 
 
-class KvCacheType(enum.Enum):
-    """Element type of the KV cache. F8E4M3 and FP8 are two names of one thing."""
-
-    AUTO = "auto"
-    F8E4M3 = "f8e4m3"
-    FP8 = "fp8"
-
-
-class ModelSettings(LogSettings):
-    """The part of the configuration that decides which model runs, and how."""
+class ModelSettings(KvCacheSettings):
+    """The part of the configuration that decides which models run, and how."""
 
     allowed_models: tuple[ModelId, ...] = setting(
         "LLM_ALLOWED_MODELS",
-        description="Models to serve, separated by commas. The first is served; several at once "
-        "are not in force yet",
+        description="Models to serve, separated by commas",
         takes="model ids separated by commas: owner/repo, owner/repo:file.gguf or "
         "owner/repo:file.gguf@owner/tokenizer-repo",
     )
@@ -112,81 +101,77 @@ class ModelSettings(LogSettings):
         le=86_400,
         description="Longest start of an engine, in seconds, the download not counted",
     )
-    enable_isq: bool = setting(
-        "LLM_ENABLE_ISQ",
+    lazy_load: bool | tuple[ModelId, ...] = setting(
+        "LLM_LAZY_LOAD",
         False,
-        description="Quantises the model while it loads",
-        not_yet=_NO_ISQ,
+        description="Models that are loaded when they are first asked for: all, none, or these",
+        takes="true, false, or ids of LLM_ALLOWED_MODELS separated by commas",
     )
-    isq_type: str | None = setting(
-        "LLM_ISQ_TYPE",
-        None,
-        description="Type of that quantisation",
-        takes="a type such as Q4_K or Q8_0",
-        not_yet=_NO_ISQ,
+    idle_unload_s: float = setting(
+        "LLM_IDLE_UNLOAD_S",
+        0.0,
+        ge=0,
+        le=31_536_000,
+        description="Seconds without a request after which a model is unloaded until the next one; "
+        "0: never",
+    )
+    model_memory: Mapping[ModelId, MemoryAmount] = setting(
+        "LLM_MODEL_MEMORY",
+        {},
+        description="Memory that weights, KV cache and work of a model may take together on each "
+        "of its devices; unset: what is free, shared between the models",
+        takes="id=amount separated by commas, an amount being a share such as 0.4 or a size such "
+        "as 20GiB",
     )
 
-    paged_attention_block_size: int = setting(
-        "LLM_PAGED_ATTENTION_BLOCK_SIZE",
-        32,
-        ge=1,
-        le=1024,
-        description="Tokens in one page of the KV cache",
+    lora_adapters: Mapping[str, str] = setting(
+        "LLM_LORA_ADAPTERS",
+        {},
+        description="LoRA adapters, served as models of these names; needs a GPU",
+        takes="name=folder or name=owner/repo, separated by commas",
     )
-    paged_attention_context_size: int = setting(
-        "LLM_PAGED_ATTENTION_CONTEXT_SIZE",
-        CONTEXT_SIZE_FROM_MEMORY,
-        ge=1,
-        le=2**31 - 1,
-        description="Tokens of KV cache for each concurrent request, never less than one whole "
-        f"context; {CONTEXT_SIZE_FROM_MEMORY}: the cache is sized from memory",
-    )
-    max_model_len: int | None = setting(
-        "LLM_MAX_MODEL_LEN",
+    max_lora_rank: int | None = setting(
+        "LLM_MAX_LORA_RANK",
         None,
         ge=1,
-        le=2**31 - 1,
-        default_text="auto",
-        description="Most tokens of prompt and answer of one request; auto: what the model was "
-        "trained for and the memory allows",
-        takes="auto or a whole number of at least 1",
-    )
-    paged_cache_type: KvCacheType = setting(
-        "LLM_PAGED_CACHE_TYPE",
-        KvCacheType.AUTO,
-        description="Element type of the KV cache; auto: the model's own, f8e4m3 or fp8: FP8",
-    )
-    enable_prefix_caching: bool = setting(
-        "LLM_ENABLE_PREFIX_CACHING",
-        False,
-        description="Keeps the KV cache of prompts for those that begin alike",
+        le=4096,
+        description="Largest rank of a LoRA adapter; unset: of those that are named",
     )
 
     @field_validator("allowed_models", mode="before")
     @classmethod
-    def _parse_models(cls, value: object) -> object:
+    def _split_models(cls, value: object) -> object:
+        return _parse_models(value) if isinstance(value, str) else value
+
+    @field_validator("lazy_load", mode="before")
+    @classmethod
+    def _split_lazy(cls, value: object, info: ValidationInfo) -> object:
+        if not isinstance(value, str) or "/" not in value:
+            return value
+        models = _parse_models(value)
+        _check_served(models, info)
+        return models
+
+    @field_validator("model_memory", mode="before")
+    @classmethod
+    def _split_memory(cls, value: object, info: ValidationInfo) -> object:
         if not isinstance(value, str):
             return value
-        texts = [text.strip() for text in value.split(",") if text.strip()]
-        if not texts:
-            raise ValueError("names no model")
-        models: list[ModelId] = []
-        mistakes: list[str] = []
-        for text in texts:
-            try:
-                models.append(ModelId.parse(text))
-            except InvalidModelId as error:
-                mistakes.append(str(error))
-        if mistakes:
-            raise ValueError("; ".join(mistakes))
-        return tuple(dict.fromkeys(models))
+        pairs = _split_pairs(value)
+        models = dict(zip(_parse_models(",".join(pairs)), pairs.values(), strict=False))
+        _check_served(models, info)
+        return {model: MemoryAmount.parse(text) for model, text in models.items()}
 
-    @field_validator("max_model_len", mode="before")
+    @field_validator("lora_adapters", mode="before")
     @classmethod
-    def _auto_is_none(cls, value: object) -> object:
-        return None if isinstance(value, str) and value.strip().lower() == "auto" else value
+    def _split_adapters(cls, value: object) -> object:
+        return _split_pairs(value) if isinstance(value, str) else value
 
-    @field_validator("engine", "device", "paged_cache_type", mode="before")
+    @classmethod
+    def _upper_isq(cls, value: object) -> object:
+        return value.strip().upper() if isinstance(value, str) else value
+
+    @field_validator("engine", "device", mode="before")
     @classmethod
     def _lower_choice(cls, value: object) -> object:
         return value.strip().lower() if isinstance(value, str) else value
@@ -205,21 +190,44 @@ class ModelSettings(LogSettings):
             raise ValueError("there is no such file")
         return value
 
-    @property
-    def has_fp8_kv_cache(self) -> bool:
-        """Whether the KV cache is asked for in FP8."""
-        return self.paged_cache_type is not KvCacheType.AUTO
+    def is_lazy(self, model: ModelId) -> bool:
+        """Whether a model is loaded when it is first asked for."""
+        return self.lazy_load if isinstance(self.lazy_load, bool) else model in self.lazy_load
 
-    @property
-    def served_model(self) -> ModelId:
-        """The one model that is served, the first of the list."""
-        return self.allowed_models[0]
 
-    def notices(self) -> list[str]:
-        """Returns one sentence for everything that is set and not in force yet."""
-        later = ", ".join(f"'{model}'" for model in self.allowed_models[1:])
-        several = (
-            "LLM_ALLOWED_MODELS names several models, which is not in force yet: only "
-            f"'{self.served_model}' is served, not {later}"
-        )
-        return [several, *super().notices()] if later else super().notices()
+def _parse_models(value: str) -> tuple[ModelId, ...]:
+    texts = [text.strip() for text in value.split(",") if text.strip()]
+    if not texts:
+        raise ValueError("names no model")
+    models: list[ModelId] = []
+    mistakes: list[str] = []
+    for text in texts:
+        try:
+            models.append(ModelId.parse(text))
+        except InvalidModelId as error:
+            mistakes.append(str(error))
+    if mistakes:
+        raise ValueError("; ".join(mistakes))
+    return tuple(dict.fromkeys(models))
+
+
+def _check_served(models: Iterable[ModelId], info: ValidationInfo) -> None:
+    served = info.data.get("allowed_models")  # missing where it has a mistake itself
+    others = [f"'{model}'" for model in models if served is not None and model not in served]
+    if others:
+        raise ValueError(f"{', '.join(others)} is not in LLM_ALLOWED_MODELS")
+
+
+def _split_pairs(value: str) -> dict[str, str]:
+    """Reads `name=value,name=value`."""
+    pairs: dict[str, str] = {}
+    for text in value.split(","):
+        if not text.strip():
+            continue
+        name, equals, rest = (part.strip() for part in text.rpartition("="))
+        if not (name and equals and rest):
+            raise ValueError(f"'{text.strip()}' is not of the form name=value")
+        if name in pairs:
+            raise ValueError(f"'{name}' stands in it twice")
+        pairs[name] = rest
+    return pairs

@@ -5,7 +5,7 @@ from __future__ import annotations
 import structlog
 
 from .config import ServerConfig
-from .engine import Device, EngineSettings, ModelFiles, ReportProgress
+from .engine import ReportProgress
 from .engine_choice import (
     EngineDecision,
     EngineKind,
@@ -13,6 +13,7 @@ from .engine_choice import (
     choose_engine,
     inspect_machine,
 )
+from .engine_settings import Device, EngineSettings, ModelFiles
 from .engines.llama_cpp.adapter import LlamaCppLauncher
 from .engines.sglang.adapter import SglangLauncher
 from .errors import ModelLoadFailed

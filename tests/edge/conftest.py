@@ -12,7 +12,8 @@ from tokenwire.edge.app import EdgeApp
 from tokenwire.edge.config import EdgeConfig
 from tokenwire.server.app import ServerApp
 from tokenwire.server.config import ServerConfig
-from tokenwire.server.engine import Device, EngineSettings, ModelFiles, ModelFormat, ReportProgress
+from tokenwire.server.engine import ReportProgress
+from tokenwire.server.engine_settings import Device, EngineSettings, ModelFiles, ModelFormat
 from tokenwire.server.engines.llama_cpp.adapter import LlamaCppLauncher
 from tokenwire.server.models import PreparedModel
 

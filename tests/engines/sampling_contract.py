@@ -5,12 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from tokenwire.server.engine import (
-    Engine,
-    FinishReason,
-    SamplingParams,
-    TextPrompt,
-)
+from tokenwire.server.engine import Engine, FinishReason, SamplingParams, TextPrompt
 
 from .generation import (
     GREEDY,

@@ -15,13 +15,8 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
-from tokenwire.server.engine import (
-    Device,
-    EngineSettings,
-    EngineStatus,
-    ModelFiles,
-    ModelFormat,
-)
+from tokenwire.server.engine import EngineStatus
+from tokenwire.server.engine_settings import Device, EngineSettings, ModelFiles, ModelFormat
 from tokenwire.server.engines.sglang.adapter import SglangLauncher
 from tokenwire.server.engines.sglang.remote_engine import SglangEngine
 from tokenwire.server.errors import InferenceError

@@ -6,11 +6,7 @@ import asyncio
 from dataclasses import replace
 
 import pytest
-from tokenwire.server.engine import (
-    Engine,
-    FinishReason,
-    TextPrompt,
-)
+from tokenwire.server.engine import Engine, FinishReason, TextPrompt
 
 from .generation import (
     GREEDY,

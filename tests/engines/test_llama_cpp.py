@@ -7,14 +7,8 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
-from tokenwire.server.engine import (
-    Device,
-    Engine,
-    EngineLauncher,
-    EngineSettings,
-    ModelFiles,
-    ModelFormat,
-)
+from tokenwire.server.engine import Engine, EngineLauncher
+from tokenwire.server.engine_settings import Device, EngineSettings, ModelFiles, ModelFormat
 from tokenwire.server.engines.llama_cpp.adapter import LlamaCppLauncher
 
 from ..conftest import MODEL_ID

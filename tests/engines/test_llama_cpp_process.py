@@ -11,7 +11,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from tokenwire.server.engine import Delta, EngineSettings, ModelFiles, ModelFormat, TextPrompt
+from tokenwire.server.engine import Delta, TextPrompt
+from tokenwire.server.engine_settings import EngineSettings, ModelFiles, ModelFormat
 from tokenwire.server.engines.llama_cpp.adapter import LlamaCppLauncher
 from tokenwire.server.engines.llama_cpp.arguments import ChildArguments, ChildReport
 from tokenwire.server.engines.llama_cpp.engine import LlamaCppEngine

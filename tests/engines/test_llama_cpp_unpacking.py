@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from tokenwire.server.engine import Device, EngineSettings, ModelFiles, ModelFormat
+from tokenwire.server.engine_settings import Device, EngineSettings, ModelFiles, ModelFormat
 from tokenwire.server.engines.llama_cpp.adapter import LlamaCppLauncher
 from tokenwire.server.engines.llama_cpp.gguf_header import read_gguf_header
 from tokenwire.server.engines.llama_cpp.unpacking import unpack, unpacked_path

@@ -7,7 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from tokenwire.server.engine import Device, EngineSettings, ModelFiles, ModelFormat, SamplingParams
+from tokenwire.server.engine import SamplingParams
+from tokenwire.server.engine_settings import Device, EngineSettings, ModelFiles, ModelFormat
 from tokenwire.server.engines.sglang.arguments import (
     CPU_POOL_TOKENS,
     FLOAT32_MAX_BYTES,

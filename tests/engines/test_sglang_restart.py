@@ -10,13 +10,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from tokenwire.server.engine import (
-    Device,
-    EngineSettings,
-    LoadProgress,
-    ModelFiles,
-    ModelFormat,
-)
+from tokenwire.server.engine import LoadProgress
+from tokenwire.server.engine_settings import Device, EngineSettings, ModelFiles, ModelFormat
 from tokenwire.server.engines.sglang.adapter import SglangLauncher
 from tokenwire.server.errors import EngineLost, ModelLoadFailed
 
@@ -26,7 +21,7 @@ from .sglang_fixtures import Death, child_groups, group_members, wait_ended
 FRONT = """
 import asyncio, sys
 from pathlib import Path
-from tokenwire.server.engine import Device, EngineSettings, ModelFiles, ModelFormat
+from tokenwire.server.engine_settings import (Device, EngineSettings, ModelFiles, ModelFormat)
 from tokenwire.server.engines.sglang.adapter import SglangLauncher
 
 files = ModelFiles("some/model", ModelFormat.SAFETENSORS, Path(sys.argv[1]))

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import pytest
-from tokenwire.server.engine import Device
 from tokenwire.server.engine_choice import (
     EngineKind,
     Machine,
@@ -10,6 +9,7 @@ from tokenwire.server.engine_choice import (
     has_nvidia_gpu,
     installed_engines,
 )
+from tokenwire.server.engine_settings import Device
 from tokenwire.server.model_id import DEFAULT_MODEL, ModelId
 from tokenwire.server.model_settings import DeviceChoice, EngineChoice
 

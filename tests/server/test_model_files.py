@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 from tokenwire.environment import load
-from tokenwire.server.engine import LoadProgress, ModelFiles, ModelFormat
+from tokenwire.server.engine import LoadProgress
 from tokenwire.server.engine_choice import EngineKind
+from tokenwire.server.engine_settings import ModelFiles, ModelFormat
 from tokenwire.server.errors import ModelLoadFailed
 from tokenwire.server.model_files import ModelFinder
 from tokenwire.server.model_id import DEFAULT_MODEL, ModelId

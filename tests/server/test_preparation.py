@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from tokenwire.server.engine import Device
 from tokenwire.server.engine_choice import EngineDecision, EngineKind
+from tokenwire.server.engine_settings import Device
 from tokenwire.server.errors import ModelLoadFailed
 from tokenwire.server.preparation import Preparation, engine_settings, not_honoured
 

@@ -7,14 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from ...engine import (
-    Capabilities,
-    EngineSettings,
-    LoadProgress,
-    ModelFiles,
-    ModelInfo,
-    ReportProgress,
-)
+from ...engine import Capabilities, LoadProgress, ModelInfo, ReportProgress
+from ...engine_settings import EngineSettings, ModelFiles
 from ...errors import ModelLoadFailed
 from ...model_id import DEFAULT_MODEL
 from ...weights import split_names

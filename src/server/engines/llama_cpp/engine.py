@@ -9,14 +9,7 @@ from typing import Any, Final
 
 import aiohttp
 
-from ...engine import (
-    EngineEvent,
-    EngineRequest,
-    EngineStatus,
-    ModelInfo,
-    Prompt,
-    RenderedPrompt,
-)
+from ...engine import EngineEvent, EngineRequest, EngineStatus, ModelInfo, Prompt, RenderedPrompt
 from ...errors import EngineLost, GenerationFailed
 from .client import LlamaCppClient, Refused, Unreachable, read_events
 from .process import LlamaCppProcess

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from ...engine import EngineSettings
+from ...engine_settings import EngineSettings
 from .gguf_header import GgufHeader
 from .machine import Machine
 

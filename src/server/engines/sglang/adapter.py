@@ -6,15 +6,8 @@ import asyncio
 import importlib.util
 import os
 
-from ...engine import (
-    Device,
-    EngineSettings,
-    LoadProgress,
-    ModelFiles,
-    ModelFormat,
-    ModelInfo,
-    ReportProgress,
-)
+from ...engine import LoadProgress, ModelInfo, ReportProgress
+from ...engine_settings import Device, EngineSettings, ModelFiles, ModelFormat
 from ...errors import ModelLoadFailed
 from ...model_id import DEFAULT_MODEL
 from .arguments import count_weight_bytes, read_max_position, server_arguments

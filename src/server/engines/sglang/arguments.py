@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any, Final
 
-from ...engine import Device, EngineSettings, ModelFiles, ModelFormat
+from ...engine_settings import Device, EngineSettings, ModelFiles, ModelFormat
 
 CPU_POOL_TOKENS: Final = 32768
 """Enough for eight requests of 4096 tokens; SGLang would take most of the machine's memory."""

@@ -14,7 +14,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-from ...engine import LoadProgress, ModelFiles, ModelFormat, ReportProgress
+from ...engine import LoadProgress, ReportProgress
+from ...engine_settings import ModelFiles, ModelFormat
 from ...errors import ModelLoadFailed
 from .cpu import cpu_environment
 from .host_process import Complaints, child_command
