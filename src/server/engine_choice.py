@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import enum
 import importlib.util
 import os
@@ -10,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from .engine_settings import Device
+from .gpus import Gpu, visible_gpus
 from .model_id import DEFAULT_MODEL, GGUF_FORM, ModelId
 from .model_settings import DeviceChoice, EngineChoice
 
@@ -35,6 +35,7 @@ class Machine:
 
     has_gpu: bool
     installed: frozenset[EngineKind]
+    gpus: tuple[Gpu, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +134,8 @@ def _kind(
 
 def inspect_machine(environment: Mapping[str, str] = os.environ) -> Machine:
     """Looks at this machine without loading an engine."""
-    return Machine(has_gpu=has_nvidia_gpu(environment), installed=installed_engines())
+    gpus = visible_gpus(environment)
+    return Machine(has_gpu=bool(gpus), installed=installed_engines(), gpus=gpus)
 
 
 def installed_engines() -> frozenset[EngineKind]:
@@ -141,22 +143,3 @@ def installed_engines() -> frozenset[EngineKind]:
     return frozenset(
         kind for kind, module in _MODULES.items() if importlib.util.find_spec(module) is not None
     )
-
-
-def has_nvidia_gpu(environment: Mapping[str, str]) -> bool:
-    """Returns whether a CUDA program started with `environment` would find a GPU."""
-    visible = environment.get("CUDA_VISIBLE_DEVICES")
-    if visible is not None and visible.strip() in ("", "-1", "none", "NoDevFiles"):
-        return False
-    # NVML comes with the driver and, unlike CUDA itself, leaves no context on the GPU.
-    try:
-        nvml = ctypes.CDLL("libnvidia-ml.so.1")
-    except OSError:
-        return False
-    if nvml.nvmlInit_v2() != 0:
-        return False
-    try:
-        count = ctypes.c_uint(0)
-        return nvml.nvmlDeviceGetCount_v2(ctypes.byref(count)) == 0 and count.value > 0
-    finally:
-        nvml.nvmlShutdown()

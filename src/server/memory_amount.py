@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-_SIZE = re.compile(r"(?P<number>\d+(?:\.\d+)?)\s*(?P<unit>[KMGT]i?B)", re.IGNORECASE)
-_UNITS = {"k": 1, "m": 2, "g": 3, "t": 4}
+_SIZE = re.compile(r"(?P<number>\d+(?:\.\d+)?)\s*(?P<unit>[KMGT]i?B|B)", re.IGNORECASE)
+_UNITS = {"b": 0, "k": 1, "m": 2, "g": 3, "t": 4}
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,5 +43,10 @@ class MemoryAmount:
         return int((self.share or 0.0) * total_bytes)
 
     def __str__(self) -> str:
-        """Returns it as `parse` reads it."""
-        return f"{self.share:g}" if self.num_bytes is None else f"{self.num_bytes / 1e6:g}MB"
+        """Returns it as `parse` reads it, in the largest unit that it is a whole number of."""
+        if self.num_bytes is None:
+            return f"{self.share:g}"
+        for unit, power in (("GiB", 3), ("MiB", 2), ("KiB", 1)):
+            if self.num_bytes % 1024**power == 0:
+                return f"{self.num_bytes // 1024**power}{unit}"
+        return f"{self.num_bytes}B"
