@@ -8,7 +8,7 @@ A single model with no share set is not limited: its engine sizes itself from wh
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -152,3 +152,35 @@ def _least(demand: Demand, size: int, total: int) -> int:
 
 def _gib(num_bytes: int) -> str:
     return f"{num_bytes / _GIB:.1f} GiB"
+
+
+class Placements:
+    """The places of a server's models: all are known before the first is given out."""
+
+    def __init__(
+        self, find_gpus: Callable[[], Sequence[Gpu]], measure_host: Callable[[], int]
+    ) -> None:
+        self._find_gpus = find_gpus
+        self._measure_host = measure_host
+        self._demands: dict[str, Demand] = {}
+        self._placed: Mapping[str, Placement | DoesNotFit] | None = None
+
+    def add(self, demand: Demand) -> None:
+        """Notes what a model needs. Must come before the first `of`."""
+        if self._placed is not None:
+            raise RuntimeError(f"the models are placed already, without {demand.model_id}")
+        self._demands[demand.model_id] = demand
+
+    def of(self, model_id: str) -> Placement:
+        """Returns the place of a model whose demand was added; the same each time.
+
+        Raises:
+            DoesNotFit: there is no room for it.
+        """
+        if self._placed is None:
+            demands = tuple(self._demands.values())
+            self._placed = place(demands, self._find_gpus(), self._measure_host())
+        placement = self._placed[model_id]
+        if isinstance(placement, DoesNotFit):
+            raise placement
+        return placement

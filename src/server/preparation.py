@@ -1,11 +1,18 @@
-"""From a model id to a launcher: the engine that runs it here, and its files."""
+"""From a model id to a launcher: the engine that runs it here, its files, and its place."""
 
 from __future__ import annotations
 
+import asyncio
+from dataclasses import dataclass, replace
+
 import structlog
 
+from ..environment import variables
+from ..logs import LogSettings
+from .adapter_finder import AdapterFinder
 from .config import ServerConfig
-from .engine import ReportProgress
+from .demands import find_demand, tensor_parallel_size
+from .engine import Engine, ReportProgress
 from .engine_choice import (
     EngineDecision,
     EngineKind,
@@ -15,48 +22,121 @@ from .engine_choice import (
 )
 from .engine_settings import Device, EngineSettings, ModelFiles
 from .engines.llama_cpp.adapter import LlamaCppLauncher
+from .engines.llama_cpp.machine import measure_machine
 from .engines.sglang.adapter import SglangLauncher
 from .errors import ModelLoadFailed
+from .gpus import describe_gpus, visible_gpus
 from .model_files import ModelFinder
 from .model_id import ModelId
 from .models import PreparedModel
+from .placement import DoesNotFit, Placements
+from .sglang_settings import SglangSettings
 
 _logger = structlog.get_logger(__name__)
 
+_SGLANG_ONLY = set(variables(SglangSettings)) - set(variables(LogSettings))
+
 
 class Preparation:
-    """Chooses engines and finds files as the configuration says."""
+    """Chooses engines, finds files and shares the devices, as the configuration says."""
 
     def __init__(self, config: ServerConfig) -> None:
         self._config = config
         self._finder = ModelFinder(config)
+        self._adapters = AdapterFinder(config, self._finder)
+        self._placements = Placements(visible_gpus, lambda: measure_machine().available_bytes)
+        self._machine = inspect_machine()
+        _logger.info("machine", gpus=describe_gpus(self._machine.gpus))
 
     async def prepare(self, model_id: str, report: ReportProgress) -> PreparedModel:
         """Returns the launcher for a model whose files are then on this machine.
+
+        All models are prepared before the first is launched, because they share the devices.
 
         Raises:
             ModelLoadFailed: no engine can run it here, or its files are not to be had.
         """
         model = ModelId.parse(model_id)
+        decision = self._decide(model)
+        files = await self._finder.find(model, decision.engine, report)
+        settings = engine_settings(self._config, decision.device)
+        if decision.engine is EngineKind.SGLANG:
+            settings = await self._add_sglang(model, settings, report)
+        for notice in not_honoured(self._config, decision):
+            _logger.warning("not_honoured", model=model_id, notice=notice)
+        self._placements.add(
+            await asyncio.to_thread(
+                find_demand, self._config, model, decision, files, len(self._machine.gpus)
+            )
+        )
+        launcher = PlacedLauncher(self._config, decision, files, settings, self._placements)
+        return PreparedModel(launcher, files.revision)
+
+    def _decide(self, model: ModelId) -> EngineDecision:
         config = self._config
         try:
-            decision = choose_engine(model, config.engine, config.device, inspect_machine())
+            decision = choose_engine(model, config.engine, config.device, self._machine)
         except NoEngine as error:
             raise ModelLoadFailed(str(error)) from error
         _logger.info(
             "engine_chosen",
-            model=model_id,
+            model=str(model),
             engine=decision.engine.value,
             device=decision.device.value,
             reason=decision.reason,
         )
         if decision.missing:
             raise ModelLoadFailed(decision.missing)
-        for notice in not_honoured(config, decision):
-            _logger.warning("not_honoured", model=model_id, notice=notice)
-        settings = engine_settings(config, decision.device)
-        files = await self._finder.find(model, decision.engine, report)
-        return PreparedModel(_launcher(decision.engine, files, settings), files.revision)
+        return decision
+
+    async def _add_sglang(
+        self, model: ModelId, settings: EngineSettings, report: ReportProgress
+    ) -> EngineSettings:
+        """Finds what only SGLang needs beside the model: a draft model, and adapters."""
+        options = self._config.sglang_options(self._config.tp_size or 1)
+        if self._config.speculative_draft_model is not None:
+            draft = await self._finder.find(
+                self._config.speculative_draft_model, EngineKind.SGLANG, report
+            )
+            options = replace(options, speculative_draft_model=draft.path)
+        adapters = await self._adapters.find(model, report)
+        return replace(settings, sglang=options, lora_adapters=adapters)
+
+
+@dataclass(frozen=True, slots=True)
+class PlacedLauncher:
+    """Launches a model in its place, which is known when all models are prepared."""
+
+    config: ServerConfig
+    decision: EngineDecision
+    files: ModelFiles
+    settings: EngineSettings
+    placements: Placements
+
+    async def launch(self, report: ReportProgress) -> Engine:
+        """Starts the engine with its share of the devices; see `EngineLauncher.launch`."""
+        settings = await asyncio.to_thread(self.place)
+        if self.decision.engine is EngineKind.LLAMACPP:
+            return await LlamaCppLauncher(self.files, settings).launch(report)
+        return await SglangLauncher(self.files, settings).launch(report)
+
+    def place(self) -> EngineSettings:
+        """Adds the model's share of the devices to its settings.
+
+        Raises:
+            ModelLoadFailed: there is no room for it.
+        """
+        try:
+            placement = self.placements.of(self.files.model_id)
+        except DoesNotFit as error:
+            raise ModelLoadFailed(str(error)) from error
+        tp_size = tensor_parallel_size(self.config, len(placement.gpu_ids))
+        return replace(
+            self.settings,
+            memory_bytes=placement.memory_bytes,
+            gpu_ids=placement.gpu_ids,
+            sglang=replace(self.settings.sglang, tp_size=tp_size),
+        )
 
 
 def engine_settings(config: ServerConfig, device: Device) -> EngineSettings:
@@ -71,6 +151,9 @@ def engine_settings(config: ServerConfig, device: Device) -> EngineSettings:
         fp8_kv_cache=config.has_fp8_kv_cache,
         num_threads=config.num_threads,
         load_timeout_s=config.load_timeout_s,
+        isq=config.isq,
+        kv_cache_scales=config.kv_cache_scales,
+        max_lora_rank=config.max_lora_rank,
     )
 
 
@@ -82,19 +165,21 @@ def not_honoured(config: ServerConfig, decision: EngineDecision) -> list[str]:
             f"LLM_PAGED_CACHE_TYPE={config.paged_cache_type.value} needs a GPU; the KV cache keeps "
             "the model's own type"
         )
-    is_set = "paged_attention_block_size" in config.model_fields_set
-    if is_set and decision.engine is EngineKind.LLAMACPP:
+    if decision.engine is not EngineKind.LLAMACPP:
+        return notices
+    if "paged_attention_block_size" in config.model_fields_set:
         notices.append(
             "LLM_PAGED_ATTENTION_BLOCK_SIZE means nothing to llama.cpp, whose KV cache has no pages"
         )
+    if config.isq is not None:
+        notices.append(
+            f"LLM_ISQ_TYPE={config.isq.value} is not needed for a GGUF file: it is loaded as it is"
+        )
+    if config.lora_adapters:
+        notices.append("LLM_LORA_ADAPTERS needs SGLang on a GPU; the model runs without adapters")
+    names = sorted(
+        variable.name for variable in _SGLANG_ONLY if variable.attribute in config.model_fields_set
+    )
+    if names:
+        notices.append(f"{', '.join(names)}: only SGLang reads this, and llama.cpp runs the model")
     return notices
-
-
-def _launcher(
-    engine: EngineKind, files: ModelFiles, settings: EngineSettings
-) -> LlamaCppLauncher | SglangLauncher:
-    match engine:
-        case EngineKind.LLAMACPP:
-            return LlamaCppLauncher(files, settings)
-        case EngineKind.SGLANG:
-            return SglangLauncher(files, settings)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import enum
 import shlex
+from typing import Self
 
-from pydantic import field_validator
+from pydantic import ValidationInfo, field_validator, model_validator
 
 from ..environment import setting
 from ..logs import LogSettings
@@ -127,6 +128,34 @@ class SglangSettings(LogSettings):
         "it starts",
         takes="words as in a shell, such as --mem-fraction-static 0.8 --enable-torch-compile",
     )
+
+    @field_validator("node_rank")
+    @classmethod
+    def _is_a_node(cls, value: int, info: ValidationInfo) -> int:
+        nnodes = info.data.get("nnodes")
+        if nnodes is not None and value >= nnodes:
+            raise ValueError(f"counts from 0 and must be below LLM_NNODES, which is {nnodes}")
+        return value
+
+    @field_validator("dist_init_addr")
+    @classmethod
+    def _is_an_address(cls, value: str) -> str:
+        host, _, port = value.rpartition(":")
+        if value and not (host and port.isdigit()):
+            raise ValueError("takes host:port")
+        return value
+
+    @model_validator(mode="after")
+    def _nodes_can_meet(self) -> Self:
+        if self.nnodes > 1 and not self.dist_init_addr:
+            raise ValueError(
+                "LLM_NNODES above 1 needs LLM_DIST_INIT_ADDR, the same on each machine"
+            )
+        if self.nnodes > 1 and self.tp_size is None:
+            raise ValueError(
+                "LLM_NNODES above 1 needs LLM_TP_SIZE: no machine sees the GPUs of the others"
+            )
+        return self
 
     @field_validator("tp_size", mode="before")
     @classmethod

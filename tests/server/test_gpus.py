@@ -2,47 +2,24 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
-
 import pynvml
 import pytest
 from tokenwire.server.gpus import Gpu, describe_gpus, visible_gpus
+
+from .nvml import answer_as
 
 GIB = 1 << 30
 UUID = "GPU-8f6c"
 
 
-@pytest.fixture
-def two_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
-    """NVML as it answers on a machine with an H100 and an H200."""
-    names = {0: "NVIDIA H100 80GB HBM3", 1: "NVIDIA H200"}
-
-    def by_index(index: int) -> int:
-        if index not in names:
-            raise pynvml.NVMLError(pynvml.NVML_ERROR_INVALID_ARGUMENT)
-        return index
-
-    def by_uuid(uuid: str) -> int:
-        if uuid != UUID:
-            raise pynvml.NVMLError(pynvml.NVML_ERROR_NOT_FOUND)
-        return 1
-
-    for name, answer in {
-        "nvmlInit": lambda: None,
-        "nvmlShutdown": lambda: None,
-        "nvmlDeviceGetCount": lambda: len(names),
-        "nvmlDeviceGetHandleByIndex": by_index,
-        "nvmlDeviceGetHandleByUUID": by_uuid,
-        "nvmlDeviceGetName": names.__getitem__,
-        "nvmlDeviceGetMemoryInfo": lambda index: SimpleNamespace(
-            total=(80 + 61 * index) * GIB, free=(70 + 61 * index) * GIB
-        ),
-    }.items():
-        monkeypatch.setattr(pynvml, name, answer)
-
-
 H100 = Gpu("0", "NVIDIA H100 80GB HBM3", 80 * GIB, 70 * GIB)
 H200 = Gpu("1", "NVIDIA H200", 141 * GIB, 131 * GIB)
+
+
+@pytest.fixture
+def two_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine with an H100 and an H200."""
+    answer_as(monkeypatch, [H100, H200], {UUID: 1})
 
 
 @pytest.mark.usefixtures("two_gpus")

@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+import json
+import struct
+from pathlib import Path
 from typing import Any
 
 import pytest
 from tokenwire.server.engine_choice import EngineDecision, EngineKind
-from tokenwire.server.engine_settings import Device
+from tokenwire.server.engine_settings import Device, EngineSettings
 from tokenwire.server.errors import ModelLoadFailed
-from tokenwire.server.preparation import Preparation, engine_settings, not_honoured
+from tokenwire.server.gpus import Gpu
+from tokenwire.server.preparation import (
+    PlacedLauncher,
+    Preparation,
+    engine_settings,
+    not_honoured,
+)
 
 from .fronts import make_config
+from .nvml import answer_as
 
 LLAMACPP = EngineDecision(EngineKind.LLAMACPP, Device.CPU, "")
 SGLANG_CPU = EngineDecision(EngineKind.SGLANG, Device.CPU, "")
@@ -23,6 +33,9 @@ SGLANG_GPU = EngineDecision(EngineKind.SGLANG, Device.CUDA, "")
         ({"LLM_PAGED_CACHE_TYPE": "f8e4m3"}, LLAMACPP, "LLM_PAGED_CACHE_TYPE=f8e4m3"),
         ({"LLM_PAGED_CACHE_TYPE": "fp8"}, SGLANG_CPU, "LLM_PAGED_CACHE_TYPE=fp8"),
         ({"LLM_PAGED_ATTENTION_BLOCK_SIZE": "16"}, LLAMACPP, "LLM_PAGED_ATTENTION_BLOCK_SIZE"),
+        ({"LLM_ENABLE_ISQ": "true"}, LLAMACPP, "LLM_ISQ_TYPE=Q8_0 is not needed"),
+        ({"LLM_LORA_ADAPTERS": "x=a/b"}, LLAMACPP, "LLM_LORA_ADAPTERS needs SGLang on a GPU"),
+        ({"LLM_TP_SIZE": "2", "LLM_PP_SIZE": "2"}, LLAMACPP, "LLM_PP_SIZE, LLM_TP_SIZE: only"),
     ],
 )
 def test_what_an_engine_cannot_honour_is_told(
@@ -61,3 +74,82 @@ async def test_a_model_no_engine_runs_fails_with_what_to_do() -> None:
     config = make_config(LLM_ENGINE="llamacpp", LLM_DEVICE="cpu")
     with pytest.raises(ModelLoadFailed, match="GGUF"):
         await Preparation(config).prepare("owner/repo", lambda _: None)
+
+
+def write_model(folder: Path, weight_bytes: int) -> None:
+    """A checkpoint with the shape of Llama 3.1 8B whose weights have this size, as a hole."""
+    folder.mkdir(parents=True)
+    config = {"architectures": ["LlamaForCausalLM"], "num_attention_heads": 32}
+    config |= {"num_key_value_heads": 8, "intermediate_size": 14336}
+    (folder / "config.json").write_text(json.dumps(config))
+    (folder / "tokenizer.json").write_text("{}")
+    tensor = {"dtype": "U8", "shape": [weight_bytes], "data_offsets": [0, weight_bytes]}
+    header = json.dumps({"weight": tensor}).encode()
+    with (folder / "model.safetensors").open("wb") as file:
+        file.write(struct.pack("<Q", len(header)) + header)
+        file.truncate(8 + len(header) + weight_bytes)
+
+
+async def place_all(
+    models: dict[str, int], folder: Path, monkeypatch: pytest.MonkeyPatch, **values: str
+) -> dict[str, EngineSettings | ModelLoadFailed]:
+    """Prepares models of these sizes in GiB on four H100s, and gives each its place."""
+    gpus = [Gpu(str(index), "NVIDIA H100", 80 << 30, 79 << 30) for index in range(4)]
+    answer_as(monkeypatch, gpus, {})
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    for name, gib in models.items():
+        write_model(folder / name, gib << 30)
+    config = make_config(
+        LLM_ALLOWED_MODELS=",".join(models),
+        LLM_MODEL_PATH=str(folder),
+        LLM_ENGINE="sglang",
+        **values,
+    )
+    preparation = Preparation(config)
+    prepared = [await preparation.prepare(name, lambda _: None) for name in models]
+    places: dict[str, EngineSettings | ModelLoadFailed] = {}
+    for name, one in zip(models, prepared, strict=True):
+        assert isinstance(one.launcher, PlacedLauncher)
+        try:
+            places[name] = one.launcher.place()
+        except ModelLoadFailed as error:
+            places[name] = error
+    return places
+
+
+async def test_tensor_parallelism_follows_the_weights(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """140 GiB take two GPUs that hold 57.6 GiB each at most, so four; 15 GiB take one."""
+    settings = (await place_all({"a/large": 140}, tmp_path, monkeypatch))["a/large"]
+    assert isinstance(settings, EngineSettings)
+    assert settings.sglang.tp_size == 4
+    assert settings.gpu_ids == ("0", "1", "2", "3")
+    assert settings.memory_bytes is None
+
+
+async def test_two_models_get_gpus_of_their_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And all of the memory that is usable there."""
+    places = await place_all({"a/one": 15, "a/two": 30}, tmp_path, monkeypatch)
+    assert [place.gpu_ids for place in places.values()] == [("1",), ("0",)]
+    assert {place.memory_bytes for place in places.values()} == {int((80 << 30) * 0.9)}
+
+
+async def test_a_fixed_size_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """LLM_TP_SIZE, LLM_PP_SIZE and LLM_DP_SIZE multiply to the number of GPUs."""
+    places = await place_all({"a/one": 15}, tmp_path, monkeypatch, LLM_TP_SIZE="2", LLM_PP_SIZE="2")
+    settings = places["a/one"]
+    assert (settings.sglang.tp_size, settings.sglang.pp_size) == (2, 2)
+    assert len(settings.gpu_ids) == 4
+
+
+async def test_a_model_that_fits_nowhere_fails_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The reason has its size; the other model has its place."""
+    places = await place_all({"a/huge": 400, "a/small": 15}, tmp_path, monkeypatch)
+    assert isinstance(places["a/huge"], ModelLoadFailed)
+    assert "400.0 GiB" in places["a/huge"].message
+    assert isinstance(places["a/small"], EngineSettings)

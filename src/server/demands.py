@@ -1,0 +1,73 @@
+"""What a model needs of the devices, before anything of it is loaded."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from .config import ServerConfig
+from .engine_choice import EngineDecision, EngineKind
+from .engine_settings import Device, ModelFiles
+from .engines.sglang.arguments import FLOAT32_MAX_BYTES
+from .engines.sglang.checkpoint import count_weight_bytes
+from .engines.sglang.tensor_parallel import read_layer_shape
+from .model_id import ModelId
+from .placement import Demand
+
+SGLANG_GPU_BYTES: Final = 2 << 30
+"""CUDA context, kernels and workspace of one SGLang process on a GPU; an estimate, to be measured
+with docs/gpu-checks.md."""
+
+SGLANG_HOST_BYTES: Final = 4 << 30
+"""SGLang's three processes on a CPU with a small model: 1.2, 1.7 and 1.2 GB resident, measured."""
+
+_LLAMA_CPP_HOST_BYTES: Final = 256 << 20
+_DP_ATTENTION: Final = "--enable-dp-attention"
+
+
+def find_demand(
+    config: ServerConfig,
+    model: ModelId,
+    decision: EngineDecision,
+    files: ModelFiles,
+    num_gpus: int,
+) -> Demand:
+    """Measures the files of a model; blocks while it reads their headers."""
+    weight_bytes = count_weight_bytes(files.path)
+    sizes: tuple[int, ...] = ()
+    fixed_bytes = _LLAMA_CPP_HOST_BYTES
+    if decision.device is Device.CUDA:
+        sizes = _numbers_of_gpus(config, files, num_gpus)
+        fixed_bytes = SGLANG_GPU_BYTES
+    elif decision.engine is EngineKind.SGLANG:
+        fixed_bytes = SGLANG_HOST_BYTES
+        if weight_bytes <= FLOAT32_MAX_BYTES:
+            weight_bytes *= 2  # 16 bits a weight in the file, 32 in memory
+    return Demand(
+        str(model),
+        decision.device,
+        weight_bytes,
+        fixed_bytes,
+        sizes,
+        num_copies=_num_copies(config),
+        amount=config.model_memory.get(model),
+    )
+
+
+def tensor_parallel_size(config: ServerConfig, num_gpus: int) -> int:
+    """Returns into how many parts the layers are cut, for a model that was given `num_gpus`."""
+    if config.tp_size is not None:
+        return config.tp_size
+    return max(1, num_gpus // (config.pp_size * _num_copies(config)))
+
+
+def _numbers_of_gpus(config: ServerConfig, files: ModelFiles, num_gpus: int) -> tuple[int, ...]:
+    groups = config.pp_size * _num_copies(config)
+    if config.tp_size is not None:
+        return (max(1, config.tp_size * groups // config.nnodes),)
+    sizes = read_layer_shape(files).tensor_parallel_sizes(num_gpus // groups)
+    return tuple(size * groups for size in sizes) or (groups,)
+
+
+def _num_copies(config: ServerConfig) -> int:
+    # With attention in parallel the copies share the GPUs of one.
+    return 1 if _DP_ATTENTION in config.sglang_args else config.dp_size
