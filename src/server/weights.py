@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import re
-import struct
 from pathlib import Path
 from typing import Any
 
-_GGUF_MAGIC = b"GGUF"
+import orjson
+
+from .gguf_file import GgufFile, MalformedGguf, read_gguf_file
+from .safetensors_file import MalformedSafetensors, read_tensor_names
+
 _SPLIT = re.compile(r"(?P<stem>.*)-(?P<part>\d{5})-of-(?P<total>\d{5})\.gguf", re.IGNORECASE)
+_SHARD = re.compile(r"(?P<stem>.*)-\d{5}-of-(?P<total>\d{5})\.safetensors")
 _WEIGHT_INDEX = "model.safetensors.index.json"
 _TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json", "tekken.json", "*.tiktoken")
-# A header is a few MB at most; more means that the first bytes are not a length.
-_MAX_HEADER_BYTES = 100_000_000
+_PICKLES = ("*.bin", "*.pt", "*.pth")
 
 
 def split_names(file: str) -> list[str]:
@@ -27,82 +29,164 @@ def split_names(file: str) -> list[str]:
 
 def find_gguf_defect(file: Path) -> str | None:
     """Returns what is wrong with a GGUF file or a part of it, None where nothing is."""
-    for name in split_names(file.name):
-        part = file.with_name(name)
-        if not part.is_file():
-            return f"{name} is missing"
-        with part.open("rb") as stream:
-            if stream.read(len(_GGUF_MAGIC)) != _GGUF_MAGIC:
-                return f"{name} is not a GGUF file"
+    names = split_names(file.name)
+    if file.name != names[0]:
+        return f"'{file.name}' is not the first part: name '{names[0]}'"
+    missing = [name for name in names if not file.with_name(name).exists()]
+    if missing:
+        if len(names) == 1:
+            return f"there is no file '{file.name}' in '{file.parent.name}'"
+        return f"of {len(names)} parts these are missing: {', '.join(missing)}"
+    try:
+        parts = [read_gguf_file(file.with_name(name)) for name in names]
+    except MalformedGguf as error:
+        return str(error)
+    if not isinstance(parts[0].keys.get("general.architecture"), str):
+        return f"'{file.name}' names no architecture: it is not a language model"
+    if "tokenizer.ggml.model" not in parts[0].keys:
+        return f"'{file.name}' has no tokenizer"
+    return _find_split_defect(names, parts)
+
+
+def _find_split_defect(names: list[str], parts: list[GgufFile]) -> str | None:
+    """Compares the parts of a split file with what each says of itself and of the whole."""
+    if len(parts) == 1:
+        return None
+    owner: dict[str, str] = {}
+    for number, (name, part) in enumerate(zip(names, parts, strict=True)):
+        # `split.no` counts from 0 (llama.cpp, tools/gguf-split).
+        if (part.keys.get("split.no"), part.keys.get("split.count")) != (number, len(parts)):
+            return f"'{name}' says of itself that it is no part {number + 1} of {len(parts)}"
+        for tensor in part.tensors:
+            if tensor.name in owner:
+                return (
+                    f"'{name}' is a part of another model: its tensor '{tensor.name}' is in "
+                    f"'{owner[tensor.name]}', too"
+                )
+            owner[tensor.name] = name
+    claimed = parts[0].keys.get("split.tensors.count", len(owner))
+    for name, part in zip(names, parts, strict=True):
+        if part.keys.get("split.tensors.count", claimed) != claimed:
+            return f"'{name}' is a part of another model than '{names[0]}'"
+    if len(owner) != claimed:
+        return f"the {len(parts)} parts hold {len(owner)} of the model's {claimed} tensors"
     return None
 
 
 def find_tokenizer_defect(folder: Path) -> str | None:
     """Returns what is wrong with a folder that should hold a tokenizer."""
-    if any(next(folder.glob(pattern), None) for pattern in _TOKENIZERS):
-        return None
-    return "there is no tokenizer"
+    try:
+        return _look_for_tokenizer_defect(folder)
+    except OSError as error:
+        return _unreadable(error)
+
+
+def _look_for_tokenizer_defect(folder: Path) -> str | None:
+    files = [file for pattern in _TOKENIZERS for file in sorted(folder.glob(pattern))]
+    if not files:
+        return "there is no tokenizer (tokenizer.json or tokenizer.model)"
+    for file in (*files, folder / "tokenizer_config.json"):
+        if not file.exists():
+            continue
+        if not file.is_file():
+            return f"{file.name} is not a file"
+        if not file.stat().st_size:
+            return f"{file.name} is empty"
+        if file.suffix == ".json" and _read_object(file) is None:
+            return f"{file.name} is not JSON"
+    return None
 
 
 def find_safetensors_defect(folder: Path) -> str | None:
     """Returns what is wrong with a folder of safetensors weights, None where nothing is."""
-    if _read_object(folder / "config.json") is None:
-        return "config.json is missing or not JSON"
-    weights = weight_names(folder)
-    if isinstance(weights, str):
-        return weights
-    for name in weights:
-        defect = _find_tensor_defect(folder / name)
-        if defect:
-            return f"{name} {defect}"
-    return find_tokenizer_defect(folder)
+    if not folder.is_dir():
+        return f"{folder.name} is not a folder"
+    try:
+        defect = _find_config_defect(folder) or _find_weight_defect(folder)
+    except OSError as error:
+        return _unreadable(error)
+    return defect or find_tokenizer_defect(folder)
 
 
-def weight_names(folder: Path) -> list[str] | str:
-    """Returns the names of the weight files, or what is wrong with their index."""
-    index = folder / _WEIGHT_INDEX
-    if index.exists():
-        content = _read_object(index) or {}
-        weight_map = content.get("weight_map")
-        if not isinstance(weight_map, dict) or not weight_map:
-            return f"{_WEIGHT_INDEX} lists no weights"
-        return sorted({str(name) for name in weight_map.values()})  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType] - JSON
-    names = sorted(path.name for path in folder.glob("*.safetensors"))
-    return names or "there is no safetensors file"
-
-
-def _find_tensor_defect(file: Path) -> str | None:
-    # The layout of a file: a uint64 length, a JSON header of that length, the tensors that it lists
-    # (https://huggingface.co/docs/safetensors, "Format").
-    if not file.is_file():
-        return "is missing"
-    with file.open("rb") as stream:
-        start = stream.read(8)
-        if len(start) < 8:
-            return "is cut short"
-        (header_bytes,) = struct.unpack("<Q", start)
-        if header_bytes > _MAX_HEADER_BYTES:
-            return "is not a safetensors file"
-        try:
-            header: dict[str, Any] = json.loads(stream.read(header_bytes))
-            end = max(
-                (
-                    int(tensor["data_offsets"][1])
-                    for name, tensor in header.items()
-                    if name != "__metadata__"
-                ),
-                default=0,
-            )
-        except (ValueError, TypeError, KeyError, IndexError, AttributeError):
-            return "is not a safetensors file"
-    if file.stat().st_size < 8 + header_bytes + end:
-        return "is cut short"
+def _find_config_defect(folder: Path) -> str | None:
+    file = folder / "config.json"
+    if not file.exists():
+        return "config.json is missing"
+    config = _read_object(file)
+    if config is None:
+        return "config.json is not JSON"
+    architectures = config.get("architectures")
+    if not isinstance(architectures, list) or not architectures:
+        return 'config.json names no architecture ("architectures")'
     return None
 
 
+def _find_weight_defect(folder: Path) -> str | None:
+    index = folder / _WEIGHT_INDEX
+    if not index.exists():
+        return _find_unlisted_defect(folder)
+    weight_map = (_read_object(index) or {}).get("weight_map")
+    if not isinstance(weight_map, dict) or not weight_map:
+        return f"{_WEIGHT_INDEX} lists no weights"
+    listed: dict[str, set[str]] = {}
+    for tensor, name in weight_map.items():  # pyright: ignore[reportUnknownVariableType] - JSON
+        listed.setdefault(str(name), set()).add(str(tensor))  # pyright: ignore[reportUnknownArgumentType] - JSON
+    for name, tensors in sorted(listed.items()):
+        try:
+            lacking = tensors - read_tensor_names(folder / name)
+        except MalformedSafetensors as error:
+            return str(error)
+        if lacking:
+            return (
+                f"{name} is a part of another model: {_WEIGHT_INDEX} names {len(lacking)} tensors "
+                f"that it lacks, such as {min(lacking)}"
+            )
+    return None
+
+
+def _find_unlisted_defect(folder: Path) -> str | None:
+    """Looks at weights that no index lists: one file, or parts that name their number."""
+    files = sorted(folder.glob("*.safetensors"))
+    if not files:
+        return _explain_lack_of_weights(folder)
+    for file in files:
+        match = _SHARD.fullmatch(file.name)
+        for number in range(1, int(match["total"]) + 1 if match else 1):
+            name = f"{match['stem']}-{number:05d}-of-{match['total']}.safetensors" if match else ""
+            if not (folder / name).exists():
+                return f"{name} is missing"
+        try:
+            read_tensor_names(file)
+        except MalformedSafetensors as error:
+            return str(error)
+    return None
+
+
+def _explain_lack_of_weights(folder: Path) -> str:
+    ggufs = sorted(path.name for path in folder.glob("*.gguf"))
+    if ggufs:
+        return (
+            f"there is no safetensors file, but {ggufs[0]}: an id that ends with ':{ggufs[0]}' "
+            "names it"
+        )
+    pickles = sorted(path.name for pattern in _PICKLES for path in folder.glob(pattern))
+    if pickles:
+        return (
+            f"there is no safetensors file, and {pickles[0]} is a pickle, which runs code when it "
+            "is read: convert it to safetensors"
+        )
+    return "there is no safetensors file"
+
+
 def _read_object(file: Path) -> dict[str, Any] | None:
+    # orjson: a tokenizer.json may have 30 MB.
     try:
-        content = json.loads(file.read_bytes())
-    except (OSError, ValueError):
+        content: Any = orjson.loads(file.read_bytes())
+    except orjson.JSONDecodeError:
         return None
     return content if isinstance(content, dict) else None  # pyright: ignore[reportUnknownVariableType] - JSON
+
+
+def _unreadable(error: OSError) -> str:
+    name = Path(str(error.filename)).name if error.filename else "a file"
+    return f"{name} cannot be read: {error.strerror}"

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 from tokenwire.server.engine_settings import Device, EngineSettings
-from tokenwire.server.engines.llama_cpp.gguf_header import GgufHeader
+from tokenwire.server.gguf_header import GgufHeader
 from tokenwire.server.engines.llama_cpp.machine import Machine, measure_machine
 from tokenwire.server.engines.llama_cpp.sizing import DoesNotFit, size_engine
 

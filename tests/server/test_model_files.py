@@ -17,11 +17,12 @@ from tokenwire.server.model_settings import ModelSettings
 
 from ..surroundings import surround
 from .hub_mirror import REVISION, HubMirror, safetensors
+from .weight_files import CONFIG, LLAMA, gguf, split_part, tensor_file
 
 REPO = "owner/tiny"
 GGUF_REPO = "owner/tiny-GGUF"
 SAFETENSORS_FILES = {
-    "config.json": b"{}",
+    "config.json": CONFIG,
     "tokenizer.json": b'{"model": {}}',
     "tokenizer_config.json": b'{"eos_token": "x"}',
     "chat_template.jinja": b"{{ messages }}",
@@ -34,8 +35,11 @@ NOT_NEEDED = {
     "consolidated.safetensors": safetensors(),
     "original/model.safetensors": safetensors(),
 }
+TOKENIZER_FILES = ["chat_template.jinja", "tokenizer.json", "tokenizer_config.json"]
 SPLIT = ["m-00001-of-00002.gguf", "m-00002-of-00002.gguf"]
-GGUF = b"GGUF" + bytes(100)
+PARTS = [split_part(1, 2, ["a"], 2), split_part(2, 2, ["b"], 2)]
+GGUF = gguf({**LLAMA, "tokenizer.chat_template": "{{ messages }}"})
+BARE_GGUF = gguf()
 
 
 @pytest.fixture
@@ -43,7 +47,12 @@ async def mirror() -> AsyncGenerator[HubMirror]:
     repos = {
         REPO: {**SAFETENSORS_FILES, **NOT_NEEDED},
         # Contents differ: the cache keeps equal ones once.
-        GGUF_REPO: {n: GGUF + n.encode() for n in ("a.gguf", "b.gguf", *SPLIT)},
+        GGUF_REPO: {
+            "a.gguf": GGUF + b"a.gguf",
+            "b.gguf": GGUF + b"b.gguf",
+            "bare.gguf": BARE_GGUF,
+            **dict(zip(SPLIT, PARTS, strict=True)),
+        },
     }
     async with HubMirror(repos).serve() as server:
         yield server
@@ -154,7 +163,31 @@ async def test_tokenizer_of_another_repository(place: Place, mirror: HubMirror) 
     mirror.fetched.clear()
     found = await place.find(text, EngineKind.SGLANG)
     assert found.tokenizer is not None
-    assert sorted(mirror.fetched) == ["tokenizer.json", "tokenizer_config.json"]
+    assert sorted(mirror.fetched) == TOKENIZER_FILES
+
+
+async def test_template_of_another_repository(place: Place, mirror: HubMirror) -> None:
+    """Of a GGUF file without a chat template llama.cpp gets that of the tokenizer it names."""
+    found = await place.find(f"{GGUF_REPO}:bare.gguf@{REPO}", EngineKind.LLAMACPP)
+    assert found.tokenizer is not None
+    assert (found.tokenizer / "chat_template.jinja").read_bytes() == b"{{ messages }}"
+    assert mirror.fetched == ["bare.gguf", "chat_template.jinja", "tokenizer_config.json"]
+
+
+async def test_template_of_the_operator(place: Place, mirror: HubMirror) -> None:
+    """A tokenizer under LLM_MODEL_PATH brings the template without the hub."""
+    write(place.models, {"bare.gguf": BARE_GGUF})
+    folder = write(place.models / REPO, {"tokenizer_config.json": b"{}"})
+    found = await place.find(f"{GGUF_REPO}:bare.gguf@{REPO}", EngineKind.LLAMACPP)
+    assert found.tokenizer == folder
+    assert mirror.requests == 0
+
+
+async def test_no_template_anywhere(place: Place, mirror: HubMirror) -> None:
+    """A tokenizer that is named for its template and has none is told as such."""
+    mirror.repos["owner/none"] = {"tokenizer.json": b"{}"}
+    with pytest.raises(ModelLoadFailed, match=r"'owner/none' holds no file tokenizer_config\.json"):
+        await place.find(f"{GGUF_REPO}:bare.gguf@owner/none", EngineKind.LLAMACPP)
 
 
 async def test_a_download_that_was_cut_off_is_taken_up_again(
@@ -195,7 +228,7 @@ async def test_cache_filled_by_others(place: Place, mirror: HubMirror) -> None:
     assert (found.path, found.revision) == (snapshot, "abc")
     shards = {"weight_map": {"a": "model-1.safetensors", "b": "model-2.safetensors"}}
     write(snapshot, {"model.safetensors.index.json": json.dumps(shards).encode()})
-    write(snapshot, {"model-1.safetensors": safetensors()})
+    write(snapshot, {"model-1.safetensors": tensor_file("a")})
     with pytest.raises(ModelLoadFailed, match=r"model-2\.safetensors is missing"):
         await place.find(REPO, HF_HUB_OFFLINE="true")
     assert mirror.requests == 0
@@ -229,7 +262,7 @@ async def test_a_gated_model(place: Place, mirror: HubMirror) -> None:
     ("text", "message"),
     [
         ("owner/unknown", "'owner/unknown' cannot be fetched: .* does not know it"),
-        (f"{GGUF_REPO}:z.gguf", r"holds no file z\.gguf; it holds a\.gguf, b\.gguf"),
+        (f"{GGUF_REPO}:z.gguf", r"holds no file z\.gguf; it holds a\.gguf, b\.gguf, bare\.gguf"),
         ("owner/tiny-GGUF-2", "cannot be fetched"),
     ],
 )

@@ -10,13 +10,14 @@ from typing import Final
 from ...engine import Capabilities, LoadProgress, ModelInfo, ReportProgress
 from ...engine_settings import EngineSettings, ModelFiles
 from ...errors import ModelLoadFailed
+from ...gguf_file import MalformedGguf
+from ...gguf_header import GgufHeader, read_gguf_header
 from ...model_id import DEFAULT_MODEL
-from ...weights import split_names
+from ...weights import find_gguf_defect, split_names
 from .arguments import ChildArguments, ChildReport
 from .chat_template import MalformedTokenizer, read_chat_template
 from .client import LlamaCppClient, Refused, Unreachable
 from .engine import LlamaCppEngine
-from .gguf_header import GgufHeader, MalformedGguf, read_gguf_header
 from .machine import measure_machine
 from .process import LlamaCppProcess, make_socket_path
 from .prompts import PromptRenderer, discover_fim_tokens, tokenize
@@ -24,6 +25,8 @@ from .sizing import DoesNotFit, Sizes, size_engine
 from .unpacking import unpacked_path
 
 _HEALTH_POLL_S: Final = 0.02
+# Stands before the cause in most of llama.cpp's own errors.
+_LOAD_PREFIX: Final = "llama_model_load: error loading model: "
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +69,7 @@ class LlamaCppLauncher:
         client = LlamaCppClient(arguments.socket_path)
         try:
             async with asyncio.timeout(self._settings.load_timeout_s):
-                child = await _await_ready(process, client)
+                child = await self._await_ready(process, client)
                 report(LoadProgress("warming up"))
                 return await self._open(process, client, child, plan)
         except TimeoutError as error:
@@ -78,27 +81,49 @@ class LlamaCppLauncher:
         except (Unreachable, Refused) as error:
             # Ended first: it may be dying, and how is what the message tells.
             await _end(process, client)
-            raise ModelLoadFailed(
-                f"llama.cpp stopped while it loaded '{self._files.path.name}': "
-                f"{process.first_error or process.describe_end()}"
-            ) from error
+            raise self._load_failed(process.first_error or process.describe_end()) from error
         except BaseException:
             await _end(process, client)
             raise
 
     def _prepare(self) -> _Plan:
         try:
-            shards = _shards(self._files.path)
-            header = read_gguf_header(self._files.path)
-            file_bytes = sum(shard.stat().st_size for shard in shards)
+            path = self._files.path
+            defect = find_gguf_defect(path)
+            if defect is not None:
+                raise ModelLoadFailed(defect)
+            header = read_gguf_header(path)
+            file_bytes = sum(path.with_name(name).stat().st_size for name in split_names(path.name))
             sizes = size_engine(self._settings, header, file_bytes, measure_machine())
             tokenizer = self._files.tokenizer
             template = "" if tokenizer is None else read_chat_template(tokenizer)
             is_built_in = self._files.model_id == DEFAULT_MODEL.repo
-            unpacked = unpacked_path(self._files.path) if is_built_in else None
+            is_split = len(split_names(path.name)) > 1
+            unpacked = unpacked_path(path) if is_built_in and not is_split else None
             return _Plan(header, sizes, template, unpacked)
         except (MalformedGguf, MalformedTokenizer, DoesNotFit) as error:
             raise ModelLoadFailed(str(error)) from error
+
+    async def _await_ready(self, process: LlamaCppProcess, client: LlamaCppClient) -> ChildReport:
+        child = await process.report()
+        if child.error:
+            # The cause comes over another pipe, which is read to its end by then.
+            await process.close()
+            raise self._load_failed(process.first_error or child.error)
+        while True:
+            try:
+                await client.get("/health")
+            except Refused:
+                # Polled: the server answers 503 until it is ready, and tells it no other way. The
+                # caller's timeout ends this.
+                await asyncio.sleep(_HEALTH_POLL_S)
+            else:
+                return child
+
+    def _load_failed(self, reason: str) -> ModelLoadFailed:
+        # It is shown to whoever lists the models: the file's name is enough of its place.
+        reason = reason.replace(f"{self._files.path.parent}/", "").removeprefix(_LOAD_PREFIX)
+        return ModelLoadFailed(f"llama.cpp cannot load '{self._files.path.name}': {reason}")
 
     async def _open(
         self,
@@ -151,33 +176,6 @@ class LlamaCppLauncher:
         )
 
 
-async def _await_ready(process: LlamaCppProcess, client: LlamaCppClient) -> ChildReport:
-    child = await process.report()
-    if child.error:
-        raise ModelLoadFailed(process.first_error or child.error)
-    while True:
-        try:
-            await client.get("/health")
-        except Refused:
-            # Polled: the server answers 503 until it is ready, and tells it no other way. The
-            # caller's timeout ends this.
-            await asyncio.sleep(_HEALTH_POLL_S)
-        else:
-            return child
-
-
 async def _end(process: LlamaCppProcess, client: LlamaCppClient) -> None:
     await process.close()
     await client.close()
-
-
-def _shards(path: Path) -> list[Path]:
-    if not path.is_file():
-        raise MalformedGguf(f"there is no file '{path.name}' in '{path.parent}'")
-    shards = [path.with_name(name) for name in split_names(path.name)]
-    if path != shards[0]:
-        raise MalformedGguf(f"'{path.name}' is not the first part: name '{shards[0].name}'")
-    missing = [shard.name for shard in shards if not shard.is_file()]
-    if missing:
-        raise MalformedGguf(f"of {len(shards)} parts these are missing: {', '.join(missing)}")
-    return shards

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from ...engine_settings import EngineSettings
-from .gguf_header import GgufHeader
+from ...gguf_header import GgufHeader
 from .machine import Machine
 
 MIN_CONTEXT_LENGTH: Final = 4_096

@@ -1,10 +1,11 @@
-"""What the header of a GGUF file tells, read without loading the model.
+"""The outer form of a GGUF file: its keys and where its tensors lie, read without loading it.
 
 Format: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md
 """
 
 from __future__ import annotations
 
+import math
 import mmap
 import struct
 from collections.abc import Mapping
@@ -12,9 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-MAGIC: Final = b"GGUF"
+_MAGIC: Final = b"GGUF"
 _MAX_KEYS: Final = 65_536
+_MAX_TENSORS: Final = 1_048_576
+_MAX_DIMENSIONS: Final = 4
 _MAX_ELEMENTS: Final = 16_777_216
+_DEFAULT_ALIGNMENT: Final = 32
 _NUMBERS: Final = {
     0: struct.Struct("<B"),
     1: struct.Struct("<b"),
@@ -35,17 +39,18 @@ _TYPE: Final = struct.Struct("<I")
 # Longer arrays are vocabularies: walked over, not kept.
 _MAX_KEPT_ELEMENTS: Final = 4_096
 
-# llama_ftype of llama.h, by the names that people know from file names.
-_FILE_TYPES: Final = {
-    0: "F32", 1: "F16", 2: "Q4_0", 3: "Q4_1", 7: "Q8_0", 8: "Q5_0", 9: "Q5_1", 10: "Q2_K",
-    11: "Q3_K_S", 12: "Q3_K_M", 13: "Q3_K_L", 14: "Q4_K_S", 15: "Q4_K_M", 16: "Q5_K_S",
-    17: "Q5_K_M", 18: "Q6_K", 19: "IQ2_XXS", 20: "IQ2_XS", 21: "Q2_K_S", 22: "IQ3_XS",
-    23: "IQ3_XXS", 24: "IQ1_S", 25: "IQ4_NL", 26: "IQ3_S", 27: "IQ3_M", 28: "IQ2_S",
-    29: "IQ2_M", 30: "IQ4_XS", 31: "IQ1_M", 32: "BF16", 36: "TQ1_0", 37: "TQ2_0",
-    38: "MXFP4",
+TENSOR_TYPES: Final = {
+    0: (1, 4), 1: (1, 2), 2: (32, 18), 3: (32, 20), 6: (32, 22), 7: (32, 24), 8: (32, 34),
+    9: (32, 40), 10: (256, 84), 11: (256, 110), 12: (256, 144), 13: (256, 176), 14: (256, 210),
+    15: (256, 292), 16: (256, 66), 17: (256, 74), 18: (256, 98), 19: (256, 50), 20: (32, 18),
+    21: (256, 110), 22: (256, 82), 23: (256, 136), 24: (1, 1), 25: (1, 2), 26: (1, 4), 27: (1, 8),
+    28: (1, 8), 29: (256, 56), 30: (1, 2), 34: (256, 54), 35: (256, 66), 39: (32, 17), 40: (64, 36),
+    41: (128, 18),
 }  # fmt: skip
+"""Elements and bytes of a block, by `ggml_type` (`type_traits` in ggml.c; gguf-py's constants)."""
 
-_Value = str | int | float | list["str | int | float"] | None
+Value = str | int | float | list["str | int | float"] | None
+"""A value of a key; None for an array that is too long to keep."""
 
 
 class MalformedGguf(Exception):
@@ -53,37 +58,44 @@ class MalformedGguf(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class GgufHeader:
-    """The keys of a GGUF file that decide how it is served.
+class GgufTensor:
+    """One tensor: `offset` and `num_bytes` in the data that follows the header."""
 
-    `kv_bytes_per_token` is the size of one token's keys and values over all layers, in float16;
-    0 for models that keep no such cache. `trained_context_length` is 0 where the file is silent.
+    name: str
+    offset: int
+    num_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class GgufFile:
+    """What the header of a file says, checked against the file's own length.
+
+    `keys` lack nothing, but arrays of over 4,096 elements and arrays of strings are None.
     """
 
-    architecture: str
-    quantization: str
-    trained_context_length: int
-    kv_bytes_per_token: int
-    begin_token_id: int | None
-    has_chat_template: bool
+    keys: Mapping[str, Value]
+    tensors: tuple[GgufTensor, ...]
 
 
-def read_gguf_header(path: Path) -> GgufHeader:
+def read_gguf_file(path: Path) -> GgufFile:
     """Reads the header. Blocks for up to 0.2 s with large vocabularies.
 
     Raises:
         MalformedGguf: missing, not GGUF, truncated or nonsensical.
     """
     try:
+        if path.is_dir():
+            raise MalformedGguf(f"'{path.name}' is a folder, not a file")
         with path.open("rb") as file:
-            magic = file.read(len(MAGIC))
-            if magic != MAGIC:
+            magic = file.read(len(_MAGIC))
+            if not magic:
+                raise MalformedGguf(f"'{path.name}' is empty")
+            if magic != _MAGIC:
                 raise MalformedGguf(f"'{path.name}' is not a GGUF file: it begins with {magic!r}")
             with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-                keys = _Walker(data, path.name).keys()
+                return _Walker(data, path.name).walk()
     except OSError as error:
         raise MalformedGguf(f"'{path.name}' cannot be read: {error.strerror}") from error
-    return _header(keys, path.name)
 
 
 class _Walker:
@@ -92,17 +104,51 @@ class _Walker:
     def __init__(self, data: mmap.mmap, name: str) -> None:
         self._data = data
         self._name = name
-        self._at = len(MAGIC)
+        self._at = len(_MAGIC)
 
-    def keys(self) -> dict[str, _Value]:
+    def walk(self) -> GgufFile:
         version = self._number(_TYPE)
         if version not in (2, 3):
             raise MalformedGguf(f"'{self._name}' has GGUF version {version}; 2 and 3 are known")
-        self._number(_LENGTH)  # the number of tensors
+        num_tensors = self._number(_LENGTH)
+        if num_tensors > _MAX_TENSORS:
+            raise MalformedGguf(f"'{self._name}' is damaged: it claims {num_tensors} tensors")
         num_keys = self._number(_LENGTH)
         if num_keys > _MAX_KEYS:
             raise MalformedGguf(f"'{self._name}' is damaged: it claims {num_keys} header keys")
-        return {self._string(): self._value(self._number(_TYPE)) for _ in range(num_keys)}
+        keys = {self._string(): self._value(self._number(_TYPE)) for _ in range(num_keys)}
+        tensors = tuple(self._tensor() for _ in range(num_tensors))
+        self._check_length(keys, tensors)
+        return GgufFile(keys, tensors)
+
+    def _tensor(self) -> GgufTensor:
+        name = self._string()
+        num_dimensions = self._number(_TYPE)
+        if num_dimensions > _MAX_DIMENSIONS:
+            raise MalformedGguf(
+                f"'{self._name}' is damaged: a tensor claims {num_dimensions} dimensions"
+            )
+        num_elements = math.prod(self._number(_LENGTH) for _ in range(num_dimensions))
+        # A type that is not known yet takes at least no bytes.
+        block_elements, block_bytes = TENSOR_TYPES.get(self._number(_TYPE), (1, 0))
+        offset = self._number(_LENGTH)
+        return GgufTensor(name, offset, num_elements // block_elements * block_bytes)
+
+    def _check_length(self, keys: Mapping[str, Value], tensors: tuple[GgufTensor, ...]) -> None:
+        if not tensors:
+            return
+        alignment = keys.get("general.alignment", _DEFAULT_ALIGNMENT)
+        if not isinstance(alignment, int) or alignment < 1:
+            raise MalformedGguf(
+                f"'{self._name}' is damaged: its tensors are aligned to {alignment}"
+            )
+        start = -(-self._at // alignment) * alignment
+        end = start + max(tensor.offset + tensor.num_bytes for tensor in tensors)
+        if end > len(self._data):
+            raise MalformedGguf(
+                f"'{self._name}' is truncated: its tensors end at byte {end}, the file at byte "
+                f"{len(self._data)}"
+            )
 
     def _take(self, num_bytes: int) -> int:
         at = self._at
@@ -119,7 +165,7 @@ class _Walker:
         at = self._take(num_bytes)
         return self._data[at : at + num_bytes].decode(errors="replace")
 
-    def _value(self, kind: int) -> _Value:
+    def _value(self, kind: int) -> Value:
         if kind == _STRING:
             return self._string()
         if kind == _ARRAY:
@@ -129,7 +175,7 @@ class _Walker:
         )[0]
         return number
 
-    def _array(self) -> _Value:
+    def _array(self) -> Value:
         kind = self._number(_TYPE)
         length = self._number(_LENGTH)
         if length > _MAX_ELEMENTS:
@@ -160,42 +206,3 @@ class _Walker:
             raise MalformedGguf(
                 f"'{self._name}' is damaged: its header has a value of type {kind}"
             ) from None
-
-
-def _header(keys: Mapping[str, _Value], name: str) -> GgufHeader:
-    architecture = keys.get("general.architecture")
-    if not isinstance(architecture, str):
-        raise MalformedGguf(f"'{name}' names no architecture: it is not a language model")
-    begin = keys.get("tokenizer.ggml.bos_token_id")
-    file_type = keys.get("general.file_type")
-    return GgufHeader(
-        architecture=architecture,
-        quantization=_FILE_TYPES.get(file_type, "") if isinstance(file_type, int) else "",
-        trained_context_length=_first(keys.get(f"{architecture}.context_length")),
-        kv_bytes_per_token=_kv_bytes_per_token(keys, architecture),
-        begin_token_id=begin if isinstance(begin, int) else None,
-        has_chat_template=isinstance(keys.get("tokenizer.chat_template"), str),
-    )
-
-
-def _kv_bytes_per_token(keys: Mapping[str, _Value], architecture: str) -> int:
-    num_layers = _first(keys.get(f"{architecture}.block_count"))
-    num_heads = _first(keys.get(f"{architecture}.attention.head_count"))
-    kv_heads = keys.get(f"{architecture}.attention.head_count_kv")
-    embedding_length = _first(keys.get(f"{architecture}.embedding_length"))
-    head_dim = embedding_length // num_heads if num_heads else 0
-    key_length = _first(keys.get(f"{architecture}.attention.key_length")) or head_dim
-    value_length = _first(keys.get(f"{architecture}.attention.value_length")) or head_dim
-    if isinstance(kv_heads, list):
-        # One number a layer, 0 where a layer has no attention.
-        num_kv_heads = sum(heads for heads in kv_heads if isinstance(heads, int))
-    else:
-        num_kv_heads = num_layers * (_first(kv_heads) or num_heads)
-    return num_kv_heads * (key_length + value_length) * 2
-
-
-def _first(value: _Value) -> int:
-    # Some architectures give a number a layer where others give one for all.
-    if isinstance(value, list):
-        value = max((element for element in value if isinstance(element, int)), default=0)
-    return value if isinstance(value, int) else 0

@@ -3,36 +3,20 @@
 from __future__ import annotations
 
 import struct
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from tokenwire.server.engines.llama_cpp.gguf_header import (
-    GgufHeader,
-    MalformedGguf,
-    read_gguf_header,
-)
+from tokenwire.server.gguf_file import TENSOR_TYPES, MalformedGguf, read_gguf_file
+from tokenwire.server.gguf_header import GgufHeader, read_gguf_header
+
+from .weight_files import Value, gguf, string
 
 
-def string(text: str) -> bytes:
-    encoded = text.encode()
-    return struct.pack("<Q", len(encoded)) + encoded
-
-
-def value(item: str | int | list[int]) -> bytes:
-    match item:
-        case str():
-            return struct.pack("<I", 8) + string(item)
-        case int():
-            return struct.pack("<II", 4, item)
-        case list():
-            return struct.pack("<IIQ", 9, 5, len(item)) + struct.pack(f"<{len(item)}i", *item)
-
-
-def write(folder: Path, **keys: str | int | list[int]) -> Path:
+def write(folder: Path, **keys: Value) -> Path:
     """Writes a file that is all header; dots are underscores doubled."""
-    body = b"".join(string(key.replace("__", ".")) + value(item) for key, item in keys.items())
     path = folder / "model.gguf"
-    path.write_bytes(b"GGUF" + struct.pack("<IQQ", 3, 0, len(keys)) + body)
+    path.write_bytes(gguf({key.replace("__", "."): value for key, value in keys.items()}))
     return path
 
 
@@ -104,6 +88,22 @@ def test_unknown_type(tmp_path: Path) -> None:
 
 
 def test_folder(tmp_path: Path) -> None:
-    """A folder cannot be read as a file."""
-    with pytest.raises(MalformedGguf, match="cannot be read"):
+    """A folder is no file."""
+    with pytest.raises(MalformedGguf, match="is a folder"):
         read_gguf_header(tmp_path)
+
+
+def test_tensors_of_small_model(gguf_file: Path) -> None:
+    """The places of the tensors are read: they follow each other up to the end of the file."""
+    tensors = sorted(read_gguf_file(gguf_file).tensors, key=lambda tensor: tensor.offset)
+    assert len(tensors) == 272
+    for tensor, following in pairwise(tensors):
+        assert tensor.offset + tensor.num_bytes <= following.offset < tensor.offset + (1 << 25)
+    data_bytes = tensors[-1].offset + tensors[-1].num_bytes
+    assert 0.9 < data_bytes / gguf_file.stat().st_size < 1
+
+
+def test_sizes_of_tensor_types() -> None:
+    """The sizes of blocks are those of the format's own library."""
+    constants = pytest.importorskip("gguf.constants", reason="comes with SGLang")
+    assert {int(kind): size for kind, size in constants.GGML_QUANT_SIZES.items()} == TENSOR_TYPES
