@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import pytest
 from tokenwire.server.engine_settings import Device, EngineSettings
-from tokenwire.server.gguf_header import GgufHeader
 from tokenwire.server.engines.llama_cpp.machine import Machine, measure_machine
 from tokenwire.server.engines.llama_cpp.sizing import DoesNotFit, size_engine
+from tokenwire.server.gguf_header import GgufHeader
 
 GIB = 1 << 30
 FILE_BYTES = GIB
@@ -88,6 +88,56 @@ def test_too_little_memory() -> None:
     """Memory that does not hold one slot is refused with both numbers."""
     with pytest.raises(DoesNotFit, match=r"needs 1\.5 GiB .* 4096 tokens, and 1\.3 GiB"):
         size_engine(SETTINGS, HEADER, FILE_BYTES, machine(1_000))
+
+
+@pytest.mark.parametrize(("given", "free"), [(4 * GIB, 10 * GIB), (40 * GIB, 4 * GIB)])
+def test_given_memory(given: int, free: int) -> None:
+    """Memory that is given by hand is used to the last, as far as it is free."""
+    settings = replace(SETTINGS, memory_bytes=given)
+    header = replace(HEADER, trained_context_length=131_072)
+    sizes = size_engine(settings, header, FILE_BYTES, Machine(4, free))
+    used = FILE_BYTES + (256 << 20) + sizes.pool_tokens * header.kv_bytes_per_token
+    assert 3.7 * GIB < used <= 4 * GIB
+
+
+@pytest.mark.parametrize(
+    ("given", "free", "sentence"),
+    [
+        (GIB, 10 * GIB, r"needs 1\.5 GiB .* LLM_MODEL_MEMORY gives it 1\.0 GiB: raise it"),
+        (8 * GIB, GIB, r"of the 8\.0 GiB that LLM_MODEL_MEMORY gives it only 1\.0 GiB are free"),
+    ],
+)
+def test_too_little_given_memory(given: int, free: int, sentence: str) -> None:
+    """Memory that is given by hand and does not do is told with the variable and the numbers."""
+    with pytest.raises(DoesNotFit, match=sentence):
+        size_engine(replace(SETTINGS, memory_bytes=given), HEADER, FILE_BYTES, Machine(4, free))
+
+
+# Llama-3.1-8B-Instruct-Q4_K_M.gguf: 32 layers, 8 KV heads of 128, in float16.
+EIGHT_B = replace(HEADER, trained_context_length=131_072, kv_bytes_per_token=32 * 8 * 128 * 2 * 2)
+EIGHT_B_FILE_BYTES = 4_920_739_232
+
+
+@pytest.mark.parametrize(
+    ("free_gib", "num_slots", "context_length"),
+    [(8, 3, 4_096), (16, 10, 6_400), (32, 10, 16_896), (64, 10, 37_888)],
+)
+def test_eight_billion_parameters(free_gib: int, num_slots: int, context_length: int) -> None:
+    """A long-context 8B model takes what the machine has, not 160 GiB for ten full contexts."""
+    settings = EngineSettings(Device.CPU, max_running=10)
+    machine = Machine(4, free_gib * GIB)
+    sizes = size_engine(settings, EIGHT_B, EIGHT_B_FILE_BYTES, machine)
+    assert (sizes.num_slots, sizes.context_length) == (num_slots, context_length)
+    kv_bytes = sizes.pool_tokens * EIGHT_B.kv_bytes_per_token
+    assert EIGHT_B_FILE_BYTES + kv_bytes <= 0.8 * free_gib * GIB
+
+
+def test_old_context_size() -> None:
+    """A pool of the old default, 1,024 tokens a request, leaves normal requests their room."""
+    settings = EngineSettings(Device.CPU, max_running=10, kv_pool_tokens=10 * 1_024)
+    sizes = size_engine(settings, EIGHT_B, EIGHT_B_FILE_BYTES, Machine(4, 32 * GIB))
+    assert sizes.context_length >= 4_096
+    assert sizes.num_slots == 10
 
 
 def test_recurrent_model() -> None:

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from tokenwire.server.engine_settings import Device, EngineSettings, ModelFiles, ModelFormat
 from tokenwire.server.engines.llama_cpp.adapter import LlamaCppLauncher
-from tokenwire.server.gguf_header import read_gguf_header
 from tokenwire.server.engines.llama_cpp.unpacking import unpack, unpacked_path
+from tokenwire.server.gguf_header import read_gguf_header
 
 from ..conftest import MODEL_ID
 from .generation import PARIS, answer

@@ -55,7 +55,7 @@ def size_engine(
         needed = file_bytes + _WORK_BYTES + _round_up(least) * header.kv_bytes_per_token
         raise DoesNotFit(
             f"the model needs {_gib(needed)} for one request of {least} tokens, and "
-            f"{_gib(machine.available_bytes * _MEMORY_SHARE)} of memory can be given to it"
+            f"{_describe_memory(settings, machine)}"
         )
     # The decode threads spin at barriers: with a thread on every CPU, whatever else runs there
     # stops all of them (2 threads on 2 busy CPUs: 10 to 50 times slower than 1).
@@ -67,7 +67,7 @@ def _pool_tokens(
     settings: EngineSettings, header: GgufHeader, file_bytes: int, machine: Machine
 ) -> int:
     trained = header.trained_context_length or _FALLBACK_TRAINED_LENGTH
-    free_bytes = int(machine.available_bytes * _MEMORY_SHARE) - file_bytes - _WORK_BYTES
+    free_bytes = _usable_bytes(settings, machine) - file_bytes - _WORK_BYTES
     if header.kv_bytes_per_token:
         fitting = max(0, free_bytes) // header.kv_bytes_per_token
     else:
@@ -77,6 +77,23 @@ def _pool_tokens(
         return fitting
     # A pool below one whole context would refuse what the model can do.
     return min(fitting, max(settings.kv_pool_tokens, _round_up(trained)))
+
+
+def _usable_bytes(settings: EngineSettings, machine: Machine) -> int:
+    if settings.memory_bytes is None:
+        return int(machine.available_bytes * _MEMORY_SHARE)
+    return min(settings.memory_bytes, machine.available_bytes)
+
+
+def _describe_memory(settings: EngineSettings, machine: Machine) -> str:
+    if settings.memory_bytes is None:
+        return f"{_gib(_usable_bytes(settings, machine))} of memory can be given to it"
+    if settings.memory_bytes > machine.available_bytes:
+        return (
+            f"of the {_gib(settings.memory_bytes)} that LLM_MODEL_MEMORY gives it only "
+            f"{_gib(machine.available_bytes)} are free"
+        )
+    return f"LLM_MODEL_MEMORY gives it {_gib(settings.memory_bytes)}: raise it"
 
 
 def _round_up(num_tokens: int) -> int:
