@@ -45,11 +45,13 @@ class ServerApp:
         self._config = config
         self._closing = AsyncExitStack()
         self.models = Models(
-            # Several models at once are not in force yet; the configuration says so at start.
-            [str(model) for model in config.allowed_models[:1]],
+            [str(model) for model in config.allowed_models],
             prepare or Preparation(config).prepare,
             max_in_flight=config.max_concurrent_requests,
             max_queued=config.max_queued_requests,
+            lazy={str(model) for model in config.allowed_models if config.is_lazy(model)},
+            idle_unload_s=config.idle_unload_s,
+            adapters=config.lora_adapters,
         )
         registry = new_registry()
         self._metrics_server = MetricsServer(registry, config.metrics_hostname, config.metrics_port)
@@ -66,7 +68,7 @@ class ServerApp:
                 queue_timeout_s=config.queue_timeout_ms / 1000,
             ),
             self.models,
-            ModelMetrics(registry, self.models),
+            ModelMetrics(registry, self.models, self.models.adapters),
             config.max_tokens_limit,
         )
         self._grpc_metrics = GrpcMetrics(registry, _methods())

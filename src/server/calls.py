@@ -37,11 +37,13 @@ class Call:
     """One Generate or Chat.
 
     `prompt_field` names the prompt in errors. `prompt_without_template` takes the place of
-    `prompt` on a model that cannot chat; None: such a model is refused.
+    `prompt` on a model that cannot chat; None: such a model is refused. `model_id` may be the name
+    of a LoRA adapter; `lora_adapter` is empty where the request names none beside it.
     """
 
     request_id: str
     model_id: str
+    lora_adapter: str
     prompt: Prompt
     prompt_field: str
     prompt_without_template: Prompt | None
@@ -51,6 +53,14 @@ class Call:
     cache_salt: str
     time_limit_s: float | None
     max_queue_wait_s: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Loading:
+    """The call waits for its model, which is loaded on demand. `fraction` in [0, 1] where known."""
+
+    step: str
+    fraction: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,4 +113,5 @@ class Summary:
         return (self.num_completion_tokens - 1) / self.decode_s
 
 
-CallEvent = Queued | Prefill | Started | Delta | Decoding | Summary
+ProgressEvent = Loading | Queued | Prefill | Decoding
+CallEvent = ProgressEvent | Started | Delta | Summary

@@ -1,4 +1,4 @@
-"""The standard health service, with a name for each model."""
+"""The standard health service, with a name for each model and each adapter."""
 
 from __future__ import annotations
 
@@ -86,8 +86,8 @@ class Health(health_pb2_grpc.HealthServicer):  # type: ignore[misc]  # generated
 
         for name in self._readiness_names:
             self._statuses[name] = status(self._models.is_ready)
-        for model in self._models:
-            self._statuses[model.model_id] = status(model.view.state is State.SERVING)
+        for view in self._models.views:
+            self._statuses[view.model_id] = status(view.state is State.SERVING)
         self._wake()
 
     def _wake(self) -> None:

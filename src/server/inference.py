@@ -10,7 +10,7 @@ from contextlib import aclosing
 from dataclasses import dataclass, replace
 
 from .admission import QueuePlace
-from .calls import Call, CallEvent, Queued, Started, Summary
+from .calls import Call, CallEvent, Loading, Queued, Started, Summary
 from .engine import (
     Accepted,
     ChatPrompt,
@@ -20,16 +20,17 @@ from .engine import (
     Finished,
     FinishReason,
     InfillPrompt,
+    LoadProgress,
+    ModelInfo,
     Prefill,
     Prompt,
     RenderedPrompt,
-    SamplingParams,
     TextPrompt,
     TokenPrompt,
 )
-from .errors import ContextTooLong, InvalidRequest
+from .errors import ContextTooLong, InvalidRequest, ModelLoadFailed
 from .limits import MAX_CONCURRENT_RENDERS, MAX_PROMPT_CHARACTERS
-from .models import Models, ServedModel
+from .models import Models, Route
 from .sampling import SamplingDefaults, resolve_sampling
 
 Emit = Callable[[CallEvent], None]
@@ -65,6 +66,15 @@ class _Clock:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class _Wait:
+    """When a call arrived, how long it waited for its model, and how long it may for a slot."""
+
+    arrived_s: float
+    load_wait_s: float
+    max_slot_wait_s: float
+
+
 class Inference:
     """Runs calls on the models of this server."""
 
@@ -84,8 +94,20 @@ class Inference:
             InferenceError: anything that the caller is told.
         """
         arrived_s = time.monotonic()
-        model = self._models.get(call.model_id)
+        route = self._models.route(call.model_id)
+        max_wait_s = self._max_wait_s(call)
+
+        def tell_step(progress: LoadProgress) -> None:
+            emit(Loading(progress.step, progress.fraction))
+
+        async with route.model.use(max_wait_s, tell_step) as load_wait_s:
+            wait = _Wait(arrived_s, load_wait_s, max(0.0, max_wait_s - load_wait_s))
+            await self._run_loaded(call, route, wait, emit)
+
+    async def _run_loaded(self, call: Call, route: Route, wait: _Wait, emit: Emit) -> None:
+        model = route.model
         engine = model.engine
+        adapter = _find_adapter(call, route, engine.info)
         prompt = await self._render(engine, call)
         num_prompt_tokens = len(prompt.token_ids)
         if num_prompt_tokens >= engine.info.context_length:
@@ -93,7 +115,7 @@ class Inference:
         params = resolve_sampling(call.sampling, self._defaults, engine.info, num_prompt_tokens)
         started = Started(
             request_id=call.request_id,
-            model_id=model.model_id,
+            model_id=call.model_id,
             model_revision=model.view.revision,
             num_prompt_tokens=num_prompt_tokens,
             num_cached_prompt_tokens=None,
@@ -102,24 +124,26 @@ class Inference:
         )
         if params.max_tokens == 0:
             emit(started)
-            now_s = time.monotonic()
-            clock = _Clock(arrived_s, slot_s=now_s, queue_s=0.0)
+            clock = _Clock(wait.arrived_s, slot_s=time.monotonic(), queue_s=wait.load_wait_s)
             emit(clock.summarize(Finished(FinishReason.LENGTH, 0, 0), num_prompt_tokens))
             return
 
         def tell_place(place: QueuePlace) -> None:
             emit(Queued(place.place, place.expected_wait_s))
 
-        async with model.admission.slot(self._max_wait_s(call), tell_place) as queue_s:
-            clock = _Clock(arrived_s, slot_s=time.monotonic(), queue_s=queue_s)
+        request = EngineRequest(
+            request_id=uuid.uuid4().hex,
+            prompt=prompt,
+            params=params,
+            cache_salt=call.cache_salt,
+            lora_adapter=adapter,
+        )
+        async with model.admission.slot(wait.max_slot_wait_s, tell_place) as slot_wait_s:
+            queue_s = wait.load_wait_s + slot_wait_s
+            clock = _Clock(wait.arrived_s, slot_s=time.monotonic(), queue_s=queue_s)
+            # The engine now may be another than the one that rendered: it holds the same model.
             await self._generate(
-                model=model,
-                call=call,
-                prompt=prompt,
-                params=params,
-                started=started,
-                clock=clock,
-                emit=emit,
+                model.engine, request, call=call, started=started, clock=clock, emit=emit
             )
 
     def _max_wait_s(self, call: Call) -> float:
@@ -152,23 +176,18 @@ class Inference:
 
     async def _generate(
         self,
+        engine: Engine,
+        request: EngineRequest,
         *,
-        model: ServedModel,
         call: Call,
-        prompt: RenderedPrompt,
-        params: SamplingParams,
         started: Started,
         clock: _Clock,
         emit: Emit,
     ) -> None:
-        request = EngineRequest(
-            request_id=uuid.uuid4().hex, prompt=prompt, params=params, cache_salt=call.cache_salt
-        )
-        num_prompt_tokens = len(prompt.token_ids)
+        num_prompt_tokens = len(request.prompt.token_ids)
         num_tokens = num_cached = 0
         has_started = False
-        # The engine now may be another than the one that rendered: it holds the same model.
-        async with aclosing(model.engine.generate(request)) as events:
+        async with aclosing(engine.generate(request)) as events:
             time_limit = asyncio.timeout(call.time_limit_s)
             try:
                 async with time_limit:
@@ -196,6 +215,23 @@ class Inference:
             emit(started)
         end = Finished(FinishReason.TIME_LIMIT, num_tokens, num_cached)
         emit(clock.summarize(end, num_prompt_tokens))
+
+
+def _find_adapter(call: Call, route: Route, info: ModelInfo) -> str:
+    """Returns the LoRA adapter that a call asks for, empty for none."""
+    name = route.lora_adapter or call.lora_adapter
+    if call.lora_adapter and call.lora_adapter != name:
+        raise InvalidRequest(
+            "lora_adapter",
+            f"must be empty or '{name}', because the model asked for is that adapter",
+        )
+    if not name or name in info.lora_adapters:
+        return name
+    base = route.model.model_id
+    if route.lora_adapter:
+        raise ModelLoadFailed(f"LoRA adapter '{name}': the engine of '{base}' did not load it")
+    offered = ", ".join(f"'{adapter}'" for adapter in info.lora_adapters) or "none"
+    raise InvalidRequest("lora_adapter", f"'{name}' is no adapter of '{base}'; it has {offered}")
 
 
 def _num_characters(prompt: Prompt) -> int:

@@ -22,7 +22,7 @@ from prometheus_client import (
 
 from .. import __version__
 from .calls import Summary
-from .models import ServedModel, State
+from .models import ModelView, ServedModel, State
 
 # Buckets of the OpenTelemetry conventions for generative AI (gen-ai-metrics.md).
 _DURATION_BUCKETS_S = tuple(0.01 * 2**i for i in range(14))
@@ -41,8 +41,8 @@ _GAUGES: dict[str, tuple[str, Callable[[ServedModel], float]]] = {
         lambda model: float(model.admission.num_in_flight),
     ),
     "llm_queue_depth": (
-        "Requests that wait for a slot.",
-        lambda model: float(model.admission.num_queued),
+        "Requests that wait for a slot, or for the model to be loaded.",
+        lambda model: float(model.admission.num_queued + model.num_waiting),
     ),
     "llm_engine_up": (
         "1 while an engine serves the model.",
@@ -55,6 +55,10 @@ _GAUGES: dict[str, tuple[str, Callable[[ServedModel], float]]] = {
     "llm_model_load_seconds": (
         "Time that the last load of the engine took.",
         lambda model: model.load_s or 0.0,
+    ),
+    "llm_kv_cache_without_scales": (
+        "1 while the model serves with an FP8 KV cache that has no scales of its own.",
+        lambda model: float(_lacks_scales(model.view)),
     ),
 }
 
@@ -96,7 +100,12 @@ class GrpcMetrics:
 class ModelMetrics:
     """What requests cost and how they fared, by model."""
 
-    def __init__(self, registry: CollectorRegistry, models: Iterable[ServedModel]) -> None:
+    def __init__(
+        self,
+        registry: CollectorRegistry,
+        models: Iterable[ServedModel],
+        adapters: Iterable[str] = (),
+    ) -> None:
         model = ("model",)
         self._ttft = Histogram(
             "gen_ai_server_time_to_first_token_seconds",
@@ -154,8 +163,19 @@ class ModelMetrics:
             name: Gauge(name, help_text, model, registry=registry)
             for name, (help_text, _) in _GAUGES.items()
         }
+        states = Gauge(
+            "llm_model_state",
+            "1 for the state that the model is in.",
+            (*model, "state"),
+            registry=registry,
+        )
+        for adapter in adapters:
+            self._zero(adapter)
         for served in models:
             self._zero(served.model_id)
+            for state in State:
+                gauge = states.labels(served.model_id, state.value)
+                gauge.set_function(partial(_is_in_state, served, state))
             for name, (_, read) in _GAUGES.items():
                 gauges[name].labels(served.model_id).set_function(partial(read, served))
 
@@ -236,6 +256,15 @@ def new_registry() -> CollectorRegistry:
     build = Gauge("llm_build_info", "Version of the server.", ("version",), registry=registry)
     build.labels(__version__).set(1)
     return registry
+
+
+def _lacks_scales(view: ModelView) -> bool:
+    info = view.info
+    return view.state is State.SERVING and info is not None and info.has_kv_cache_scales is False
+
+
+def _is_in_state(model: ServedModel, state: State) -> float:
+    return float(model.view.state is state)
 
 
 def _camel_case(code: grpc.StatusCode) -> str:

@@ -13,6 +13,11 @@ from .kv_cache_settings import KvCacheSettings
 from .memory_amount import MemoryAmount
 from .model_id import InvalidModelId, ModelId
 
+# Every model and adapter has a health name; these are taken (`health.py`).
+_HEALTH_NAMES = ("liveness", "readiness", "tokenwire.v1.InferenceService")
+# What the field `model` of a request holds.
+_MAX_NAME_LENGTH = 512
+
 
 class EngineChoice(enum.Enum):
     """Which engine the operator asks for."""
@@ -164,8 +169,12 @@ class ModelSettings(KvCacheSettings):
 
     @field_validator("lora_adapters", mode="before")
     @classmethod
-    def _split_adapters(cls, value: object) -> object:
-        return _split_pairs(value) if isinstance(value, str) else value
+    def _split_adapters(cls, value: object, info: ValidationInfo) -> object:
+        if not isinstance(value, str):
+            return value
+        adapters = _split_pairs(value)
+        _check_adapter_names(adapters, info)
+        return adapters
 
     @classmethod
     def _upper_isq(cls, value: object) -> object:
@@ -216,6 +225,21 @@ def _check_served(models: Iterable[ModelId], info: ValidationInfo) -> None:
     others = [f"'{model}'" for model in models if served is not None and model not in served]
     if others:
         raise ValueError(f"{', '.join(others)} is not in LLM_ALLOWED_MODELS")
+
+
+def _check_adapter_names(names: Iterable[str], info: ValidationInfo) -> None:
+    served = {str(model) for model in info.data.get("allowed_models", ())}
+    for name in names:
+        if name in served:
+            raise ValueError(
+                f"'{name}' is the id of a model of LLM_ALLOWED_MODELS: name the adapter otherwise"
+            )
+        if name in _HEALTH_NAMES:
+            raise ValueError(f"'{name}' is a name of the health service: name the adapter otherwise")
+        if len(name) > _MAX_NAME_LENGTH:
+            raise ValueError(
+                f"a name has at most {_MAX_NAME_LENGTH} characters, '{name[:32]}…' has {len(name)}"
+            )
 
 
 def _split_pairs(value: str) -> dict[str, str]:

@@ -1,194 +1,44 @@
-"""The models of this server: where each one stands, and the engine that runs it now."""
+"""The models of this server and their LoRA adapters: by name, and where each one stands."""
 
 from __future__ import annotations
 
 import asyncio
-import enum
-import time
-from collections.abc import Awaitable, Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Iterator
+from dataclasses import dataclass, replace
 
-import structlog
-
-from .admission import Admission
-from .engine import Engine, EngineLauncher, LoadProgress, ModelInfo, ReportProgress
+from .engine import LoadProgress
 from .errors import ModelLoadFailed, ModelLoading, UnsupportedModel
+from .model_state import ModelView, Prepare, PreparedModel, State
+from .served_model import ServedModel
 
-_logger = structlog.get_logger(__name__)
-
-# Waits before the first, second, … restart of an engine that keeps dying.
-_RESTART_DELAYS_S = (0.0, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0, 30.0)
-# An engine that served this long was healthy: its death counts as the first again.
-_HEALTHY_AFTER_S = 60.0
-
-
-class State(enum.Enum):
-    """Where a model stands."""
-
-    LOADING = "loading"
-    SERVING = "serving"
-    FAILED = "failed"
+__all__ = ["ModelView", "Models", "Prepare", "PreparedModel", "Route", "ServedModel", "State"]
 
 
 @dataclass(frozen=True, slots=True)
-class PreparedModel:
-    """A model whose files are on this machine, with the launcher of the engine chosen for it."""
+class Route:
+    """Where a request goes: a model, and one of its LoRA adapters or an empty name."""
 
-    launcher: EngineLauncher
-    revision: str = ""
-
-
-Prepare = Callable[[str, ReportProgress], Awaitable[PreparedModel]]
+    model: ServedModel
+    lora_adapter: str
 
 
-@dataclass(frozen=True, slots=True)
-class ModelView:
-    """What is told about a model. `info` is None until it has been loaded once."""
+class Models:
+    """The models that this server offers, in the order of the configuration.
 
-    model_id: str
-    revision: str
-    state: State
-    progress: LoadProgress | None
-    failure: str
-    info: ModelInfo | None
-
-
-class ServedModel:
-    """One model for the life of the server: fetched, loaded, watched and restarted."""
+    Those in `lazy` are loaded when they are first asked for. `adapters` are names of LoRA adapters;
+    which model each belongs to is known once the models are prepared.
+    """
 
     def __init__(
         self,
-        model_id: str,
+        model_ids: Iterable[str],
         prepare: Prepare,
         *,
         max_in_flight: int,
         max_queued: int,
-        on_change: Callable[[], None],
-    ) -> None:
-        self.model_id = model_id
-        self.admission = Admission(max_in_flight, max_queued)
-        self.num_restarts = 0
-        self.load_s: float | None = None
-        self._prepare = prepare
-        self._max_in_flight = max_in_flight
-        self._on_change = on_change
-        self._state = State.LOADING
-        self._progress: LoadProgress | None = LoadProgress("waiting")
-        self._failure = ""
-        self._revision = ""
-        self._engine: Engine | None = None
-        self._info: ModelInfo | None = None
-
-    @property
-    def view(self) -> ModelView:
-        """Where the model stands now."""
-        return ModelView(
-            self.model_id, self._revision, self._state, self._progress, self._failure, self._info
-        )
-
-    @property
-    def engine(self) -> Engine:
-        """The engine that serves now.
-
-        Raises:
-            ModelLoading: there is none yet, or it is being replaced.
-            ModelLoadFailed: there will be none.
-        """
-        if self._engine is not None:
-            return self._engine
-        if self._state is State.FAILED:
-            raise ModelLoadFailed(f"model '{self.model_id}' failed to load: {self._failure}")
-        step = f" ({self._progress.step})" if self._progress else ""
-        raise ModelLoading(f"model '{self.model_id}' is loading{step}")
-
-    async def run(self) -> None:
-        """Loads the model and keeps an engine running for it, until cancelled or given up."""
-        try:
-            prepared = await self._prepare(self.model_id, self._report)
-            self._revision = prepared.revision
-            await self._keep_running(prepared.launcher)
-        except ModelLoadFailed as error:
-            self._failure = error.message
-            self._set(State.FAILED, None)
-            _logger.error("model_failed", model=self.model_id, reason=error.message)
-        except Exception:
-            # The front goes on without the model: its other faces must tell what happened.
-            _logger.exception("model_failed", model=self.model_id)
-            self._failure = "an internal error; the server's log has the details"
-            self._set(State.FAILED, None)
-
-    async def _keep_running(self, launcher: EngineLauncher) -> None:
-        num_short_lives = 0
-        while True:
-            lived_s, reason = await self._run_once(launcher)
-            num_short_lives = 0 if lived_s >= _HEALTHY_AFTER_S else num_short_lives
-            if num_short_lives == len(_RESTART_DELAYS_S):
-                raise ModelLoadFailed(
-                    f"its engine died {num_short_lives + 1} times in a row, last: {reason}"
-                )
-            delay_s = _RESTART_DELAYS_S[num_short_lives]
-            num_short_lives += 1
-            self.num_restarts += 1
-            _logger.error("engine_lost", model=self.model_id, reason=reason, restart_in_s=delay_s)
-            self._set(State.LOADING, LoadProgress("restarting the engine"))
-            await asyncio.sleep(delay_s)
-
-    async def _run_once(self, launcher: EngineLauncher) -> tuple[float, str]:
-        """Runs one engine to its end; returns how long it served, and why it ended."""
-        start_s = time.monotonic()
-        try:
-            engine = await launcher.launch(self._report)
-        except ModelLoadFailed as error:
-            if self._info is None:
-                raise  # never loaded: another try would end the same
-            # It was loaded before, so what is wrong may pass, such as a lack of memory.
-            return 0.0, error.message
-        serving_since_s = time.monotonic()
-        self.load_s = serving_since_s - start_s
-        try:
-            self._serve(engine)
-            reason = await engine.wait_lost()
-        finally:
-            lived_s = time.monotonic() - serving_since_s
-            self._engine = None
-            # Told before the engine is cleared away, which can take seconds.
-            self._set(State.LOADING, LoadProgress("ending the engine"))
-            await engine.close()
-        return lived_s, reason
-
-    def _serve(self, engine: Engine) -> None:
-        self._engine = engine
-        self._info = engine.info
-        self.admission.resize(min(self._max_in_flight, engine.info.max_running))
-        self._set(State.SERVING, None)
-        _logger.info(
-            "model_serving",
-            model=self.model_id,
-            engine=engine.info.engine,
-            device=engine.info.device,
-            context_length=engine.info.context_length,
-            max_in_flight=min(self._max_in_flight, engine.info.max_running),
-            load_s=round(self.load_s or 0.0, 2),
-        )
-
-    def _report(self, progress: LoadProgress) -> None:
-        # Behind the comma stands how far the step is: told to those who ask, not to the log.
-        step = progress.step.partition(",")[0]
-        if self._progress is None or step != self._progress.step.partition(",")[0]:
-            _logger.info("model_loading", model=self.model_id, step=step)
-        self._set(State.LOADING, progress)
-
-    def _set(self, state: State, progress: LoadProgress | None) -> None:
-        self._state = state
-        self._progress = progress
-        self._on_change()
-
-
-class Models:
-    """The models that this server offers, in the order of the configuration."""
-
-    def __init__(
-        self, model_ids: Iterable[str], prepare: Prepare, *, max_in_flight: int, max_queued: int
+        lazy: Collection[str] = (),
+        idle_unload_s: float = 0.0,
+        adapters: Iterable[str] = (),
     ) -> None:
         self._observers: list[Callable[[], None]] = []
         self._models = {
@@ -198,40 +48,109 @@ class Models:
                 max_in_flight=max_in_flight,
                 max_queued=max_queued,
                 on_change=self._notify,
+                is_lazy=model_id in lazy,
+                idle_unload_s=idle_unload_s,
             )
             for model_id in model_ids
         }
+        self.adapters = tuple(adapters)
+        self._is_prepared = False
 
     def observe(self, observer: Callable[[], None]) -> None:
         """Calls `observer` now, and after every change of any model's state or progress."""
         self._observers.append(observer)
         observer()
 
-    def get(self, model_id: str) -> ServedModel:
-        """Returns the model of this id.
+    def route(self, name: str) -> Route:
+        """Finds the model of an id, or the model of an adapter's name.
 
         Raises:
             UnsupportedModel: there is none.
+            ModelLoading: the adapter's model is not known yet.
+            ModelLoadFailed: the adapter belongs to no model.
         """
-        model = self._models.get(model_id)
-        if model is None:
-            raise UnsupportedModel(model_id, list(self._models))
-        return model
+        if name in self._models:
+            return Route(self._models[name], "")
+        if name not in self.adapters:
+            raise UnsupportedModel(name, [*self._models, *self.adapters])
+        base = self._find_base(name)
+        if base is not None:
+            return Route(base, name)
+        view = self._view_adapter(name)
+        if view.state is State.FAILED:
+            raise ModelLoadFailed(f"LoRA adapter '{name}' failed to load: {view.failure}")
+        raise ModelLoading(f"LoRA adapter '{name}' waits for its model to be prepared")
 
     def __iter__(self) -> Iterator[ServedModel]:
         return iter(self._models.values())
 
     @property
+    def views(self) -> list[ModelView]:
+        """Where every model and, behind them, every adapter stands."""
+        models = [model.view for model in self._models.values()]
+        return models + [self._view_adapter(name) for name in self.adapters]
+
+    @property
     def is_ready(self) -> bool:
-        """Every model serves or has finally failed, and at least one serves."""
-        states = [model.view.state for model in self._models.values()]
-        return State.SERVING in states and State.LOADING not in states
+        """Whether traffic should come.
+
+        Not until every model that is loaded at the start has served or failed once; from then on
+        while at least one model serves or would be loaded by a request.
+        """
+        models = self._models.values()
+        has_started = all(model.has_settled for model in models if not model.is_lazy)
+        return has_started and any(model.is_available for model in models)
 
     async def run(self) -> None:
-        """Loads the models and keeps them running, until cancelled."""
+        """Prepares all models at once, loads them in turn and keeps them, until cancelled.
+
+        No model is loaded before all are prepared: how memory is shared depends on all of them.
+        """
         async with asyncio.TaskGroup() as group:
             for model in self._models.values():
-                group.create_task(model.run(), name=f"model {model.model_id}")
+                group.create_task(model.prepare(), name=f"prepare {model.model_id}")
+        self._is_prepared = True
+        self._notify()
+        # A lock lets in first who asked first: here, the order of the configuration.
+        turn = asyncio.Lock()
+        async with asyncio.TaskGroup() as group:
+            for model in self._models.values():
+                group.create_task(model.run(turn), name=f"model {model.model_id}")
+
+    def _find_base(self, adapter: str) -> ServedModel | None:
+        return next((model for model in self._models.values() if adapter in model.adapters), None)
+
+    def _view_adapter(self, name: str) -> ModelView:
+        base = self._find_base(name)
+        if base is None:
+            return self._view_homeless(name)
+        view = base.view
+        info = view.info
+        if view.state is State.SERVING and info is not None and name not in info.lora_adapters:
+            failure = (
+                f"the engine of '{base.model_id}' did not load it; the server's log may say why"
+            )
+            view = replace(view, state=State.FAILED, failure=failure)
+        # An adapter has no adapters of its own.
+        own_info = replace(info, lora_adapters=()) if info is not None else None
+        return replace(view, model_id=name, info=own_info, base_model=base.model_id)
+
+    def _view_homeless(self, name: str) -> ModelView:
+        if not self._is_prepared:
+            return ModelView(
+                name, "", State.LOADING, LoadProgress("looking for its model"), "", None
+            )
+        failure = (
+            "no model of LLM_ALLOWED_MODELS takes it: add the model that it was trained on, or "
+            "take the adapter out of LLM_LORA_ADAPTERS"
+        )
+        failed = [
+            model.model_id for model in self._models.values() if model.view.state is State.FAILED
+        ]
+        if failed:
+            names = ", ".join(f"'{model_id}'" for model_id in failed)
+            failure += f". It may belong to {names}, which failed"
+        return ModelView(name, "", State.FAILED, None, failure, None)
 
     def _notify(self) -> None:
         for observer in self._observers:

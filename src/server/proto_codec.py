@@ -9,7 +9,16 @@ from google.protobuf.duration_pb2 import Duration
 from google.protobuf.json_format import MessageToDict
 
 from ..generated.tokenwire.v1 import chat_pb2, events_pb2, inference_pb2, models_pb2
-from .calls import Call, Decoding, Queued, SamplingRequest, Started, Summary
+from .calls import (
+    Call,
+    Decoding,
+    Loading,
+    ProgressEvent,
+    Queued,
+    SamplingRequest,
+    Started,
+    Summary,
+)
 from .engine import (
     ChatMessage,
     ChatPrompt,
@@ -39,6 +48,7 @@ _FINISH_REASONS = {
     FinishReason.TIME_LIMIT: events_pb2.FINISH_REASON_TIME_LIMIT,
 }
 _STATES = {
+    State.UNLOADED: models_pb2.MODEL_STATE_UNLOADED,
     State.LOADING: models_pb2.MODEL_STATE_LOADING,
     State.SERVING: models_pb2.MODEL_STATE_SERVING,
     State.FAILED: models_pb2.MODEL_STATE_FAILED,
@@ -82,6 +92,7 @@ def _decode(
     return Call(
         request_id=request_id,
         model_id=request.model,
+        lora_adapter=request.lora_adapter,
         prompt=prompt,
         prompt_field=prompt_field,
         prompt_without_template=fallback,
@@ -120,9 +131,13 @@ def _decode_sampling(request: Request) -> SamplingRequest:
     )
 
 
-def encode_progress(event: Queued | Prefill | Decoding) -> events_pb2.Progress:
+def encode_progress(event: ProgressEvent) -> events_pb2.Progress:
     """Turns a step of a request's way into a Progress event."""
     match event:
+        case Loading(step, fraction):
+            return events_pb2.Progress(
+                loading=events_pb2.Progress.Loading(step=step, fraction=fraction)
+            )
         case Queued(place, expected_wait_s):
             queued = events_pb2.Progress.Queued(place=place)
             if expected_wait_s is not None:
@@ -222,6 +237,7 @@ def _encode_model(view: ModelView, max_output_tokens: int) -> models_pb2.Model:
         state=_STATES[view.state],
         max_output_tokens=max_output_tokens,
         failure=view.failure,
+        base_model=view.base_model,
     )
     if view.progress is not None:
         model.progress = view.progress.step
@@ -239,6 +255,8 @@ def _add_info(model: models_pb2.Model, info: ModelInfo) -> None:
     model.format = info.format
     model.quantization = info.quantization
     model.kv_cache_dtype = info.kv_cache_dtype
+    if info.has_kv_cache_scales is not None:
+        model.has_kv_cache_scales = info.has_kv_cache_scales
     model.context_length = info.context_length
     model.max_output_tokens = min(model.max_output_tokens, info.context_length - 1)
     can = info.capabilities
@@ -250,6 +268,7 @@ def _add_info(model: models_pb2.Model, info: ModelInfo) -> None:
             token_ids=can.token_ids,
             min_tokens=can.min_tokens,
             stop_token_ids=can.stop_token_ids,
+            lora_adapters=info.lora_adapters,
         )
     )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 
-from .calls import CallEvent, Decoding, Queued, Started, Summary
+from .calls import CallEvent, Decoding, Loading, ProgressEvent, Queued, Started, Summary
 from .engine import Delta, Prefill
 
 
@@ -16,7 +16,7 @@ class Batch:
     `delta` joins `num_deltas` engine deltas.
     """
 
-    progress: Queued | Prefill | Decoding | None = None
+    progress: ProgressEvent | None = None
     started: Started | None = None
     delta: Delta | None = None
     num_deltas: int = 0
@@ -46,7 +46,7 @@ class Relay:
                 self._pending.progress = None
             case Summary():
                 self._pending.summary = event
-            case Queued() | Prefill() | Decoding():
+            case Loading() | Queued() | Prefill() | Decoding():
                 self._pending.progress = event
         self._has_pending.set()
 

@@ -11,8 +11,7 @@ import grpc
 import structlog
 
 from ..generated.tokenwire.v1 import events_pb2, inference_pb2, inference_pb2_grpc
-from .calls import Call, Decoding, Queued, Started, Summary
-from .engine import Prefill
+from .calls import Call, Decoding, ProgressEvent, Started, Summary
 from .errors import Draining, InferenceError
 from .inference import Inference
 from .interceptors import request_id
@@ -73,8 +72,8 @@ class InferenceService(inference_pb2_grpc.InferenceServiceServicer):
         request: inference_pb2.ListModelsRequest,  # noqa: ARG002 - it has no fields
         context: _Context,  # noqa: ARG002
     ) -> inference_pb2.ListModelsResponse:
-        """Lists the models and where each one stands."""
-        return encode_models((model.view for model in self._models), self._max_output_tokens)
+        """Lists the models and their adapters, and where each one stands."""
+        return encode_models(self._models.views, self._max_output_tokens)
 
     def refuse_new(self) -> None:
         """Answers every new call with DRAINING from now on."""
@@ -177,7 +176,7 @@ class _Sender:
         self.summary: Summary | None = None
 
     async def send_deltas(self, relay: Relay) -> None:
-        progress: Queued | Prefill | Decoding | None = None
+        progress: ProgressEvent | None = None
         has_started = False
         while True:
             try:

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import grpc
 from google.rpc import error_details_pb2, status_pb2
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from tokenwire.generated.tokenwire.v1 import chat_pb2, inference_pb2, inference_pb2_grpc
+from tokenwire.generated.tokenwire.v1 import (
+    chat_pb2,
+    inference_pb2,
+    inference_pb2_grpc,
+    models_pb2,
+)
 from tokenwire.server.app import ServerApp
 from tokenwire.server.config import ServerConfig
-from tokenwire.server.models import Prepare, State
+from tokenwire.server.models import Models, ModelView, Prepare, State
 
 CHAT = "/tokenwire.v1.InferenceService/Chat"
 GENERATE = "/tokenwire.v1.InferenceService/Generate"
@@ -29,6 +34,15 @@ class Client:
     inference: Any
     health: Any
     model: str
+
+    def on(self, model: str) -> Client:
+        """The same client, asking another model."""
+        return replace(self, model=model)
+
+    async def list_models(self) -> dict[str, models_pb2.Model]:
+        """What ListModels tells, by id."""
+        answer = await self.inference.ListModels(inference_pb2.ListModelsRequest())
+        return {model.id: model for model in answer.models}
 
     def unary(self, method: str = CHAT, serializer: Any = None) -> Any:
         """A unary stub for a streaming method."""
@@ -100,18 +114,26 @@ async def connect(app: ServerApp) -> AsyncGenerator[Client]:
         )
 
 
-async def wait_for_state(app: ServerApp, state: State, timeout_s: float = 300) -> None:
-    """Waits until the model of a front reaches `state`."""
-    model = next(iter(app.models))
+async def wait_for_state(
+    app: ServerApp, state: State, timeout_s: float = 300, *, model: str = ""
+) -> None:
+    """Waits until a model of a front, the first unless named, reaches `state`."""
+    name = model or app.models.views[0].model_id
+    await wait_until(app.models, lambda: view_of(app.models, name).state is state, timeout_s)
+
+
+async def wait_until(models: Models, is_reached: Callable[[], bool], timeout_s: float = 60) -> None:
+    """Waits until a change of some model makes `is_reached` true, or it is true already."""
     reached = asyncio.Event()
-
-    def look() -> None:
-        if model.view.state is state:
-            reached.set()
-
-    app.models.observe(look)
+    models.observe(lambda: reached.set() if is_reached() else None)
     async with asyncio.timeout(timeout_s):
         await reached.wait()
+
+
+def view_of(models: Models, name: str) -> ModelView:
+    """Where a model or an adapter stands."""
+    (view,) = (view for view in models.views if view.model_id == name)
+    return view
 
 
 @dataclass

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 
 from tokenwire.server.engine import (
     Accepted,
@@ -31,7 +31,14 @@ MODEL_ID = "test/scripted"
 class ScriptedEngine:
     """Generates one token each time a test allows it, until the request's max_tokens."""
 
-    def __init__(self, *, context_length: int = 64, max_running: int = 2) -> None:
+    def __init__(
+        self,
+        *,
+        context_length: int = 64,
+        max_running: int = 2,
+        lora_adapters: tuple[str, ...] = (),
+        has_kv_cache_scales: bool | None = None,
+    ) -> None:
         self.info = ModelInfo(
             engine="scripted 1",
             device="cpu",
@@ -50,6 +57,8 @@ class ScriptedEngine:
                 min_tokens=False,
                 stop_token_ids=True,
             ),
+            has_kv_cache_scales=has_kv_cache_scales,
+            lora_adapters=lora_adapters,
         )
         self.requests: list[EngineRequest] = []
         self.prompts: list[Prompt] = []
@@ -130,8 +139,9 @@ class ScriptedEngine:
 class ScriptedLauncher:
     """Hands out the engines and failures it was given, one a launch; then it waits."""
 
-    def __init__(self, *outcomes: Engine | ModelLoadFailed) -> None:
+    def __init__(self, *outcomes: Engine | ModelLoadFailed, adapters: tuple[str, ...] = ()) -> None:
         self._outcomes = list(outcomes)
+        self._adapters = adapters
         self.num_launches = 0
         self.gate = asyncio.Event()
         self.gate.set()
@@ -148,4 +158,24 @@ class ScriptedLauncher:
         return outcome
 
     async def prepare(self, model_id: str, report: ReportProgress) -> PreparedModel:  # noqa: ARG002
-        return PreparedModel(self, "revision-1")
+        return PreparedModel(self, "revision-1", self._adapters)
+
+
+class ScriptedPreparation:
+    """Gives each model its own launcher, or the failure of its preparation, when a test allows."""
+
+    def __init__(self, outcomes: Mapping[str, ScriptedLauncher | ModelLoadFailed]) -> None:
+        self._outcomes = outcomes
+        self.asked: list[str] = []
+        self.gates = {model_id: asyncio.Event() for model_id in outcomes}
+        for gate in self.gates.values():
+            gate.set()
+
+    async def prepare(self, model_id: str, report: ReportProgress) -> PreparedModel:
+        self.asked.append(model_id)
+        report(LoadProgress("fetching the script"))
+        await self.gates[model_id].wait()
+        outcome = self._outcomes[model_id]
+        if isinstance(outcome, ModelLoadFailed):
+            raise outcome
+        return await outcome.prepare(model_id, report)

@@ -107,7 +107,6 @@ PLANNED = [
     (sampling(n=2), "sampling.n"),
     (sampling(logprobs=3), "sampling.logprobs"),
     (generate(constraint=sampling_pb2.Constraint(json_object=True)), "constraint"),
-    (generate(lora_adapter="x"), "lora_adapter"),
     (generate(priority=1), "priority"),
     (generate(detach_timeout=Duration(seconds=1)), "detach_timeout"),
     (generate(resume=inference_pb2.Resume(request_id="x")), "resume"),

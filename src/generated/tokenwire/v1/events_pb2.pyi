@@ -158,9 +158,36 @@ class Progress(_message.Message):
         def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
         def WhichOneof(self, oneof_group: _Never) -> None: ...
 
+    @_typing.final
+    class Loading(_message.Message):
+        """Loading the model."""
+
+        DESCRIPTOR: _descriptor.Descriptor
+
+        STEP_FIELD_NUMBER: _builtins.int
+        FRACTION_FIELD_NUMBER: _builtins.int
+        step: _builtins.str
+        """What is being done, in words."""
+        fraction: _builtins.float
+        """How much of it is done, in [0, 1]. Unset: not known."""
+        def __init__(
+            self,
+            *,
+            step: _builtins.str = ...,
+            fraction: _builtins.float | None = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _typing.Literal["_fraction", b"_fraction", "fraction", b"fraction"]  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["_fraction", b"_fraction", "fraction", b"fraction", "step", b"step"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        _WhichOneofReturnType__fraction: _TypeAlias = _typing.Literal["fraction"]  # noqa: Y015
+        _WhichOneofArgType__fraction: _TypeAlias = _typing.Literal["_fraction", b"_fraction"]  # noqa: Y015
+        def WhichOneof(self, oneof_group: _WhichOneofArgType__fraction) -> _WhichOneofReturnType__fraction | None: ...
+
     QUEUED_FIELD_NUMBER: _builtins.int
     PREFILL_FIELD_NUMBER: _builtins.int
     DECODE_FIELD_NUMBER: _builtins.int
+    LOADING_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def queued(self) -> Global___Progress.Queued:
         """Waits for a slot."""
@@ -173,18 +200,23 @@ class Progress(_message.Message):
     def decode(self) -> Global___Progress.Decode:
         """The engine generates."""
 
+    @_builtins.property
+    def loading(self) -> Global___Progress.Loading:
+        """Waits for the model, which is loaded on demand."""
+
     def __init__(
         self,
         *,
         queued: Global___Progress.Queued | None = ...,
         prefill: Global___Progress.Prefill | None = ...,
         decode: Global___Progress.Decode | None = ...,
+        loading: Global___Progress.Loading | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["decode", b"decode", "phase", b"phase", "prefill", b"prefill", "queued", b"queued"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["decode", b"decode", "loading", b"loading", "phase", b"phase", "prefill", b"prefill", "queued", b"queued"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["decode", b"decode", "phase", b"phase", "prefill", b"prefill", "queued", b"queued"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["decode", b"decode", "loading", b"loading", "phase", b"phase", "prefill", b"prefill", "queued", b"queued"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_phase: _TypeAlias = _typing.Literal["queued", "prefill", "decode"]  # noqa: Y015
+    _WhichOneofReturnType_phase: _TypeAlias = _typing.Literal["queued", "prefill", "decode", "loading"]  # noqa: Y015
     _WhichOneofArgType_phase: _TypeAlias = _typing.Literal["phase", b"phase"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_phase) -> _WhichOneofReturnType_phase | None: ...
 
@@ -652,7 +684,7 @@ class Timings(_message.Message):
     """Output tokens after the first, per second of decode. 0: fewer than two tokens."""
     @_builtins.property
     def queue(self) -> _duration_pb2.Duration:
-        """Wait for a slot."""
+        """Wait for a model that is loaded on demand, and for a slot."""
 
     @_builtins.property
     def time_to_first_token(self) -> _duration_pb2.Duration:

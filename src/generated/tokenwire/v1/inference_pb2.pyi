@@ -47,7 +47,7 @@ class GenerateRequest(_message.Message):
     RESUME_FIELD_NUMBER: _builtins.int
     MAX_QUEUE_WAIT_FIELD_NUMBER: _builtins.int
     model: _builtins.str
-    """Id of the model."""
+    """Id of the model, or name of one of its LoRA adapters."""
     text: _builtins.str
     """Text, tokenised by the server."""
     suffix: _builtins.str
@@ -63,7 +63,9 @@ class GenerateRequest(_message.Message):
     return_token_ids: _builtins.bool
     """Sends the ids of the output tokens. Unset: false."""
     lora_adapter: _builtins.str
-    """Name of a LoRA adapter."""
+    """Name of a LoRA adapter of the model, one of `capabilities.lora_adapters` of ListModels. The name
+    can also stand as `model`. Empty: none.
+    """
     priority: _builtins.int
     """Urgency; higher goes first. Unset: 0."""
     cache_salt: _builtins.str
@@ -94,8 +96,8 @@ class GenerateRequest(_message.Message):
 
     @_builtins.property
     def max_queue_wait(self) -> _duration_pb2.Duration:
-        """Longest wait for a slot; zero refuses the request unless one is free at once. Unset, or longer
-        than the server's own limit: that limit.
+        """Longest wait for a model that is loaded on demand and for a slot, together; zero refuses the
+        request unless one is free at once. Unset, or longer than the server's own limit: that limit.
         """
 
     def __init__(
@@ -159,7 +161,7 @@ class ChatRequest(_message.Message):
     RESUME_FIELD_NUMBER: _builtins.int
     MAX_QUEUE_WAIT_FIELD_NUMBER: _builtins.int
     model: _builtins.str
-    """Id of the model."""
+    """Id of the model, or name of one of its LoRA adapters."""
     delivery: _events_pb2.Delivery.ValueType
     """How the answer is sent. Unset: DELTAS."""
     progress: _builtins.bool
@@ -167,7 +169,9 @@ class ChatRequest(_message.Message):
     return_token_ids: _builtins.bool
     """Sends the ids of the output tokens. Unset: false."""
     lora_adapter: _builtins.str
-    """Name of a LoRA adapter."""
+    """Name of a LoRA adapter of the model, one of `capabilities.lora_adapters` of ListModels. The name
+    can also stand as `model`. Empty: none.
+    """
     priority: _builtins.int
     """Urgency; higher goes first. Unset: 0."""
     cache_salt: _builtins.str
@@ -214,8 +218,8 @@ class ChatRequest(_message.Message):
 
     @_builtins.property
     def max_queue_wait(self) -> _duration_pb2.Duration:
-        """Longest wait for a slot; zero refuses the request unless one is free at once. Unset, or longer
-        than the server's own limit: that limit.
+        """Longest wait for a model that is loaded on demand and for a slot, together; zero refuses the
+        request unless one is free at once. Unset, or longer than the server's own limit: that limit.
         """
 
     def __init__(
@@ -420,7 +424,7 @@ class ListModelsResponse(_message.Message):
     MODELS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def models(self) -> _containers.RepeatedCompositeFieldContainer[_models_pb2.Model]:
-        """The models, in the order of the configuration."""
+        """The models, then the LoRA adapters, each in the order of the configuration."""
 
     def __init__(
         self,

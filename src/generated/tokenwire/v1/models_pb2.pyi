@@ -53,7 +53,7 @@ Global___ModelState: _TypeAlias = ModelState  # noqa: Y015
 
 @_typing.final
 class Model(_message.Message):
-    """A model that this server may offer."""
+    """A model that this server may offer, or a LoRA adapter of one."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -75,6 +75,7 @@ class Model(_message.Message):
     CAPABILITIES_FIELD_NUMBER: _builtins.int
     TOOL_PARSER_FIELD_NUMBER: _builtins.int
     REASONING_PARSER_FIELD_NUMBER: _builtins.int
+    BASE_MODEL_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """Id that requests name."""
     revision: _builtins.str
@@ -82,7 +83,9 @@ class Model(_message.Message):
     state: Global___ModelState.ValueType
     """Where it stands."""
     progress: _builtins.str
-    """What is being done, in words, while LOADING."""
+    """What is being done, in words, while LOADING, and while one that is UNLOADED gives its memory
+    back.
+    """
     progress_fraction: _builtins.float
     """How much of it is done, in [0, 1]. Unset: not known."""
     failure: _builtins.str
@@ -109,6 +112,10 @@ class Model(_message.Message):
     """Parser of tool calls. Empty: none."""
     reasoning_parser: _builtins.str
     """Parser of thinking. Empty: none."""
+    base_model: _builtins.str
+    """Id of the model that a LoRA adapter belongs to; the adapter shares its state and its slots.
+    Empty: not an adapter, or not known yet.
+    """
     @_builtins.property
     def capabilities(self) -> Global___ModelCapabilities:
         """What it can do."""
@@ -134,10 +141,11 @@ class Model(_message.Message):
         capabilities: Global___ModelCapabilities | None = ...,
         tool_parser: _builtins.str = ...,
         reasoning_parser: _builtins.str = ...,
+        base_model: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_has_kv_cache_scales", b"_has_kv_cache_scales", "_progress_fraction", b"_progress_fraction", "capabilities", b"capabilities", "has_kv_cache_scales", b"has_kv_cache_scales", "progress_fraction", b"progress_fraction"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_has_kv_cache_scales", b"_has_kv_cache_scales", "_progress_fraction", b"_progress_fraction", "capabilities", b"capabilities", "context_length", b"context_length", "device", b"device", "engine", b"engine", "failure", b"failure", "format", b"format", "has_kv_cache_scales", b"has_kv_cache_scales", "id", b"id", "kv_cache_dtype", b"kv_cache_dtype", "max_output_tokens", b"max_output_tokens", "num_parameters", b"num_parameters", "progress", b"progress", "progress_fraction", b"progress_fraction", "quantization", b"quantization", "reasoning_parser", b"reasoning_parser", "revision", b"revision", "state", b"state", "tool_parser", b"tool_parser"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_has_kv_cache_scales", b"_has_kv_cache_scales", "_progress_fraction", b"_progress_fraction", "base_model", b"base_model", "capabilities", b"capabilities", "context_length", b"context_length", "device", b"device", "engine", b"engine", "failure", b"failure", "format", b"format", "has_kv_cache_scales", b"has_kv_cache_scales", "id", b"id", "kv_cache_dtype", b"kv_cache_dtype", "max_output_tokens", b"max_output_tokens", "num_parameters", b"num_parameters", "progress", b"progress", "progress_fraction", b"progress_fraction", "quantization", b"quantization", "reasoning_parser", b"reasoning_parser", "revision", b"revision", "state", b"state", "tool_parser", b"tool_parser"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__has_kv_cache_scales: _TypeAlias = _typing.Literal["has_kv_cache_scales"]  # noqa: Y015
     _WhichOneofArgType__has_kv_cache_scales: _TypeAlias = _typing.Literal["_has_kv_cache_scales", b"_has_kv_cache_scales"]  # noqa: Y015
