@@ -1,7 +1,9 @@
 """The cache of the Hugging Face hub on this machine, with marks for what is whole.
 
-A download that was cut off leaves a snapshot that looks like a whole one. So a download writes a
-mark before its first file, and completes it after the last.
+Its layout is that of `huggingface_hub`: contents in `blobs`, named by their ETag, and for each
+revision a folder in `snapshots` with links to them. A download that was cut off leaves a snapshot
+that looks like a whole one. So a download writes a mark before its first file, and completes it
+after the last.
 """
 
 from __future__ import annotations
@@ -54,13 +56,9 @@ class HubCache:
 
         `selection` names the files that belong together: a repository may hold several models.
         """
-        mark = self._mark(repo, snapshot.revision, selection)
-        try:
-            content: dict[str, Any] = json.loads(mark.read_text())
-        except FileNotFoundError:
+        content = self._read_mark(repo, snapshot.revision, selection)
+        if content is None:
             return None
-        except (OSError, ValueError):
-            return "its download was cut off"
         if not content.get("complete"):
             return "its download was cut off"
         for name, size in content.get("files", {}).items():
@@ -71,17 +69,80 @@ class HubCache:
                 return f"{name} is cut short"
         return None
 
+    def has_begun(self, repo: str, revision: str, selection: str) -> bool:
+        """Whether a download of ours was cut off: what it finished had been checked."""
+        content = self._read_mark(repo, revision, selection)
+        return content is not None and not content.get("complete")
+
+    def was_cut_off(self, repo: str, selection: str) -> bool:
+        """Whether a download of ours of any revision was cut off."""
+        marks = self._mark(repo, "*", selection)
+        revisions = [mark.name.partition("--")[0] for mark in marks.parent.glob(marks.name)]
+        return any(self.has_begun(repo, revision, selection) for revision in revisions)
+
     def mark_started(self, repo: str, revision: str, selection: str) -> None:
         """Writes that the files of a selection are about to be fetched."""
         _write(self._mark(repo, revision, selection), json.dumps({"complete": False}))
 
     def mark_complete(
-        self, repo: str, revision: str, selection: str, sizes: Mapping[str, int | None]
+        self,
+        repo: str,
+        revision: str,
+        selection: str,
+        sizes: Mapping[str, int | None],
+        etags: Mapping[str, str],
     ) -> None:
-        """Writes that the files of a selection are whole; their revision becomes the current."""
-        content = {"complete": True, "files": dict(sizes)}
+        """Writes that the files of a selection are whole; their revision becomes the current.
+
+        The ETag of a large file is the SHA-256 of its contents.
+        """
+        content = {"complete": True, "files": dict(sizes), "etags": dict(etags)}
         _write(self._mark(repo, revision, selection), json.dumps(content, indent=1))
         _write(self._folder(repo) / "refs" / _DEFAULT_BRANCH, revision)
+
+    def blob(self, repo: str, etag: str) -> Path:
+        """Returns where the contents of this ETag belong."""
+        return self._folder(repo) / "blobs" / etag
+
+    def partial(self, repo: str, etag: str) -> Path:
+        """Returns where contents grow until they are whole; older huggingface_hub did so, too."""
+        return self._folder(repo) / "blobs" / f"{etag}.incomplete"
+
+    def num_bytes(self, repo: str) -> int:
+        """Adds up the contents of a repository, whole or not."""
+        total = 0
+        for path in (self._folder(repo) / "blobs").glob("*"):
+            try:
+                total += path.stat().st_size
+            except OSError:  # another process has just moved it
+                continue
+        return total
+
+    def link(self, repo: str, revision: str, name: str, etag: str) -> None:
+        """Puts contents into a snapshot under the name of their file.
+
+        Raises:
+            OSError: the folder cannot be written.
+        """
+        blob = self.blob(repo, etag)
+        pointer = self.snapshot(repo, revision).path / name
+        pointer.parent.mkdir(parents=True, exist_ok=True)
+        target = os.path.relpath(blob, pointer.parent)
+        if pointer.is_symlink() and os.readlink(pointer) == target:  # noqa: PTH115 - a str to compare
+            return
+        fresh = pointer.with_name(f".{pointer.name}.{os.getpid()}.partial")
+        fresh.unlink(missing_ok=True)
+        try:
+            fresh.symlink_to(target)
+        except OSError:
+            # No links on this file system: huggingface_hub moves the contents there, too.
+            blob.replace(pointer)
+        else:
+            fresh.replace(pointer)
+
+    def lock_file(self, repo: str) -> Path:
+        """Returns the file that is locked while a download of the repository runs."""
+        return self.root / ".locks" / self._folder(repo).name / "tokenwire.lock"
 
     def _folder(self, repo: str) -> Path:
         return self.root / f"models--{repo.replace('/', '--')}"
@@ -90,9 +151,23 @@ class HubCache:
         name = f"{revision}--{selection.replace('/', '--')}.json"
         return self._folder(repo) / _MARKS / name
 
+    def _read_mark(self, repo: str, revision: str, selection: str) -> dict[str, Any] | None:
+        """Returns what a mark says; None where there is none, empty where it is broken."""
+        try:
+            content: Any = json.loads(self._mark(repo, revision, selection).read_text())
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError):
+            return {}
+        return content if isinstance(content, dict) else {}  # pyright: ignore[reportUnknownVariableType] - JSON
+
 
 def _write(file: Path, text: str) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
     partial = file.with_name(f"{file.name}.{os.getpid()}.partial")
-    partial.write_text(text)
+    with partial.open("w") as stream:
+        stream.write(text)
+        stream.flush()
+        # A mark must not survive a power cut that its files do not, nor the other way round.
+        os.fsync(stream.fileno())
     partial.replace(file)

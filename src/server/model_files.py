@@ -20,6 +20,7 @@ from .hub_download import (
     Choose,
     HubAccess,
     HubDownload,
+    HubLimits,
     choose_safetensors,
     default_cache_root,
 )
@@ -57,8 +58,9 @@ class _Wanted:
 class ModelFinder:
     """Finds the files of models, and fetches those that are not here."""
 
-    def __init__(self, settings: ModelSettings) -> None:
+    def __init__(self, settings: ModelSettings, limits: HubLimits | None = None) -> None:
         self._settings = settings
+        self._limits = limits
         self._cache = HubCache(default_cache_root(settings.hf_home))
 
     async def find(self, model: ModelId, engine: EngineKind, report: ReportProgress) -> ModelFiles:
@@ -137,6 +139,8 @@ class ModelFinder:
                 if defect is None:
                     return path, snapshot.revision
                 defects.append(defect)
+            if cache.was_cut_off(wanted.repo, wanted.selection):
+                defects.append("its download was cut off")
         if self._settings.hf_hub_offline and not (
             wanted.repo == DEFAULT_MODEL.repo and _built_in_folder() is not None
         ):
@@ -160,7 +164,14 @@ class ModelFinder:
             endpoint=self._settings.hf_endpoint,
             token=token.get_secret_value() if token else None,
         )
-        download = HubDownload(self._cache, access, wanted.repo, wanted.selection, wanted.choose)
+        download = HubDownload(
+            self._cache,
+            access,
+            wanted.repo,
+            wanted.selection,
+            wanted.choose,
+            limits=self._limits,
+        )
         snapshot = await download.run(report)
         path = wanted.within(snapshot.path)
         defect = await asyncio.to_thread(wanted.find_defect, path)

@@ -11,6 +11,7 @@ from tokenwire.server.engine import LoadProgress
 from tokenwire.server.engine_choice import EngineKind
 from tokenwire.server.engine_settings import ModelFiles, ModelFormat
 from tokenwire.server.errors import ModelLoadFailed
+from tokenwire.server.hub_retry import HubLimits
 from tokenwire.server.model_files import ModelFinder
 from tokenwire.server.model_id import DEFAULT_MODEL, ModelId
 from tokenwire.server.model_settings import ModelSettings
@@ -36,6 +37,8 @@ NOT_NEEDED = {
     "original/model.safetensors": safetensors(),
 }
 TOKENIZER_FILES = ["chat_template.jinja", "tokenizer.json", "tokenizer_config.json"]
+# No test waits for a hub that is not there.
+LIMITS = HubLimits(first_wait_s=0, longest_wait_s=0, report_interval_s=0)
 SPLIT = ["m-00001-of-00002.gguf", "m-00002-of-00002.gguf"]
 PARTS = [split_part(1, 2, ["a"], 2), split_part(2, 2, ["b"], 2)]
 GGUF = gguf({**LLAMA, "tokenizer.chat_template": "{{ messages }}"})
@@ -85,7 +88,7 @@ class Place:
             },
         )
         model = ModelId.parse(text)
-        return await ModelFinder(load(ModelSettings)).find(model, engine, self.steps.append)
+        return await ModelFinder(load(ModelSettings), LIMITS).find(model, engine, self.steps.append)
 
 
 @pytest.fixture
@@ -160,7 +163,7 @@ async def test_tokenizer_of_another_repository(place: Place, mirror: HubMirror) 
     """SGLang gets the tokenizer that the id names; llama.cpp takes the file's own."""
     text = f"{GGUF_REPO}:a.gguf@{REPO}"
     assert (await place.find(text, EngineKind.LLAMACPP)).tokenizer is None
-    mirror.fetched.clear()
+    mirror.log.clear()
     found = await place.find(text, EngineKind.SGLANG)
     assert found.tokenizer is not None
     assert sorted(mirror.fetched) == TOKENIZER_FILES
@@ -214,7 +217,7 @@ async def test_a_damaged_cache_is_mended(place: Place, mirror: HubMirror) -> Non
     found = await place.find(REPO)
     file = (found.path / "model.safetensors").resolve()
     file.unlink()
-    mirror.fetched.clear()
+    mirror.log.clear()
     assert await place.find(REPO) == found
     assert mirror.fetched == ["model.safetensors"]
 
@@ -252,7 +255,7 @@ async def test_a_gated_model(place: Place, mirror: HubMirror) -> None:
     mirror.token = "hf_rightrightright"
     with pytest.raises(ModelLoadFailed, match="no HF_TOKEN is set"):
         await place.find(REPO)
-    with pytest.raises(ModelLoadFailed, match="HF_TOKEN has none") as caught:
+    with pytest.raises(ModelLoadFailed, match="does not accept what HF_TOKEN holds") as caught:
         await place.find(REPO, HF_TOKEN="hf_wrongwrongwrong")
     assert "hf_wrong" not in str(caught.value)
     assert (await place.find(REPO, HF_TOKEN=mirror.token)).revision == REVISION
