@@ -170,7 +170,11 @@ class ModelFinder:
             wanted.repo,
             wanted.selection,
             wanted.choose,
-            limits=self._limits,
+            limits=self._limits
+            or HubLimits(
+                metadata_timeout_s=self._settings.hf_hub_etag_timeout,
+                stall_timeout_s=self._settings.hf_hub_download_timeout,
+            ),
         )
         snapshot = await download.run(report)
         path = wanted.within(snapshot.path)
