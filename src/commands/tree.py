@@ -76,7 +76,9 @@ def chat(
     ] = None,
     *,
     target: Target = None,
-    model: Annotated[str | None, typer.Option(help="Id of the model. Default: the first.")] = None,
+    model: Annotated[
+        str | None, typer.Option(help="Id of the model. Default: the first that serves.")
+    ] = None,
     system: Annotated[str | None, typer.Option(help="Instructions for the model.")] = None,
     temperature: Annotated[float | None, typer.Option(help="0 is greedy.")] = None,
     max_tokens: Annotated[int | None, typer.Option(help="Longest answer.")] = None,
@@ -106,7 +108,7 @@ def config(
         bool, typer.Option("--packages", help="Print the packages that hold the models, only.")
     ] = False,
 ) -> None:
-    """Show every variable in force, where it comes from, and the engine that follows."""
+    """Show every variable in force, where it comes from, and the engines that follow."""
     from . import show_config
 
     if extras or packages:
