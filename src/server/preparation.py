@@ -28,7 +28,7 @@ from .errors import ModelLoadFailed
 from .gpus import describe_gpus, visible_gpus
 from .model_files import ModelFinder
 from .model_id import ModelId
-from .models import PreparedModel
+from .model_state import PreparedModel
 from .placement import DoesNotFit, Placements
 from .sglang_settings import SglangSettings
 
@@ -70,7 +70,7 @@ class Preparation:
             )
         )
         launcher = PlacedLauncher(self._config, decision, files, settings, self._placements)
-        return PreparedModel(launcher, files.revision)
+        return PreparedModel(launcher, files.revision, tuple(settings.lora_adapters))
 
     def _decide(self, model: ModelId) -> EngineDecision:
         config = self._config
@@ -99,8 +99,10 @@ class Preparation:
                 self._config.speculative_draft_model, EngineKind.SGLANG, report
             )
             options = replace(options, speculative_draft_model=draft.path)
-        adapters = await self._adapters.find(model, report)
-        return replace(settings, sglang=options, lora_adapters=adapters)
+        settings = replace(settings, sglang=options)
+        if settings.device is not Device.CUDA:
+            return settings  # its LoRA layers need CUDA
+        return replace(settings, lora_adapters=await self._adapters.find(model, report))
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,6 +167,8 @@ def not_honoured(config: ServerConfig, decision: EngineDecision) -> list[str]:
             f"LLM_PAGED_CACHE_TYPE={config.paged_cache_type.value} needs a GPU; the KV cache keeps "
             "the model's own type"
         )
+    if config.lora_adapters and decision.device is not Device.CUDA:
+        notices.append("LLM_LORA_ADAPTERS needs SGLang on a GPU; the model runs without adapters")
     if decision.engine is not EngineKind.LLAMACPP:
         return notices
     if "paged_attention_block_size" in config.model_fields_set:
@@ -175,8 +179,6 @@ def not_honoured(config: ServerConfig, decision: EngineDecision) -> list[str]:
         notices.append(
             f"LLM_ISQ_TYPE={config.isq.value} is not needed for a GGUF file: it is loaded as it is"
         )
-    if config.lora_adapters:
-        notices.append("LLM_LORA_ADAPTERS needs SGLang on a GPU; the model runs without adapters")
     names = sorted(
         variable.name for variable in _SGLANG_ONLY if variable.attribute in config.model_fields_set
     )
