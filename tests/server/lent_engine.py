@@ -1,0 +1,51 @@
+"""An engine that several fronts may have one after another, and that notes what reaches it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+
+from tokenwire.server.engine import (
+    Engine,
+    EngineEvent,
+    EngineRequest,
+    EngineStatus,
+    ModelInfo,
+    Prompt,
+    RenderedPrompt,
+    ReportProgress,
+)
+from tokenwire.server.models import PreparedModel
+
+
+class LentEngine:
+    """Passes everything on but `close`; `requests` are what was to be generated."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self.requests: list[EngineRequest] = []
+
+    @property
+    def info(self) -> ModelInfo:
+        return self._engine.info
+
+    async def render(self, prompt: Prompt) -> RenderedPrompt:
+        return await self._engine.render(prompt)
+
+    def generate(self, request: EngineRequest) -> AsyncGenerator[EngineEvent]:
+        self.requests.append(request)
+        return self._engine.generate(request)
+
+    async def status(self) -> EngineStatus:
+        return await self._engine.status()
+
+    async def wait_lost(self) -> str:
+        return await self._engine.wait_lost()
+
+    async def close(self) -> None:
+        """Does nothing: the lender closes it."""
+
+    async def launch(self, report: ReportProgress) -> Engine:  # noqa: ARG002
+        return self
+
+    async def prepare(self, model_id: str, report: ReportProgress) -> PreparedModel:  # noqa: ARG002
+        return PreparedModel(self)
