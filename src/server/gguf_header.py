@@ -26,6 +26,7 @@ class GgufHeader:
 
     `kv_bytes_per_token` is the size of one token's keys and values over all layers, in float16;
     0 for models that keep no such cache. `trained_context_length` is 0 where the file is silent.
+    `fim_token_ids` are those before prefix, suffix and middle of an infill, where all are told.
     """
 
     architecture: str
@@ -34,6 +35,7 @@ class GgufHeader:
     kv_bytes_per_token: int
     begin_token_id: int | None
     has_chat_template: bool
+    fim_token_ids: tuple[int, int, int] | None = None
 
 
 def read_gguf_header(path: Path) -> GgufHeader:
@@ -58,7 +60,19 @@ def _header(keys: Mapping[str, Value], name: str) -> GgufHeader:
         kv_bytes_per_token=_kv_bytes_per_token(keys, architecture),
         begin_token_id=begin if isinstance(begin, int) else None,
         has_chat_template=isinstance(keys.get("tokenizer.chat_template"), str),
+        fim_token_ids=_fim_token_ids(keys),
     )
+
+
+def _fim_token_ids(keys: Mapping[str, Value]) -> tuple[int, int, int] | None:
+    prefix, suffix, middle = (
+        # The names of older files stand behind: llama.cpp reads both (llama-arch.cpp).
+        keys.get(f"tokenizer.ggml.fim_{new}_token_id", keys.get(f"tokenizer.ggml.{old}_token_id"))
+        for new, old in (("pre", "prefix"), ("suf", "suffix"), ("mid", "middle"))
+    )
+    if isinstance(prefix, int) and isinstance(suffix, int) and isinstance(middle, int):
+        return prefix, suffix, middle
+    return None
 
 
 def _kv_bytes_per_token(keys: Mapping[str, Value], architecture: str) -> int:

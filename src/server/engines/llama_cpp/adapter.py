@@ -14,6 +14,7 @@ from ...gguf_file import MalformedGguf
 from ...gguf_header import GgufHeader, read_gguf_header
 from ...model_id import DEFAULT_MODEL
 from ...weights import find_gguf_defect, split_names
+from ..fim import FimTokens
 from .arguments import ChildArguments, ChildReport
 from .chat_template import MalformedTokenizer, read_chat_template
 from .client import LlamaCppClient, Refused, Unreachable
@@ -144,7 +145,11 @@ class LlamaCppLauncher:
             has_chat_template=plan.has_chat_template,
             # The file may name a token that its tokenizer is told not to use.
             begin=begin if begin in await tokenize(client, "") else None,
-            fim=await discover_fim_tokens(client),
+            fim=(
+                FimTokens(*plan.header.fim_token_ids)
+                if plan.header.fim_token_ids
+                else await discover_fim_tokens(client)
+            ),
         )
         info = ModelInfo(
             engine=f"llama.cpp b{child.version.rpartition('.')[2]}",
