@@ -145,7 +145,7 @@ class FileFetch:
         while self._done < here:
             size = min(_SLICE_BYTES, here - self._done)
             self._done += await asyncio.to_thread(_hash_slice, stream, self._digest, size)
-            self._progress.checking(self._file.name, self._done, here)
+            self._progress.taking_up(self._file.name, self._done, here)
         self._progress.found(self._key, self._done)
 
     async def _receive(self, stream: BinaryIO) -> None:

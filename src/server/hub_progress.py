@@ -71,8 +71,13 @@ class HubProgress:
         self._report()
 
     def checking(self, name: str, done: int, total: int) -> None:
-        """Says that a file that was here before is read again."""
+        """Says that a file that was here before is read, and how far."""
         self._say(f"checking, {name}: {amounts(done, total)}")
+
+    def taking_up(self, name: str, done: int, total: int) -> None:
+        """Says that what an earlier download left of a file is read, and how far."""
+        # Other files arrive meanwhile: the words before the comma are those of that step.
+        self._say(f"downloading, {self._amounts()}, {name} is taken up: {amounts(done, total)}")
 
     def retrying(self, retry: Retry) -> None:
         """Says that there is a wait before the next try, and why."""
