@@ -1,16 +1,21 @@
 """What every engine must do.
 
 An engine's test module subclasses `EngineContract` and supplies two fixtures: `launcher`, and
-`engine`, launched once, with `max_running=16`, `max_model_len=1024` and prefix caching, serving
-SmolLM2-135M-Instruct. It may override `closed` where a start is dear.
+`engine`, launched once, with `MAX_RUNNING`, `MAX_MODEL_LEN` and prefix caching, serving
+SmolLM2-135M-Instruct. It may override `closed` and `relaunched` where a start is dear.
 """
 
 from __future__ import annotations
 
+from .cache_contract import CacheContract
 from .cancel_contract import CancelContract
+from .concurrency_contract import ConcurrencyContract
+from .context_contract import ContextContract
 from .generation import (
     GREEDY,
     HANG_S,
+    MAX_MODEL_LEN,
+    MAX_RUNNING,
     PARIS,
     PARIS_ANSWER,
     STORY,
@@ -20,6 +25,7 @@ from .generation import (
     id_of,
     request_for,
 )
+from .life_contract import LifeContract
 from .prompt_contract import PromptContract
 from .sampling_contract import SamplingContract
 from .stop_contract import StopContract
@@ -28,6 +34,8 @@ from .stream_contract import StreamContract
 __all__ = [
     "GREEDY",
     "HANG_S",
+    "MAX_MODEL_LEN",
+    "MAX_RUNNING",
     "PARIS",
     "PARIS_ANSWER",
     "STORY",
@@ -41,6 +49,14 @@ __all__ = [
 
 
 class EngineContract(
-    PromptContract, StreamContract, StopContract, SamplingContract, CancelContract
+    PromptContract,
+    StreamContract,
+    ContextContract,
+    CacheContract,
+    StopContract,
+    SamplingContract,
+    ConcurrencyContract,
+    CancelContract,
+    LifeContract,
 ):
     """What every engine must do; `lacks` names what one cannot do, with the reason."""

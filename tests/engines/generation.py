@@ -25,6 +25,11 @@ from tokenwire.server.engine import (
     TextPrompt,
 )
 
+MAX_MODEL_LEN = 1280
+"""The context of the engines under test: a prefix of 1,000 tokens and something behind it."""
+
+MAX_RUNNING = 16
+
 HANG_S = 120.0
 """A guard against hangs: far above what any of these takes on a busy machine."""
 

@@ -10,6 +10,7 @@ from tokenwire.server.engine import (
     ChatPrompt,
     Engine,
     InfillPrompt,
+    Prompt,
     Role,
     TextPrompt,
     TokenPrompt,
@@ -17,6 +18,8 @@ from tokenwire.server.engine import (
 from tokenwire.server.errors import InvalidRequest
 
 from .generation import (
+    MAX_MODEL_LEN,
+    MAX_RUNNING,
     PARIS,
     PARIS_ANSWER,
     STORY,
@@ -36,8 +39,8 @@ class PromptContract(Contract):
         info = engine.info
         assert info.vocab_size == 49_152
         assert 130_000_000 < info.num_parameters < 170_000_000
-        assert info.context_length == 1_024
-        assert info.max_running == 16
+        assert info.context_length == MAX_MODEL_LEN
+        assert info.max_running == MAX_RUNNING
         assert info.engine
 
     @pytest.mark.parametrize(
@@ -103,3 +106,12 @@ class PromptContract(Contract):
             assert await engine.render(PARIS) == rendered
             rest = await drain(events)
         assert Answer((first, *rest.events)).text == PARIS_ANSWER
+
+    @pytest.mark.parametrize(
+        ("prompt", "field"), [(TextPrompt(""), "text"), (TokenPrompt(()), "token_ids")]
+    )
+    async def test_render_refuses_nothing(self, engine: Engine, prompt: Prompt, field: str) -> None:
+        """A prompt of no tokens is refused, naming the field."""
+        with pytest.raises(InvalidRequest) as caught:
+            await engine.render(prompt)
+        assert [name for name, _ in caught.value.violations] == [field]

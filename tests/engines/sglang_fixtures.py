@@ -21,7 +21,7 @@ from tokenwire.server.engines.sglang.adapter import SglangLauncher
 from tokenwire.server.engines.sglang.remote_engine import SglangEngine
 from tokenwire.server.errors import InferenceError
 
-from .contract import GREEDY, HANG_S, STORY, request_for
+from .contract import GREEDY, HANG_S, MAX_MODEL_LEN, MAX_RUNNING, STORY, request_for
 
 MODEL_ID = "HuggingFaceTB/SmolLM2-135M-Instruct"
 
@@ -34,7 +34,9 @@ def sglang_model_files(gguf_file: Path) -> ModelFiles:
 
 @pytest.fixture(scope="session")
 def sglang_settings() -> EngineSettings:
-    return EngineSettings(Device.CPU, max_running=16, max_model_len=1024, prefix_caching=True)
+    return EngineSettings(
+        Device.CPU, max_running=MAX_RUNNING, max_model_len=MAX_MODEL_LEN, prefix_caching=True
+    )
 
 
 @pytest.fixture(scope="session")

@@ -35,6 +35,36 @@ class StopContract(Contract):
             assert result.finished.reason is FinishReason.STOP, stop
             assert result.finished.matched == stop
 
+    @pytest.mark.parametrize("boundary", range(6))
+    async def test_stop_across_every_boundary(self, engine: Engine, boundary: int) -> None:
+        """A stop string is found however the border between two tokens cuts it."""
+        words = ("The", " capital", " of", " France", " is", " Paris", ".")
+        assert "".join(words) == PARIS_ANSWER
+        before, after = words[boundary], words[boundary + 1]
+        stops = [
+            before[at:] + after[:end]
+            for at in range(len(before))
+            for end in range(1, len(after) + 1)
+        ]
+        results = await asyncio.gather(
+            *(answer(engine, PARIS, replace(GREEDY, stop=(stop,))) for stop in stops)
+        )
+        for stop, result in zip(stops, results, strict=True):
+            assert result.text == PARIS_ANSWER[: PARIS_ANSWER.index(stop)], stop
+            assert result.finished.matched == stop
+
+    async def test_stop_over_many_tokens(self, engine: Engine) -> None:
+        """A stop string that spans most of the answer is held back and found."""
+        stop = PARIS_ANSWER[2:-1]
+        result = await answer(engine, PARIS, replace(GREEDY, stop=(stop,)))
+        assert (result.text, result.finished.matched) == ("Th", stop)
+
+    async def test_stop_counts_tokens(self, engine: Engine) -> None:
+        """The count of a stopped answer holds the tokens that the stop string took."""
+        result = await answer(engine, PARIS, replace(GREEDY, stop=(" France is",)))
+        assert result.text == "The capital of"
+        assert result.finished.num_completion_tokens >= 5
+
     async def test_stop_at_first_token(self, engine: Engine) -> None:
         """A stop string at the very beginning leaves an empty text."""
         result = await answer(engine, PARIS, replace(GREEDY, stop=("The",)))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
-from uuid import uuid4
 
 import pytest
 from tokenwire.server.engine import (
@@ -24,9 +23,6 @@ from .generation import (
     STORY,
     Contract,
     answer,
-    drain,
-    long_prompt,
-    request_for,
 )
 
 
@@ -107,42 +103,6 @@ class StreamContract(Contract):
         if engine.info.capabilities.token_ids:
             pytest.skip("this engine tells them")
         assert all(not delta.token_ids for delta in (await answer(engine, PARIS)).deltas)
-
-    async def test_prompt_filling_context_ends_with_length(self, engine: Engine) -> None:
-        """Prompt and answer together may have exactly the context's length."""
-        prompt = await long_prompt(engine, engine.info.context_length - 4)
-        params = replace(GREEDY, max_tokens=4, ignore_eos=True)
-        finished = (await drain(engine.generate(request_for(prompt, params)))).finished
-        assert finished.reason is FinishReason.LENGTH
-        assert finished.num_completion_tokens == 4
-
-    async def test_second_prompt_is_cached(self, engine: Engine) -> None:
-        """A prompt that was just read is not read again, and that is told."""
-        prompt = TextPrompt("A prompt of its own for the cache. " * 12)
-        params = replace(GREEDY, max_tokens=2)
-        first = await answer(engine, prompt, params)
-        second = await answer(engine, prompt, params)
-        assert second.finished.num_cached_prompt_tokens > first.finished.num_cached_prompt_tokens
-        assert second.text == first.text
-
-    async def test_cache_salts_are_apart(self, engine: Engine) -> None:
-        """What was cached under one salt is not used under another."""
-        # A beginning of its own: nothing else may have been cached for it.
-        prompt = TextPrompt(f"{uuid4().hex} is nobody else's business. " * 4)
-        params = replace(GREEDY, max_tokens=2)
-        mine, theirs = uuid4().hex, uuid4().hex
-        await answer(engine, prompt, params, mine)
-        other = await answer(engine, prompt, params, theirs)
-        plain = await answer(engine, prompt, params)
-        assert other.finished.num_cached_prompt_tokens == 0
-        assert plain.finished.num_cached_prompt_tokens == 0
-
-    async def test_cached_count_agrees(self, engine: Engine) -> None:
-        """Acceptance, where it counts cached tokens, and the end tell the same number."""
-        result = await answer(engine, PARIS)
-        accepted = next(event for event in result.events if isinstance(event, Accepted))
-        told = accepted.num_cached_prompt_tokens
-        assert told is None or told == result.finished.num_cached_prompt_tokens
 
     @pytest.mark.parametrize("text", ["🌍🦊🌍🦊🌍🦊🌍🦊🌍", "漢字漢字漢字漢字漢"])
     async def test_characters_stay_whole(self, engine: Engine, text: str) -> None:

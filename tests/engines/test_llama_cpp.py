@@ -12,10 +12,14 @@ from tokenwire.server.engine_settings import Device, EngineSettings, ModelFiles,
 from tokenwire.server.engines.llama_cpp.adapter import LlamaCppLauncher
 
 from ..conftest import MODEL_ID
-from .contract import EngineContract
+from .contract import MAX_MODEL_LEN, MAX_RUNNING, EngineContract
 
 SETTINGS = EngineSettings(
-    Device.CPU, max_running=16, max_model_len=1024, prefix_caching=True, num_threads=1
+    Device.CPU,
+    max_running=MAX_RUNNING,
+    max_model_len=MAX_MODEL_LEN,
+    prefix_caching=True,
+    num_threads=1,
 )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
 from contextlib import aclosing
 from dataclasses import replace
 
@@ -10,7 +11,9 @@ import pytest
 from tokenwire.server.engine import (
     ChatMessage,
     ChatPrompt,
+    Delta,
     Engine,
+    EngineEvent,
     EngineLauncher,
     FinishReason,
     RenderedPrompt,
@@ -56,6 +59,15 @@ class TestSglang(EngineContract):
     def closed(self, sglang_without_scheduler: Death) -> Engine:
         """One that died before it was closed: it saves a start, and is the harder case."""
         return sglang_without_scheduler.engine
+
+    @pytest.fixture
+    def relaunched(self, sglang_without_scheduler: Death, sglang_engine: SglangEngine) -> Engine:
+        """The engine of the whole run, beside which the launcher's other one was killed.
+
+        It saves a start. That one is started behind a killed one: `tests/system`.
+        """
+        assert sglang_without_scheduler.why_lost
+        return sglang_engine
 
 
 async def test_question_without_system_line(sglang_engine: SglangEngine) -> None:
@@ -176,3 +188,32 @@ async def test_abort_right_behind_request(sglang_engine: SglangEngine) -> None:
             opening.cancel()
             await asyncio.wait({opening})
     await assert_idle(sglang_engine)
+
+
+async def test_abort_by_engine_tells_no_text(sglang_engine: SglangEngine) -> None:
+    """An abort that SGLang makes by itself is a failure, and what comes with it is no text.
+
+    It takes ids that no front gives: the scheduler matches them by their beginnings.
+    """
+    rendered = await sglang_engine.render(STORY)
+    params = replace(GREEDY, max_tokens=900, ignore_eos=True)
+    first = request_for(rendered, params)
+    second = replace(first, request_id=f"{first.request_id}0")
+    texts: list[str] = []
+
+    async def read(stream: AsyncIterator[EngineEvent]) -> None:
+        async for event in stream:
+            if isinstance(event, Delta):
+                texts.append(event.text)
+
+    async with asyncio.timeout(HANG_S), aclosing(sglang_engine.generate(second)) as struck:
+        async with aclosing(sglang_engine.generate(first)) as aborted:
+            await anext(struck)
+            await anext(aborted)
+        with pytest.raises(GenerationFailed, match="the engine dropped the request"):
+            await read(struck)
+    text = "".join(texts)
+    await assert_idle(sglang_engine)
+    num_tokens = len((await sglang_engine.render(TextPrompt(text or " "))).token_ids)
+    alone = await answer(sglang_engine, STORY, replace(params, max_tokens=num_tokens + 2))
+    assert alone.text.startswith(text)

@@ -109,7 +109,9 @@ class LlamaCppEngine:
         num_held = sum(slot.get("n_prompt_tokens", 0) for slot in busy)
         num_total = sum(slot["n_ctx"] for slot in slots)
         return EngineStatus(
-            num_running=len(busy), num_queued=0, kv_usage=min(1.0, num_held / num_total)
+            num_running=len(busy),
+            num_queued=self._slots.num_waiting,
+            kv_usage=min(1.0, num_held / num_total),
         )
 
     async def wait_lost(self) -> str:

@@ -26,10 +26,15 @@ class Slots:
     def __init__(self, num_slots: int) -> None:
         self._free = [Slot(index) for index in range(num_slots)]  # least recently used first
         self._permits = asyncio.Semaphore(num_slots)
+        self.num_waiting = 0
 
     async def take(self, token_ids: tuple[int, ...], cache_salt: str) -> Slot:
         """Waits for a free slot. The wait ends with the requests that hold the others."""
-        await self._permits.acquire()
+        self.num_waiting += 1
+        try:
+            await self._permits.acquire()
+        finally:
+            self.num_waiting -= 1
         slot = max(
             self._free,
             # max keeps the first of equals: the least recently used.
