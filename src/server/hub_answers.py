@@ -27,13 +27,14 @@ class Place:
     """Where a request goes, in words: never with a token or a password.
 
     `file` is empty for the list of files. `credential` names the variable that holds what the
-    hub is shown, empty where it is shown nothing. `is_hub` is not so behind a redirect to another
-    host.
+    hub is shown, empty where it is shown nothing; `patience` the variable of the time limit.
+    `is_hub` is not so behind a redirect to another host.
     """
 
     host: str
     file: str
     credential: str
+    patience: str = "HF_HUB_ETAG_TIMEOUT"
     is_hub: bool = True
 
     def at(self, host: str) -> Place:
@@ -64,7 +65,7 @@ def failure_of_status(place: Place, status: int, headers: Mapping[str, str]) -> 
         words = "takes no more requests for now" if status == 429 else "failed"
         return TransientFailure(
             f"{place.host} {words} {told}",
-            f"try again later; {_KEPT}",
+            f"try again later; {_KEPT}" if place.file else "try again later",
             _retry_after_s(headers),
         )
     return HubFailure(f"{place.host} refuses {told}", "check HF_ENDPOINT")
@@ -114,7 +115,8 @@ def failure_of_connection(
             return HubFailure(f"{place.host} sends to an address that is none", "check HF_ENDPOINT")
         case _:
             return TransientFailure(
-                f"{place.host} closed the connection before {place.what} was complete", _KEPT
+                f"{place.host} closed the connection before {place.what} was complete",
+                _KEPT if place.file else _UNREACHABLE,
             )
 
 
@@ -122,7 +124,7 @@ def stall(place: Place, timeout_s: float) -> TransientFailure:
     """Returns the failure of a hub that sends nothing, or next to nothing."""
     return TransientFailure(
         f"{place.host} sent nothing of {place.what} for {timeout_s:g} s",
-        f"{_KEPT}; HF_HUB_DOWNLOAD_TIMEOUT makes it wait longer",
+        f"{place.patience} makes it wait longer; {_KEPT if place.file else _UNREACHABLE}",
     )
 
 

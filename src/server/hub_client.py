@@ -149,7 +149,7 @@ class HubClient:
             headers[hdrs.RANGE] = f"bytes={start}-{start + longest - 1}"
         elif start:
             headers[hdrs.RANGE] = f"bytes={start}-"
-        place = Place(self.host, file.name, self._credential)
+        place = Place(self.host, file.name, self._credential, "HF_HUB_DOWNLOAD_TIMEOUT")
         url = self._file_url(repo, revision, file.name)
         timeout_s = self._limits.stall_timeout_s
         async with self._request(hdrs.METH_GET, url, place, timeout_s, headers) as (response, at):

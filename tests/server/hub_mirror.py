@@ -133,6 +133,8 @@ class HubMirror:
         if fault.status is not None:
             return self._answer(request, LISTING, fault.status, fault.headers)
         self._note(request, LISTING, 200)
+        if fault.stall is not None:
+            await self.release.wait()
         siblings = [self._sibling(name, body) for name, body in self.repos[repo].items()]
         content = {"id": repo, "sha": REVISION, "siblings": siblings}
         body = fault.body or json.dumps(content).encode()

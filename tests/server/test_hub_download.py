@@ -191,6 +191,17 @@ async def test_a_hub_that_always_stalls_is_given_up(place: HubPlace, mirror: Hub
     assert len(mirror.asked(WEIGHTS)) == 2
 
 
+async def test_a_list_that_never_comes(place: HubPlace, mirror: HubMirror) -> None:
+    """The list of files has a time limit and a variable of its own."""
+    place.bound(metadata_timeout_s=0.1, max_tries=2)
+    mirror.always[LISTING] = Fault(stall=0)
+    with pytest.raises(
+        ModelLoadFailed, match=r"nothing of the list of files for 0\.1 s .*HF_HUB_ETAG_TIMEOUT"
+    ):
+        await place.run()
+    assert len(mirror.asked(LISTING)) == 2
+
+
 @pytest.mark.parametrize("name", [LISTING, "config.json", WEIGHTS])
 async def test_a_hub_asks_to_wait(place: HubPlace, mirror: HubMirror, name: str) -> None:
     """A 429 is waited for as long as it asks, with the list as with files."""
