@@ -69,6 +69,28 @@ async def test_the_cache_is_that_of_huggingface_hub(place: HubPlace) -> None:
     assert place.defect() is None
 
 
+async def test_the_mirror_is_a_hub_to_huggingface_hub(place: HubPlace, mirror: HubMirror) -> None:
+    """What huggingface_hub fetches from the mirror is used, and not fetched again."""
+
+    def fetch() -> str | None:
+        for name in ("config.json", WEIGHTS):
+            huggingface_hub.hf_hub_download(
+                REPO, name, cache_dir=place.cache.root, endpoint=mirror.url
+            )
+        api = huggingface_hub.HfApi(endpoint=mirror.url)
+        info = api.model_info(REPO, revision="main", files_metadata=True)
+        assert {f.rfilename: f.size for f in info.siblings or []} == {
+            name: len(body) for name, body in FILES.items()
+        }
+        return info.sha
+
+    assert await asyncio.to_thread(fetch) == REVISION
+    mirror.log.clear()
+    await place.run()
+    assert mirror.fetched == ["tokenizer.json"]
+    assert place.contents() == FILES
+
+
 async def test_a_cut_download_goes_on_where_it_ended(place: HubPlace, mirror: HubMirror) -> None:
     """After a restart only the missing bytes are asked for; files that are whole are not."""
     await cut_off(place)
@@ -396,11 +418,12 @@ async def test_a_part_left_by_others_is_checked(place: HubPlace, mirror: HubMirr
     assert place.contents() == FILES
 
 
-async def test_a_part_that_is_too_long(place: HubPlace) -> None:
+async def test_a_part_that_is_too_long(place: HubPlace, mirror: HubMirror) -> None:
     """A part with more bytes than the file has is not gone on with."""
     place.blobs.mkdir(parents=True)
     place.partial.write_bytes(bytes(SIZE + 1))
     await place.run()
+    assert [asked.range for asked in mirror.asked(WEIGHTS)] == [None]
     assert place.contents() == FILES
 
 
