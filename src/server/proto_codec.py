@@ -32,6 +32,7 @@ from .engine import (
     TextPrompt,
     TokenPrompt,
 )
+from .errors import InvalidRequest
 from .models import ModelView, State
 
 INSTRUCTION_SYSTEM_LINE: Final = "You are a helpful assistant."
@@ -77,12 +78,19 @@ def decode_generate(request: inference_pb2.GenerateRequest, request_id: str) -> 
 
 
 def decode_chat(request: inference_pb2.ChatRequest, request_id: str) -> Call:
-    """Turns a valid ChatRequest into a call."""
+    """Turns a valid ChatRequest into a call.
+
+    Raises:
+        InvalidRequest: the template arguments hold what JSON has no word for.
+    """
     messages = tuple(
         ChatMessage(_ROLES[message.role], "".join(part.text for part in message.content))
         for message in request.messages
     )
-    arguments = MessageToDict(request.template_arguments.values)
+    try:
+        arguments = MessageToDict(request.template_arguments.values)
+    except ValueError as error:
+        raise InvalidRequest("template_arguments", "holds a number that is not finite") from error
     return _decode(request, request_id, ChatPrompt(messages, arguments), "messages", None)
 
 

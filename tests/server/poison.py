@@ -66,6 +66,18 @@ def beyond(name: str) -> Make:
     return make
 
 
+def argued(value: float) -> Make:
+    """A chat with this number among the values for its template."""
+
+    def make(client: Client, _vocab_size: int) -> Any:
+        request = client.chat("Hello")
+        deep = request.template_arguments.values.fields["deep"].list_value
+        deep.values.add().number_value = value
+        return request
+
+    return make
+
+
 FLOATS = (
     "temperature", "top_p", "min_p", "repetition_penalty", "presence_penalty", "frequency_penalty",
 )  # fmt: skip
@@ -88,6 +100,10 @@ POISONS: dict[str, tuple[Make, str]] = {
     **{
         f"logit_bias of {value}": (sampled(logit_bias={1: value}), "sampling.logit_bias[1]")
         for value in (math.nan, math.inf, -math.inf, 100.5)
+    },
+    **{
+        f"a template argument of {value}": (argued(value), "template_arguments")
+        for value in (math.nan, math.inf, -math.inf)
     },
     "logit_bias of a foreign id": (beyond("logit_bias"), "sampling.logit_bias"),
     "logit_bias of a huge id": (
