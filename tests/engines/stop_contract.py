@@ -23,7 +23,7 @@ from .generation import (
 class StopContract(Contract):
     """How every engine honours stop strings."""
 
-    @pytest.mark.parametrize("length", [1, 3, 7])
+    @pytest.mark.parametrize("length", [1, 7])
     async def test_stop_at_every_split(self, engine: Engine, length: int) -> None:
         """A stop string ends the text before it, wherever it lies, and no part of it is told."""
         stops = [PARIS_ANSWER[at : at + length] for at in range(len(PARIS_ANSWER) - length + 1)]
@@ -40,7 +40,7 @@ class StopContract(Contract):
         """A stop string is found however the border between two tokens cuts it."""
         words = ("The", " capital", " of", " France", " is", " Paris", ".")
         assert "".join(words) == PARIS_ANSWER
-        before, after = words[boundary], words[boundary + 1]
+        before, after = words[boundary][-4:], words[boundary + 1][:4]
         stops = [
             before[at:] + after[:end]
             for at in range(len(before))
