@@ -7,7 +7,7 @@ from typing import Final
 from .config import ServerConfig
 from .engine_choice import EngineDecision, EngineKind
 from .engine_settings import Device, ModelFiles
-from .engines.sglang.arguments import FLOAT32_MAX_BYTES
+from .engines.sglang.memory import FLOAT32_MAX_BYTES
 from .engines.sglang.checkpoint import count_weight_bytes
 from .engines.sglang.tensor_parallel import read_layer_shape
 from .model_id import ModelId

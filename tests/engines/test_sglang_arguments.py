@@ -2,94 +2,78 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tokenwire.server.engine import SamplingParams
-from tokenwire.server.engine_settings import Device, EngineSettings, ModelFiles, ModelFormat
-from tokenwire.server.engines.sglang.arguments import (
-    CPU_POOL_TOKENS,
-    FLOAT32_MAX_BYTES,
-    count_weight_bytes,
-    read_max_position,
-    server_arguments,
+from tokenwire.server.engine_settings import (
+    Device,
+    EngineSettings,
+    ModelFiles,
+    ModelFormat,
+    SglangOptions,
 )
+from tokenwire.server.engines.sglang.arguments import NO_MEDIA_DOMAIN, server_arguments
+from tokenwire.server.engines.sglang.checkpoint import Checkpoint
 from tokenwire.server.engines.sglang.cpu import cpu_environment
+from tokenwire.server.engines.sglang.memory import FLOAT32_MAX_BYTES
 from tokenwire.server.engines.sglang.sampling import BAN, Vocabulary, sampling_arguments
+from tokenwire.server.engines.sglang.weight_quantization import WeightQuantization
 
 FILES = ModelFiles("owner/model:with-colon", ModelFormat.SAFETENSORS, Path("/models/one"))
 ON_CPU = EngineSettings(Device.CPU, max_running=4)
 ON_GPU = EngineSettings(Device.CUDA, max_running=4)
+LLAMA = Checkpoint("LlamaForCausalLM", max_position=8192, weight_bytes=1 << 30)
 VOCABULARY = Vocabulary(100, frozenset({2, 3}))
 PLAIN = SamplingParams(temperature=0.5, top_p=0.9, max_tokens=7)
 
 
-def test_served_name_is_id() -> None:
-    """The model is served under its own id, or SGLang would read an adapter behind the colon."""
-    arguments = server_arguments(FILES, ON_CPU, weight_bytes=1)
-    assert arguments["served_model_name"] == "owner/model:with-colon"
+def spell(
+    settings: EngineSettings,
+    checkpoint: Checkpoint = LLAMA,
+    quantization: WeightQuantization = WeightQuantization.NONE,
+) -> dict[str, Any]:
+    return server_arguments(FILES, settings, checkpoint, quantization=quantization)
+
+
+def with_options(settings: EngineSettings, **options: Any) -> EngineSettings:
+    return replace(settings, sglang=SglangOptions(**options))
+
+
+def test_served_name_has_no_colon() -> None:
+    """SGLang refuses a name with a colon, behind which it would read an adapter."""
+    arguments = spell(ON_CPU)
+    assert arguments["served_model_name"] == "owner/model/with-colon"
     assert arguments["model_path"] == "/models/one"
 
 
-@pytest.mark.parametrize(
-    ("asked", "pool"), [(None, CPU_POOL_TOKENS), (1, CPU_POOL_TOKENS), (100_000, 100_000)]
-)
-def test_pool_on_cpu_is_fixed(asked: int | None, pool: int) -> None:
-    """On a CPU the pool has a size of its own, in whole pages, never too small to be of use."""
-    settings = replace(ON_CPU, kv_pool_tokens=asked, page_size=48)
-    arguments = server_arguments(FILES, settings, weight_bytes=1)
-    assert arguments["max_total_tokens"] % 48 == 0
-    assert 0 <= arguments["max_total_tokens"] - pool < 48
-
-
-def test_pool_on_gpu_is_sized_from_memory() -> None:
-    """On a GPU the pool is SGLang's to size, except where a size is asked for."""
-    assert "max_total_tokens" not in server_arguments(FILES, ON_GPU, weight_bytes=1)
-    asked = server_arguments(FILES, replace(ON_GPU, kv_pool_tokens=100), weight_bytes=1)
-    assert asked["max_total_tokens"] == 128
-
-
-@pytest.mark.parametrize("page_size", [1, 16, 32, 48, 1024])
-def test_prefill_in_whole_pages(page_size: int) -> None:
-    """Prompts are read in pieces of whole pages, or SGLang refuses to start."""
-    settings = replace(ON_CPU, page_size=page_size)
-    arguments = server_arguments(FILES, settings, weight_bytes=1)
-    assert arguments["chunked_prefill_size"] % page_size == 0
-    assert arguments["page_size"] == page_size
+def test_nothing_is_fetched_for_a_prompt() -> None:
+    """SGLang may fetch media from no domain at all; an empty list would mean from any."""
+    assert spell(ON_GPU)["allowed_media_domains"] == [NO_MEDIA_DOMAIN]
 
 
 def test_fp8_cache_on_gpu_only() -> None:
-    """An FP8 cache cannot start on a CPU."""
-    on_gpu = server_arguments(FILES, replace(ON_GPU, fp8_kv_cache=True), weight_bytes=1)
+    """An FP8 cache, and scales for it, cannot start on a CPU."""
+    scales = Path("/scales.json")
+    on_gpu = spell(replace(ON_GPU, fp8_kv_cache=True, kv_cache_scales=scales))
     assert on_gpu["kv_cache_dtype"] == "fp8_e4m3"
-    on_cpu = server_arguments(FILES, replace(ON_CPU, fp8_kv_cache=True), weight_bytes=1)
-    assert "kv_cache_dtype" not in on_cpu
+    assert on_gpu["quantization_param_path"] == "/scales.json"
+    on_cpu = spell(replace(ON_CPU, fp8_kv_cache=True, kv_cache_scales=scales))
+    assert not on_cpu.keys() & {"kv_cache_dtype", "quantization_param_path"}
+
+
+def test_scales_without_fp8_cache() -> None:
+    """Scales mean nothing where the cache is not in FP8: SGLang is not told of them."""
+    arguments = spell(replace(ON_GPU, kv_cache_scales=Path("/scales.json")))
+    assert "quantization_param_path" not in arguments
 
 
 def test_prefix_caching() -> None:
     """The radix cache is there when asked for."""
-    on = server_arguments(FILES, replace(ON_CPU, prefix_caching=True), weight_bytes=1)
-    assert on["disable_radix_cache"] is False
-    assert server_arguments(FILES, ON_CPU, weight_bytes=1)["disable_radix_cache"] is True
-
-
-@pytest.mark.parametrize(
-    ("max_model_len", "max_position", "context_length"),
-    [(None, 8192, None), (1000, 8192, 1006), (8192, 8192, 8192), (9000, 8192, 8192), (9, None, 15)],
-)
-def test_context_length(
-    max_model_len: int | None, max_position: int | None, context_length: int | None
-) -> None:
-    """The context is what was asked for and what SGLang takes off, within the model's own."""
-    arguments = server_arguments(
-        FILES,
-        replace(ON_CPU, max_model_len=max_model_len),
-        weight_bytes=1,
-        max_position=max_position,
-    )
-    assert arguments.get("context_length") == context_length
+    assert spell(replace(ON_CPU, prefix_caching=True))["disable_radix_cache"] is False
+    assert spell(ON_CPU)["disable_radix_cache"] is True
 
 
 @pytest.mark.parametrize(
@@ -97,44 +81,86 @@ def test_context_length(
 )
 def test_small_model_in_float32(weight_bytes: int, dtype: str) -> None:
     """A small model is computed in float32 on a CPU; on a GPU the model decides."""
-    assert server_arguments(FILES, ON_CPU, weight_bytes=weight_bytes)["dtype"] == dtype
-    assert "dtype" not in server_arguments(FILES, ON_GPU, weight_bytes=weight_bytes)
+    checkpoint = replace(LLAMA, weight_bytes=weight_bytes)
+    assert spell(ON_CPU, checkpoint)["dtype"] == dtype
+    assert "dtype" not in spell(ON_GPU, checkpoint)
 
 
 def test_gguf_on_gpu() -> None:
     """A GGUF file is named as such, with the tokenizer that the id names."""
     files = replace(FILES, format=ModelFormat.GGUF, tokenizer=Path("/models/tokenizer"))
-    arguments = server_arguments(files, ON_GPU, weight_bytes=1)
+    arguments = server_arguments(files, ON_GPU, LLAMA)
     assert arguments["load_format"] == "gguf"
     assert arguments["tokenizer_path"] == "/models/tokenizer"
 
 
 @pytest.mark.parametrize(
-    ("config", "position"),
+    ("quantization", "added"),
     [
-        ({"max_position_embeddings": 5}, 5),
-        ({"text_config": {"max_position_embeddings": 6}}, 6),
-        ({}, None),
+        (WeightQuantization.NONE, {}),
+        (WeightQuantization.FP8, {"quantization": "fp8"}),
+        (
+            WeightQuantization.BITSANDBYTES,
+            {"quantization": "bitsandbytes", "load_format": "bitsandbytes"},
+        ),
     ],
 )
-def test_read_max_position(tmp_path: Path, config: dict[str, object], position: int | None) -> None:
-    """The model's own context is read from its configuration, also from that of its text part."""
-    (tmp_path / "config.json").write_text(json.dumps(config))
-    assert read_max_position(tmp_path) == position
+def test_weights_are_quantised_on_gpu(
+    quantization: WeightQuantization, added: dict[str, str]
+) -> None:
+    """In-situ quantisation is SGLang's own online quantisation."""
+    plain = spell(ON_GPU)
+    assert spell(ON_GPU, quantization=quantization) == plain | added
 
 
-def test_read_max_position_without_config(tmp_path: Path) -> None:
-    """No configuration, no limit."""
-    assert read_max_position(tmp_path) is None
+def test_parallel_sizes() -> None:
+    """Every size of parallelism and the place among machines reach SGLang on a GPU."""
+    wanted = {
+        "tp_size": 2,
+        "dp_size": 3,
+        "pp_size": 4,
+        "ep_size": 2,
+        "nnodes": 2,
+        "node_rank": 1,
+        "dist_init_addr": "10.0.0.1:5000",
+        "attention_backend": "triton",
+        "schedule_policy": "lpm",
+    }
+    assert spell(with_options(ON_GPU, **wanted)).items() >= wanted.items()
 
 
-def test_count_weight_bytes(tmp_path: Path) -> None:
-    """Only weights count."""
-    (tmp_path / "a.safetensors").write_bytes(b"123")
-    (tmp_path / "b.safetensors").write_bytes(b"45")
-    (tmp_path / "config.json").write_bytes(b"{}")
-    assert count_weight_bytes(tmp_path) == 5
-    assert count_weight_bytes(tmp_path / "a.safetensors") == 3
+def test_attention_backend_is_for_gpus() -> None:
+    """On a CPU SGLang chooses the attention kernels itself."""
+    assert "attention_backend" not in spell(with_options(ON_CPU, attention_backend="fa3"))
+
+
+def test_speculative_decoding() -> None:
+    """The draft model and its sizes are told together with the algorithm, and never without."""
+    sizes = {
+        "speculative_num_steps": 3,
+        "speculative_eagle_topk": 1,
+        "speculative_num_draft_tokens": 4,
+    }
+    draft = {"speculative_draft_model": Path("/draft"), **sizes}
+    arguments = spell(with_options(ON_GPU, speculative_algorithm="EAGLE", **draft))
+    wanted = {
+        "speculative_algorithm": "EAGLE",
+        "speculative_draft_model_path": "/draft",
+        **sizes,
+    }
+    assert arguments.items() >= wanted.items()
+    assert not [name for name in spell(with_options(ON_GPU, **draft)) if "speculative" in name]
+
+
+def test_adapters() -> None:
+    """LoRA adapters are given by name, and the batch has a place for each and for the model."""
+    adapters = {"sql": Path("/lora/sql"), "legal": Path("/lora/legal")}
+    arguments = spell(replace(ON_GPU, lora_adapters=adapters, max_lora_rank=64))
+    assert arguments["enable_lora"] is True
+    assert arguments["lora_paths"] == {"sql": "/lora/sql", "legal": "/lora/legal"}
+    assert arguments["max_loras_per_batch"] == 3
+    assert arguments["max_lora_rank"] == 64
+    assert "enable_lora" not in spell(ON_GPU)
 
 
 def test_every_sampling_value_is_explicit() -> None:

@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import importlib.util
+import json
 import os
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
 
 from ...engine import LoadProgress, ModelInfo, ReportProgress
 from ...engine_settings import Device, EngineSettings, ModelFiles, ModelFormat
 from ...errors import ModelLoadFailed
+from ...gpus import VISIBLE_DEVICES, visible_gpus
 from ...model_id import DEFAULT_MODEL
-from .arguments import count_weight_bytes, read_max_position, server_arguments
-from .converted import provide_converted
+from ..llama_cpp.machine import measure_machine
+from .arguments import server_arguments
+from .checkpoint import read_checkpoint
+from .converted import provide_converted, provide_described
 from .cpu import cpu_environment
 from .frames import (
     REPORTS,
@@ -24,8 +31,13 @@ from .frames import (
     encode_frame,
     read_frame,
 )
+from .gguf_architectures import configuration_overrides
 from .host_process import HostProcess
+from .kv_scales import has_scales
+from .limits import decide_quantization, find_refusal
+from .memory import page_size
 from .remote_engine import SglangEngine
+from .versions import installed_version
 
 HOST_MODULE = f"{__package__}.host"
 
@@ -41,8 +53,13 @@ class SglangLauncher:
         """Starts a host, loads the model and answers one warm-up request."""
         if importlib.util.find_spec("sglang") is None:
             raise ModelLoadFailed("SGLang is not installed; the extra 'sglang' brings it")
+        refusal = await asyncio.to_thread(find_refusal, self._files, self._settings)
+        if refusal is not None:
+            raise ModelLoadFailed(refusal)
+        # Another machine than the first computes for that one, and is never ready itself.
+        is_helper = self._settings.sglang.node_rank > 0
         try:
-            async with asyncio.timeout(self._settings.load_timeout_s):
+            async with asyncio.timeout(None if is_helper else self._settings.load_timeout_s):
                 files = await self._loadable_files(report)
                 return await self._start(files, report)
         except TimeoutError:
@@ -51,10 +68,13 @@ class SglangLauncher:
             ) from None
 
     async def _loadable_files(self, report: ReportProgress) -> ModelFiles:
-        """Converts where SGLang cannot read the format: its GGUF kernels need a GPU."""
+        """Prepares a GGUF file: converted for a CPU, for which SGLang lacks the kernels."""
         files = self._files
-        if files.format is not ModelFormat.GGUF or self._settings.device is not Device.CPU:
+        if files.format is not ModelFormat.GGUF:
             return files
+        if self._settings.device is not Device.CPU:
+            overrides = await asyncio.to_thread(self._gguf_overrides)
+            return await provide_described(files, overrides, report)
         # Others would cost more than they give: llama.cpp runs them as they are.
         if files.model_id != DEFAULT_MODEL.repo:
             raise ModelLoadFailed(
@@ -63,14 +83,11 @@ class SglangLauncher:
             )
         return await provide_converted(files, report)
 
+    def _gguf_overrides(self) -> Mapping[str, Any]:
+        return configuration_overrides(read_checkpoint(self._files).architecture)
+
     async def _start(self, files: ModelFiles, report: ReportProgress) -> SglangEngine:
-        on_cpu = self._settings.device is Device.CPU
-        arguments = server_arguments(
-            files,
-            self._settings,
-            weight_bytes=count_weight_bytes(files.path),
-            max_position=read_max_position(files.path),
-        )
+        begin = await asyncio.to_thread(self._begin, files)
         host = HostProcess.start(HOST_MODULE, self._environment())
         try:
             reader, writer = await host.connect()
@@ -78,7 +95,7 @@ class SglangLauncher:
             await host.end()
             raise
         try:
-            writer.write(encode_frame([Begin(arguments, on_cpu, files.format.value)]))
+            writer.write(encode_frame([begin]))
             info = await _wait_ready(host, reader, report)
             # Now, because a group that dies by itself can no longer be looked at.
             await host.note_leftovers()
@@ -87,6 +104,39 @@ class SglangLauncher:
             await host.end()
             writer.close()
             raise
+
+    def _begin(self, files: ModelFiles) -> Begin:
+        """Looks at files and devices, and spells the settings for the host. Blocks."""
+        settings = self._settings
+        on_cpu = settings.device is Device.CPU
+        checkpoint = read_checkpoint(files)
+        quantization = decide_quantization(files, settings, checkpoint).quantization
+        settings = replace(settings, page_size=page_size(settings, installed_version()))
+        arguments = server_arguments(
+            files,
+            settings,
+            checkpoint,
+            quantization=quantization,
+            free_bytes=measure_machine().available_bytes if on_cpu else self._free_gpu_bytes(),
+        )
+        if files.format is ModelFormat.GGUF:
+            # Beside the configuration that lies with the file: 0.5.17 does not look there.
+            overrides = dict(configuration_overrides(checkpoint.architecture))
+            arguments["json_model_override_args"] = json.dumps(overrides)
+        return Begin(
+            arguments,
+            on_cpu,
+            files.format.value,
+            extra_args=settings.sglang.extra_args,
+            weight_quantization=quantization.value,
+            has_kv_cache_scales=has_scales(files.path, settings.kv_cache_scales, checkpoint),
+            lora_adapters=tuple(settings.lora_adapters),
+        )
+
+    def _free_gpu_bytes(self) -> int | None:
+        """Returns what is free on the model's GPUs, on the one with the least."""
+        gpus = visible_gpus(self._environment())
+        return min((gpu.free_bytes for gpu in gpus), default=None)
 
     def _environment(self) -> dict[str, str]:
         environment = dict(os.environ)
@@ -97,6 +147,8 @@ class SglangLauncher:
         environment["HF_HUB_OFFLINE"] = "1"  # the files are here
         if self._settings.device is Device.CPU:
             environment |= cpu_environment(self._settings.num_threads)
+        elif self._settings.gpu_ids:
+            environment[VISIBLE_DEVICES] = ",".join(self._settings.gpu_ids)
         return environment
 
 

@@ -2,46 +2,65 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
 from typing import Any, Final
 
 from ...engine_settings import Device, EngineSettings, ModelFiles, ModelFormat
+from .checkpoint import Checkpoint
+from .memory import context_length, cpu_dtype, memory_fraction, pool_tokens, prefill_tokens
+from .weight_quantization import WeightQuantization
 
-CPU_POOL_TOKENS: Final = 32768
-"""Enough for eight requests of 4096 tokens; SGLang would take most of the machine's memory."""
+NO_MEDIA_DOMAIN: Final = "none.invalid"
+"""A name that cannot exist (RFC 2606). An empty list would let SGLang fetch from anywhere."""
 
-CPU_PREFILL_TOKENS: Final = 512
-"""How many prompt tokens one step may take on a CPU: it bounds how long the others wait."""
+MAX_LORAS_PER_BATCH: Final = 8
+"""SGLang's own limit, the model without an adapter counted."""
 
-FLOAT32_MAX_BYTES: Final = 2 << 30
-"""Up to this size of its files a model is computed in float32 on a CPU.
+CPU_WATCHDOG_S: Final = 600
+"""SGLang ends itself where one step takes longer; on a busy CPU its own 300 s are not far away."""
 
-In bfloat16 the likeliest tokens of a small model often tie to the last bit, so that greedy, top_p
-and min_p pick differently. Measured on SmolLM2-135M: 0.8 of the speed, twice the memory.
-"""
-
-CONTEXT_MARGIN: Final = 6
-"""SGLang's schedulers refuse prompts closer than this to the context length (`tp_worker.py`)."""
+GPU_QUANTIZATION: Final[dict[WeightQuantization, dict[str, Any]]] = {
+    WeightQuantization.FP8: {"quantization": "fp8"},
+    WeightQuantization.BITSANDBYTES: {
+        "quantization": "bitsandbytes",
+        "load_format": "bitsandbytes",
+    },
+}
 
 
 def server_arguments(
     files: ModelFiles,
     settings: EngineSettings,
+    checkpoint: Checkpoint,
     *,
-    weight_bytes: int,
-    max_position: int | None = None,
+    quantization: WeightQuantization = WeightQuantization.NONE,
+    free_bytes: int | None = None,
 ) -> dict[str, Any]:
     """Spells settings for SGLang's `ServerArgs`.
 
-    `weight_bytes` is the size of the model's files; `max_position` the longest context that the
-    model itself knows, where that is known.
+    `free_bytes` is what is free on the device before the start, on the one with the least.
     """
-    on_cpu = settings.device is Device.CPU
-    arguments: dict[str, Any] = {
+    arguments = _always(files, settings)
+    if files.tokenizer is not None:
+        arguments["tokenizer_path"] = str(files.tokenizer)
+    if settings.device is Device.CPU:
+        arguments |= {"dtype": cpu_dtype(checkpoint), "watchdog_timeout": CPU_WATCHDOG_S}
+    else:
+        arguments |= _on_gpu(files, settings)
+        arguments |= GPU_QUANTIZATION.get(quantization, {})
+        arguments |= _known(mem_fraction_static=memory_fraction(settings, free_bytes))
+    return arguments | _known(
+        context_length=context_length(settings, checkpoint),
+        max_total_tokens=pool_tokens(settings, checkpoint, free_bytes),
+        chunked_prefill_size=prefill_tokens(settings),
+        schedule_policy=settings.sglang.schedule_policy,
+    )
+
+
+def _always(files: ModelFiles, settings: EngineSettings) -> dict[str, Any]:
+    return {
         "model_path": str(files.path),
-        # Requests name ids, and SGLang reads `base:adapter` in a name it does not know.
-        "served_model_name": files.model_id,
+        # Only SGLang's own chat code sees it, which reads `base:adapter` where there is a colon.
+        "served_model_name": files.model_id.replace(":", "/"),
         "device": settings.device.value,
         "page_size": settings.page_size,
         "disable_radix_cache": not settings.prefix_caching,
@@ -57,57 +76,60 @@ def server_arguments(
         "load_snapshot_publish_interval": 1,
         # Below this the reason of a failed start is not told.
         "log_level": "warning",
+        # Prompts are text. Should an address of a picture ever get there, it is not fetched.
+        "allowed_media_domains": [NO_MEDIA_DOMAIN],
+        "media_url_max_file_size_mb": 1,
     }
-    if files.tokenizer is not None:
-        arguments["tokenizer_path"] = str(files.tokenizer)
-    context_length = _context_length(settings.max_model_len, max_position)
-    if context_length is not None:
-        arguments["context_length"] = context_length
-    if on_cpu:
-        arguments |= {
-            "dtype": "float32" if weight_bytes <= FLOAT32_MAX_BYTES else "bfloat16",
-            "max_total_tokens": _round_up(
-                max(CPU_POOL_TOKENS, settings.kv_pool_tokens or 0), settings.page_size
-            ),
-            "chunked_prefill_size": _round_up(CPU_PREFILL_TOKENS, settings.page_size),
-            "watchdog_timeout": 600,
-        }
-    else:
-        if settings.kv_pool_tokens is not None:
-            arguments["max_total_tokens"] = _round_up(settings.kv_pool_tokens, settings.page_size)
-        if settings.fp8_kv_cache:
-            arguments["kv_cache_dtype"] = "fp8_e4m3"
-        if files.format is ModelFormat.GGUF:
-            arguments |= {"load_format": "gguf", "quantization": "gguf"}
+
+
+def _on_gpu(files: ModelFiles, settings: EngineSettings) -> dict[str, Any]:
+    options = settings.sglang
+    arguments: dict[str, Any] = {
+        "tp_size": options.tp_size,
+        "dp_size": options.dp_size,
+        "pp_size": options.pp_size,
+        "ep_size": options.ep_size,
+        "nnodes": options.nnodes,
+        "node_rank": options.node_rank,
+    }
+    arguments |= _known(
+        dist_init_addr=options.dist_init_addr,
+        attention_backend=options.attention_backend,
+        **_speculative(settings),
+    )
+    if settings.fp8_kv_cache:
+        arguments["kv_cache_dtype"] = "fp8_e4m3"
+        if settings.kv_cache_scales is not None:
+            arguments["quantization_param_path"] = str(settings.kv_cache_scales)
+    if settings.lora_adapters:
+        arguments |= _lora(settings)
+    if files.format is ModelFormat.GGUF:
+        arguments |= {"load_format": "gguf", "quantization": "gguf"}
     return arguments
 
 
-def count_weight_bytes(path: Path) -> int:
-    """Adds up the sizes of a model's weight files: of one file, or of a folder of safetensors."""
-    files = path.glob("*.safetensors") if path.is_dir() else [path]
-    return sum(file.stat().st_size for file in files)
+def _speculative(settings: EngineSettings) -> dict[str, Any]:
+    options = settings.sglang
+    if not options.speculative_algorithm:
+        return {}
+    draft = options.speculative_draft_model
+    return {
+        "speculative_algorithm": options.speculative_algorithm,
+        "speculative_draft_model_path": None if draft is None else str(draft),
+        "speculative_num_steps": options.speculative_num_steps,
+        "speculative_eagle_topk": options.speculative_eagle_topk,
+        "speculative_num_draft_tokens": options.speculative_num_draft_tokens,
+    }
 
 
-def read_max_position(folder: Path) -> int | None:
-    """Reads the longest context from `config.json`; None where it is not told."""
-    try:
-        config: Any = json.loads((folder / "config.json").read_bytes())  # any JSON
-    except (OSError, ValueError):
-        return None
-    for part in (config, config.get("text_config")):
-        value = part.get("max_position_embeddings") if part else None
-        if isinstance(value, int) and value > 0:
-            return value
-    return None
+def _lora(settings: EngineSettings) -> dict[str, Any]:
+    return {
+        "enable_lora": True,
+        "lora_paths": {name: str(folder) for name, folder in settings.lora_adapters.items()},
+        "max_loras_per_batch": min(MAX_LORAS_PER_BATCH, len(settings.lora_adapters) + 1),
+    } | _known(max_lora_rank=settings.max_lora_rank)
 
 
-def _context_length(max_model_len: int | None, max_position: int | None) -> int | None:
-    """Asks for a little more than wanted, which SGLang takes off again, never above the model's."""
-    if max_model_len is None:
-        return None
-    wanted = max_model_len + CONTEXT_MARGIN
-    return wanted if max_position is None else min(wanted, max_position)
-
-
-def _round_up(value: int, multiple: int) -> int:
-    return -(-value // multiple) * multiple
+def _known(**arguments: Any) -> dict[str, Any]:
+    """Leaves to SGLang what is not set."""
+    return {name: value for name, value in arguments.items() if value not in (None, "")}

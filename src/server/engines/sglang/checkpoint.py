@@ -14,6 +14,8 @@ from ...weights import split_names
 
 GGUF_QUANTIZATION: Final = "gguf"
 
+_MEDIA_PARTS: Final = ("vision_config", "audio_config", "img_processor")
+
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
@@ -22,13 +24,18 @@ class Checkpoint:
     `architecture` is the first of `architectures` in `config.json`, or `general.architecture` of a
     GGUF file. `quantization` is the method that the weights are already quantised with, empty for
     none. `max_position` is the longest context that the model itself knows, None where not told.
-    `weight_bytes` is the size of the weight files.
+    `weight_bytes` is the size of the weight files. `kv_values_per_token` counts the numbers that
+    one token has in the KV cache, over all layers; None where it cannot be told. `is_multimodal`
+    says whether it has a part for images or sound beside that for text.
     """
 
     architecture: str
-    quantization: str
-    max_position: int | None
-    weight_bytes: int
+    quantization: str = ""
+    max_position: int | None = None
+    weight_bytes: int = 0
+    num_layers: int | None = None
+    kv_values_per_token: int | None = None
+    is_multimodal: bool = False
 
 
 def read_checkpoint(files: ModelFiles) -> Checkpoint:
@@ -40,8 +47,11 @@ def read_checkpoint(files: ModelFiles) -> Checkpoint:
     return Checkpoint(
         architecture=str(architectures[0]) if architectures else "",
         quantization=_quantization(files.path, config),
-        max_position=_max_position(config),
+        max_position=_positive(config, "max_position_embeddings"),
         weight_bytes=count_weight_bytes(files.path),
+        num_layers=_positive(config, "num_hidden_layers"),
+        kv_values_per_token=_kv_values_per_token(config),
+        is_multimodal=any(isinstance(config.get(part), dict) for part in _MEDIA_PARTS),
     )
 
 
@@ -56,19 +66,20 @@ def count_weight_bytes(path: Path) -> int:
 
 def read_max_position(folder: Path) -> int | None:
     """Reads the longest context from `config.json`; None where it is not told."""
-    return _max_position(_read_config(folder))
+    return _positive(_read_config(folder), "max_position_embeddings")
 
 
 def _read_gguf(file: Path) -> Checkpoint:
     try:
         header = read_gguf_header(file)
     except MalformedGguf:
-        return Checkpoint("", GGUF_QUANTIZATION, None, count_weight_bytes(file))
+        return Checkpoint("", GGUF_QUANTIZATION, weight_bytes=count_weight_bytes(file))
     return Checkpoint(
         architecture=header.architecture,
         quantization=GGUF_QUANTIZATION,
         max_position=header.trained_context_length or None,
         weight_bytes=count_weight_bytes(file),
+        kv_values_per_token=header.kv_bytes_per_token // 2 or None,  # it counts them in float16
     )
 
 
@@ -97,9 +108,22 @@ def _quantization(folder: Path, config: dict[str, Any]) -> str:
     return "modelopt" if (folder / "hf_quant_config.json").is_file() else ""
 
 
-def _max_position(config: dict[str, Any]) -> int | None:
+def _positive(config: dict[str, Any], name: str) -> int | None:
     for part in _parts(config):
-        value = part.get("max_position_embeddings")
+        value = part.get(name)
         if isinstance(value, int) and value > 0:
             return value
     return None
+
+
+def _kv_values_per_token(config: dict[str, Any]) -> int | None:
+    num_layers = _positive(config, "num_hidden_layers")
+    num_heads = _positive(config, "num_attention_heads")
+    hidden_size = _positive(config, "hidden_size")
+    if num_layers is None or num_heads is None or hidden_size is None:
+        return None
+    latent = _positive(config, "kv_lora_rank")
+    if latent is not None:  # multi-head latent attention keeps one vector for keys and values
+        return num_layers * (latent + (_positive(config, "qk_rope_head_dim") or 0))
+    head_size = _positive(config, "head_dim") or hidden_size // num_heads
+    return 2 * num_layers * (_positive(config, "num_key_value_heads") or num_heads) * head_size

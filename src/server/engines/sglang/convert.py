@@ -1,10 +1,14 @@
-"""Converts a GGUF file to a folder of safetensors: run with `-m`, the file and the folder.
+"""Converts a GGUF file to a folder of safetensors: run with `-m`, the folder and the file.
+
+With a third word, a JSON object, the folder gets configuration and tokenizer alone; the object is
+what the configuration is to say beside what the file does.
 
 A process of its own, because it needs torch and transformers, and much memory for a short time.
 """
 
 from __future__ import annotations
 
+import json
 import sys
 from importlib import import_module
 from pathlib import Path
@@ -35,9 +39,34 @@ def convert(source: Path, target: Path) -> None:
     tokenizer.save_pretrained(target)
 
 
+def describe(source: Path, target: Path, overrides: dict[str, Any]) -> None:
+    """Writes configuration and tokenizer to `target`."""
+    transformers: Any = import_module("transformers")
+    auto: Any = import_module("transformers.models.auto.modeling_auto")
+    where: dict[str, Any] = {"gguf_file": source.name}
+    _say("the tokenizer")
+    tokenizer = transformers.AutoTokenizer.from_pretrained(source.parent, **where)
+    _say("the configuration")
+    config = transformers.AutoConfig.from_pretrained(source.parent, **where)
+    if config.model_type == "mistral":
+        # By its name alone; the tensors are those of the architecture llama, which is what SGLang
+        # looks for.
+        values = config.to_dict()
+        del values["model_type"]
+        config = transformers.LlamaConfig(**values)
+    config.architectures = [auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES[config.model_type]]
+    config.update(overrides)
+    tokenizer.save_pretrained(target)
+    config.save_pretrained(target)
+
+
 def _say(step: str) -> None:
     print(step, flush=True)  # the launcher shows these lines as progress
 
 
 if __name__ == "__main__":
-    convert(Path(sys.argv[1]), Path(sys.argv[2]))
+    folder, file, *rest = sys.argv[1:]
+    if rest:
+        describe(Path(file), Path(folder), json.loads(rest[0]))
+    else:
+        convert(Path(file), Path(folder))

@@ -32,7 +32,6 @@ from .frames import (
     read_frame,
 )
 from .generation import Generation
-from .internals import VERSION
 from .model_info import describe_model
 from .rendering import RenderCommand, Renderer
 from .sampling import Vocabulary
@@ -131,14 +130,11 @@ class Desk:
         ).run()
         if failures:
             raise RuntimeError(failures[0])
-        (load, *_) = await self._manager.get_loads()
         return Ready(
             describe_model(
                 self._engine,
-                load,
-                version=VERSION,
-                device="cpu" if self._begin.on_cpu else "cuda",
-                model_format=self._begin.model_format,
+                await self._manager.get_loads(),
+                self._begin,
                 has_chat=self._renderer.has_chat,
                 has_fim=self._renderer.has_fim,
             )

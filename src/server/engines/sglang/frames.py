@@ -36,12 +36,18 @@ class Message(msgspec.Struct, frozen=True, tag=True, array_like=True):
 class Begin(Message, frozen=True):
     """Load this model. Said once, first.
 
-    `server_args` are keyword arguments of SGLang's `ServerArgs`.
+    `server_args` are keyword arguments of SGLang's `ServerArgs`; `extra_args` words of its command
+    line, which win over them. `weight_quantization` is the value of a `WeightQuantization`.
+    `has_kv_cache_scales` says whether there are scales for a KV cache, should it be in FP8.
     """
 
     server_args: dict[str, Any]  # whatever ServerArgs takes
     on_cpu: bool
     model_format: str
+    extra_args: tuple[str, ...] = ()
+    weight_quantization: str = "none"
+    has_kv_cache_scales: bool = False
+    lora_adapters: tuple[str, ...] = ()
 
 
 class RenderText(Message, frozen=True):

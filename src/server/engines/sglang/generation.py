@@ -80,7 +80,9 @@ class Generation:
                 sampling_params=sampling_arguments(self._request.params, self._vocabulary),
                 rid=self._id,
                 stream=True,
+                # SGLang adds the adapter's id to it: prefixes are shared within one adapter.
                 extra_key=self._request.cache_salt or None,
+                lora_path=self._request.lora_adapter or None,
             )
         )
         async with aclosing(items):

@@ -2,10 +2,12 @@
 
 Untyped, because SGLang has no types, and the type checkers run where it is not installed.
 Importing this takes ten seconds, and must come after the stand-in for SGLang's kernels.
+Which version lacks what is in `versions.py`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from importlib import import_module
 from typing import Any
 
@@ -28,8 +30,19 @@ def argument_names() -> frozenset[str]:
     return frozenset(fields or ServerArgs.__dataclass_fields__)
 
 
+def resolved_argument(server_args: Any, name: str) -> Any:
+    """Gives the value that is in effect: SGLang decides what was left open, and corrects some."""
+    # Newer releases keep the operator's input apart from what was made of it.
+    try:
+        overrides = import_module("sglang.srt.arg_groups.overrides")
+    except ModuleNotFoundError:
+        return getattr(server_args, name)
+    read = getattr(overrides, "resolution_result", None)
+    return getattr(server_args, name) if read is None else read(server_args, name)
+
+
 def apply_chat_template(
-    serving: Any, messages: list[dict[str, str]], model_name: str, arguments: dict[str, Any]
+    serving: Any, messages: list[Mapping[str, Any]], model_name: str, arguments: dict[str, Any]
 ) -> tuple[list[int], tuple[str, ...]]:
     """Gives what SGLang's own chat endpoint would give to its scheduler: ids, and stop strings.
 

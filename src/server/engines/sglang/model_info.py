@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import math
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from ...engine import Capabilities, ModelInfo
+from .frames import Begin
+from .internals import VERSION, resolved_argument
 
 MAX_HEADER_BYTES = 100 << 20
 """The limit that the safetensors library sets for a header."""
@@ -34,10 +36,14 @@ def count_parameters(files: Iterable[Path]) -> int:
     return total
 
 
-def _quantization(hf_config: Any) -> str:  # transformers' configuration, of any version
+def _quantization(server_args: Any, hf_config: Any, begin: Begin) -> str:
+    """Names what the weights are quantised with, in the checkpoint or while they were loaded."""
+    named = resolved_argument(server_args, "quantization")
+    if named:
+        return str(named)
     config: Any = getattr(hf_config, "quantization_config", None)
     if config is None:
-        return "none"
+        return begin.weight_quantization
     if hasattr(config, "to_dict"):
         config = config.to_dict()
     return str(config.get("quant_method") or "")
@@ -45,29 +51,30 @@ def _quantization(hf_config: Any) -> str:  # transformers' configuration, of any
 
 def describe_model(  # SGLang has no types
     engine: Any,
-    load: Any,
+    loads: Sequence[Any],
+    begin: Begin,
     *,
-    version: str,
-    device: str,
-    model_format: str,
     has_chat: bool,
     has_fim: bool,
 ) -> ModelInfo:
-    """Reads the facts from a running engine; `load` is a load snapshot of its scheduler."""
+    """Reads the facts from a running engine.
+
+    `loads` are the load snapshots of its schedulers, one for each copy of the model.
+    """
     manager = engine.tokenizer_manager
     config = manager.model_config
     scheduler = engine._scheduler_init_result.scheduler_infos[0]
-    page_size = int(manager.server_args.page_size or 1)
-    quantization = manager.server_args.quantization or _quantization(config.hf_config)
-    kv_cache_dtype = manager.server_args.kv_cache_dtype
+    page_size = int(resolved_argument(manager.server_args, "page_size") or 1)
+    kv_cache_dtype = str(resolved_argument(manager.server_args, "kv_cache_dtype"))
     if kv_cache_dtype == "auto":
         kv_cache_dtype = str(config.dtype).removeprefix("torch.")
+    is_fp8 = kv_cache_dtype.startswith("fp8")
     return ModelInfo(
-        engine=f"sglang {version}",
-        device=device,
+        engine=f"sglang {VERSION}",
+        device="cpu" if begin.on_cpu else "cuda",
         num_parameters=count_parameters(Path(manager.model_path).glob("*.safetensors")),
-        format=model_format,
-        quantization=quantization,
+        format=begin.model_format,
+        quantization=_quantization(manager.server_args, config.hf_config, begin),
         kv_cache_dtype=kv_cache_dtype,
         # Not the model's own length: SGLang refuses prompts a few tokens short of it, and a
         # request that fills the whole pool, to the last page, is never scheduled.
@@ -76,7 +83,7 @@ def describe_model(  # SGLang has no types
             int(scheduler["max_total_num_tokens"]) - 2 * page_size,
         ),
         vocab_size=int(config.vocab_size),
-        max_running=int(load.max_running_requests),
+        max_running=sum(int(load.max_running_requests) for load in loads),
         capabilities=Capabilities(
             chat=has_chat,
             fill_in_the_middle=has_fim,
@@ -86,4 +93,6 @@ def describe_model(  # SGLang has no types
             min_tokens=True,
             stop_token_ids=True,
         ),
+        has_kv_cache_scales=begin.has_kv_cache_scales if is_fp8 else None,
+        lora_adapters=begin.lora_adapters,
     )

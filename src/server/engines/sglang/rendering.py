@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ...engine import ChatMessage, Role
 from ..conversation import merge_consecutive
 from ..fim import find_fim_tokens, infill_ids
+from .content_form import ContentForm, find_content_form, spell_message
 from .frames import Refused, RenderChat, Rendered, RenderInfill, RenderText, RenderTokens
 from .internals import OpenAIServingChat, apply_chat_template
 
@@ -24,6 +25,7 @@ class Renderer:
         self._vocab_size = int(manager.model_config.vocab_size)
         self._model_name = manager.served_model_name
         self._chat = OpenAIServingChat(manager, engine.template_manager)
+        self._content = ContentForm.TEXT
         self._reserved = {
             "messages",
             *inspect.signature(self._tokenizer.apply_chat_template).parameters,
@@ -37,6 +39,8 @@ class Renderer:
             or getattr(self._tokenizer, "chat_template", None)
             or getattr(self._chat, "chat_encoding_spec", None)
         )
+        if self.has_chat:
+            self._content = find_content_form(self._render_probe)
 
     @property
     def has_fim(self) -> bool:
@@ -95,12 +99,16 @@ class Renderer:
                 return _refused_by_template(command.call, error_of_merged)
         return self._checked(command.call, "messages", ids, stop)
 
+    def _render_probe(self, messages: Sequence[Mapping[str, Any]]) -> str:
+        ids, _ = apply_chat_template(self._chat, list(messages), self._model_name, {})
+        return str(self._tokenizer.decode(ids))
+
     def _apply_template(
         self, messages: Sequence[ChatMessage], arguments: dict[str, Any]
     ) -> tuple[list[int], tuple[str, ...]]:
         return apply_chat_template(
             self._chat,
-            [{"role": message.role.value, "content": message.content} for message in messages],
+            [spell_message(message, self._content) for message in messages],
             self._model_name,
             arguments,
         )

@@ -8,8 +8,10 @@ from collections.abc import Callable
 from typing import Any, NoReturn
 
 from .cpu import offer_kernel_stand_in
+from .extra_arguments import ExtraArgumentError, merge_arguments, parse_extra_arguments
 from .frames import COMMANDS, Begin, LoadFailed, Loading, Message, encode_frame, receive_frame
 from .signals import end_group, end_group_with, lead_own_group, raise_child_died
+from .versions import MissingArgument, fit_arguments
 
 logger = logging.getLogger(__name__)
 
@@ -39,6 +41,9 @@ def _load_and_serve(front: socket.socket) -> None:
         raise TypeError(f"the first word of the front is {type(begin).__name__}")
     try:
         engine = _start_engine(begin, lambda step: say(Loading(step, None)))
+    except (ExtraArgumentError, MissingArgument) as error:
+        say(LoadFailed(str(error)))
+        return
     except Exception as error:
         logger.exception("the model cannot be loaded")
         say(LoadFailed(f"{type(error).__name__}: {error}"))
@@ -55,10 +60,14 @@ def _start_engine(begin: Begin, say: Callable[[str], None]) -> Any:  # SGLang ha
         offer_kernel_stand_in()
     from . import internals  # noqa: PLC0415
 
-    say("starting SGLang and reading the weights")
-    arguments = dict(begin.server_args)
-    # An older SGLang lacks some arguments that only tune. What decides is in all versions.
-    for name in arguments.keys() - internals.argument_names():
-        logger.warning("this SGLang has no argument %s", name)
-        del arguments[name]
+    names = internals.argument_names()
+    given = parse_extra_arguments(internals.ServerArgs, begin.extra_args, names)
+    fitted = fit_arguments(begin.server_args, names, internals.VERSION)
+    if fitted.left_out:
+        logger.warning("this SGLang has no argument %s", ", ".join(fitted.left_out))
+    arguments = merge_arguments(fitted.arguments, given)
+    if arguments.get("node_rank"):
+        say(f"computing for machine 0 at {arguments['dist_init_addr']}")
+    else:
+        say("starting SGLang and reading the weights")
     return internals.Engine(**arguments, custom_sigquit_handler=raise_child_died)
