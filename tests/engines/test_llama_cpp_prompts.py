@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 from tokenwire.server.engine import ChatMessage, ChatPrompt, InfillPrompt, Role, TextPrompt
+from tokenwire.server.engine_settings import Device, EngineSettings, ModelFiles, ModelFormat
+from tokenwire.server.engines.llama_cpp.adapter import LlamaCppLauncher
 from tokenwire.server.engines.llama_cpp.arguments import ChildArguments
 from tokenwire.server.engines.llama_cpp.client import LlamaCppClient
 from tokenwire.server.engines.llama_cpp.process import LlamaCppProcess, make_socket_path
@@ -20,6 +22,7 @@ from tokenwire.server.engines.llama_cpp.prompts import (
 from tokenwire.server.errors import InvalidRequest
 
 from .generation import PARIS
+from .gguf_copies import write_copy
 
 STRICT_TEMPLATE = (
     "{% for message in messages %}"
@@ -183,3 +186,23 @@ async def test_chat_without_template_refused(plain: PromptRenderer) -> None:
     with pytest.raises(InvalidRequest) as caught:
         await bare.render(PARIS)
     assert [field for field, _ in caught.value.violations] == ["messages"]
+
+
+async def test_chat_of_nothing_refused(gguf_file: Path) -> None:
+    """A conversation that the template turns into nothing is refused, naming the field."""
+    async with renderer(gguf_file, "{% if false %}x{% endif %}") as silent:
+        with pytest.raises(InvalidRequest) as caught:
+            await silent.render(PARIS)
+    assert [field for field, _ in caught.value.violations] == ["messages"]
+
+
+async def test_template_of_the_tokenizer(gguf_file: Path, tmp_path: Path) -> None:
+    """A file without a template takes that of the tokenizer beside it."""
+    bare = write_copy(gguf_file, tmp_path / "bare.gguf", without=("tokenizer.chat_template",))
+    (tmp_path / "chat_template.jinja").write_text("{{ messages[0]['content'] }}!")
+    files = ModelFiles("some/model:bare.gguf", ModelFormat.GGUF, bare, tokenizer=tmp_path)
+    settings = EngineSettings(Device.CPU, max_running=1, max_model_len=256, num_threads=1)
+    engine = await LlamaCppLauncher(files, settings).launch(lambda _: None)
+    rendered = await engine.render(ChatPrompt((user("Hello"),)))
+    assert rendered == await engine.render(TextPrompt("Hello!"))
+    await engine.close()
