@@ -17,7 +17,7 @@ _UNREACHABLE = (
     "check HF_ENDPOINT and the network, or put the files under LLM_MODEL_PATH and set "
     "HF_HUB_OFFLINE=true"
 )
-_KEPT = "what has arrived is kept: the next start of the server goes on from there"
+KEPT = "what has arrived is kept: the next start of the server goes on from there"
 # RateLimit: "api";r=0;t=55 (draft-ietf-httpapi-ratelimit-headers-09), as the public hub sends it.
 _RATE_LIMIT = re.compile(r";\s*r\s*=\s*0\s*;\s*t\s*=\s*(\d+)")
 
@@ -65,7 +65,7 @@ def failure_of_status(place: Place, status: int, headers: Mapping[str, str]) -> 
         words = "takes no more requests for now" if status == 429 else "failed"
         return TransientFailure(
             f"{place.host} {words} {told}",
-            f"try again later; {_KEPT}" if place.file else "try again later",
+            f"try again later; {KEPT}" if place.file else "try again later",
             _retry_after_s(headers),
         )
     return HubFailure(f"{place.host} refuses {told}", "check HF_ENDPOINT")
@@ -116,7 +116,7 @@ def failure_of_connection(
         case _:
             return TransientFailure(
                 f"{place.host} closed the connection before {place.what} was complete",
-                _KEPT if place.file else _UNREACHABLE,
+                KEPT if place.file else _UNREACHABLE,
             )
 
 
@@ -124,7 +124,7 @@ def stall(place: Place, timeout_s: float) -> TransientFailure:
     """Returns the failure of a hub that sends nothing, or next to nothing."""
     return TransientFailure(
         f"{place.host} sent nothing of {place.what} for {timeout_s:g} s",
-        f"{place.patience} makes it wait longer; {_KEPT if place.file else _UNREACHABLE}",
+        f"{place.patience} makes it wait longer; {KEPT if place.file else _UNREACHABLE}",
     )
 
 

@@ -6,12 +6,13 @@ import asyncio
 import hashlib
 import os
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO
 
 import structlog
 
-from .hub_answers import stall
+from .hub_answers import KEPT, stall
 from .hub_client import Body, HubClient
 from .hub_listing import HubFile
 from .hub_progress import HubProgress
@@ -159,6 +160,7 @@ class FileFetch:
             self._check(body)
             if body.start == 0 and self._done:
                 self._start_over(stream)
+            begun = self._done
             window_s, window_bytes = time.monotonic(), 0
             async for data in body.stream.iter_any():
                 self._done += len(data)
@@ -176,7 +178,7 @@ class FileFetch:
                     if window_bytes < self._limits.min_bytes_per_s * lasted_s:
                         raise stall(body.place, self._limits.stall_timeout_s)
                     window_s, window_bytes = time.monotonic(), 0
-            self._check_end(body)
+            self._check_end(body, begun)
 
     def _check(self, body: Body) -> None:
         size, total, host = self._file.size, body.total, body.place.host
@@ -189,14 +191,18 @@ class FileFetch:
                 f"{host} sends another part of {self._file.name} than was asked for"
             )
 
-    def _check_end(self, body: Body) -> None:
+    def _check_end(self, body: Body, begun: int) -> None:
         if self._file.size is None:
             # The end of the answer is all there is to go by; the hash decides.
-            self._file = HubFile(self._file.name, self._done, self._file.etag, self._file.sha256)
-        elif self._done < (self._file.size if body.end is None else body.end):
+            self._file = replace(self._file, size=self._done)
+            return
+        end = self._file.size if body.end is None else body.end
+        # An empty part that says it is complete would be asked for again without end.
+        if self._done < end or self._done == begun:
             raise TransientFailure(
                 f"{body.place.host} ended {self._file.name} after {self._done} of "
-                f"{self._file.size} bytes"
+                f"{self._file.size} bytes",
+                KEPT,
             )
 
     def _start_over(self, stream: BinaryIO) -> None:

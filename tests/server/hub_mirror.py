@@ -187,9 +187,10 @@ class HubMirror:
             start, end, status = asked.start, min(asked.stop or len(body), len(body)), 206
             if start >= len(body):
                 return self._answer(request, name, 416, {"Content-Range": f"bytes */{len(body)}"})
-            headers["Content-Range"] = f"bytes {start}-{end - 1}/{len(body)}"
         if fault.short is not None:
             end = fault.short
+        if status == 206:
+            headers["Content-Range"] = f"bytes {start}-{end - 1}/{len(body)}"
         headers["Content-Length"] = str(end - start)
         if request.method == "HEAD":
             self._note(request, name, status)

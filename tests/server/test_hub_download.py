@@ -169,6 +169,15 @@ async def test_a_hub_that_always_cuts_is_given_up(place: HubPlace, mirror: HubMi
     assert place.contents() == FILES
 
 
+async def test_a_hub_that_ends_early_is_given_up(place: HubPlace, mirror: HubMirror) -> None:
+    """Parts that are empty, and say that they are complete, count as failures."""
+    mirror.fail(WEIGHTS, Fault(cut=1000))
+    mirror.always[WEIGHTS] = Fault(short=1000)
+    with pytest.raises(ModelLoadFailed, match=rf"ended .* after 1000 of {SIZE} bytes \(6 tries"):
+        await place.run()
+    assert len(mirror.asked(WEIGHTS)) == 6
+
+
 async def test_tries_with_progress_are_not_counted_together(
     place: HubPlace, mirror: HubMirror
 ) -> None:

@@ -7,10 +7,12 @@ from pathlib import Path
 
 import pytest
 from tokenwire.environment import load
+from tokenwire.server import model_files
 from tokenwire.server.engine import LoadProgress
 from tokenwire.server.engine_choice import EngineKind
 from tokenwire.server.engine_settings import ModelFiles, ModelFormat
 from tokenwire.server.errors import ModelLoadFailed
+from tokenwire.server.hub_download import HubDownload
 from tokenwire.server.hub_retry import HubLimits
 from tokenwire.server.model_files import ModelFinder
 from tokenwire.server.model_id import DEFAULT_MODEL, ModelId
@@ -72,6 +74,7 @@ class Place:
         self.home = folder / "home"
         self.models.mkdir()
         self.steps: list[LoadProgress] = []
+        self.limits: HubLimits | None = LIMITS
 
     async def find(
         self, text: str, engine: EngineKind = EngineKind.SGLANG, **variables: str
@@ -88,7 +91,9 @@ class Place:
             },
         )
         model = ModelId.parse(text)
-        return await ModelFinder(load(ModelSettings), LIMITS).find(model, engine, self.steps.append)
+        return await ModelFinder(load(ModelSettings), self.limits).find(
+            model, engine, self.steps.append
+        )
 
 
 @pytest.fixture
@@ -288,6 +293,21 @@ async def test_no_hub(place: Place) -> None:
     place.endpoint = "http://127.0.0.1:9"
     with pytest.raises(ModelLoadFailed, match=r"cannot be reached.*HF_ENDPOINT"):
         await place.find(REPO)
+
+
+async def test_the_time_limits_of_the_hub(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """HF_HUB_ETAG_TIMEOUT and HF_HUB_DOWNLOAD_TIMEOUT bound the waits for a hub."""
+    given: list[HubLimits] = []
+
+    class Download(HubDownload):
+        def __init__(self, *args: object, limits: HubLimits, **kwargs: object) -> None:
+            given.append(limits)
+            super().__init__(*args, limits=LIMITS, **kwargs)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(model_files, "HubDownload", Download)
+    place.limits = None
+    await place.find(REPO, HF_HUB_ETAG_TIMEOUT="7", HF_HUB_DOWNLOAD_TIMEOUT="3600")
+    assert [(limits.metadata_timeout_s, limits.stall_timeout_s) for limits in given] == [(7, 3600)]
 
 
 @pytest.mark.parametrize("engine", EngineKind)
