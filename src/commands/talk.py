@@ -96,7 +96,7 @@ def _print_models(stub: InferenceServiceStub, *, as_json: bool) -> int:
             _state(model),
             model.engine,
             model.device,
-            " ".join(part for part in (model.format, model.quantization) if part),
+            _format(model),
             str(model.context_length or ""),
         )
     # The id is there to be copied: never cut, also where no terminal tells its width.
@@ -109,6 +109,12 @@ def _print_models(stub: InferenceServiceStub, *, as_json: bool) -> int:
 def _state(model: models_pb2.Model) -> str:
     name = models_pb2.ModelState.Name(model.state).removeprefix("MODEL_STATE_").lower()
     return ": ".join(part for part in (name, model.progress or model.failure) if part)
+
+
+def _format(model: models_pb2.Model) -> str:
+    if model.base_model:
+        return f"LoRA of {model.base_model}"
+    return " ".join(part for part in (model.format, model.quantization) if part)
 
 
 class _Conversation:

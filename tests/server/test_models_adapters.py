@@ -164,6 +164,24 @@ async def test_adapter_loads_before_its_model_is_known() -> None:
     assert failure.reason == "MODEL_LOADING"
 
 
+async def test_request_for_an_adapter_loads_its_model() -> None:
+    """An adapter of a lazy model is unloaded as the model is, and a request for it loads both."""
+    engine = ScriptedEngine(lora_adapters=("poet",))
+    engine.allow(1)
+    launcher = ScriptedLauncher(engine, adapters=("poet",))
+    values = {
+        "LLM_ALLOWED_MODELS": A,
+        "LLM_LAZY_LOAD": "true",
+        "LLM_LORA_ADAPTERS": "poet=loras/poet",
+    }
+    async with start_front(launcher.prepare, wait=False, **values) as client:
+        await wait_for_state(client.app, State.UNLOADED)
+        assert (await client.list_models())["poet"].state == models_pb2.MODEL_STATE_UNLOADED
+        answer = await collect(client.inference.Chat(brief(client, "poet")))
+    assert answer.text == "0 "
+    assert [sent.lora_adapter for sent in engine.requests] == ["poet"]
+
+
 async def test_adapter_of_no_model_fails_with_the_reason() -> None:
     """An adapter that no model takes is FAILED; the message names the variables and the suspect."""
     outcomes = {A: ScriptedLauncher(ScriptedEngine()), B: ModelLoadFailed("no such repository")}
