@@ -7,6 +7,7 @@ import importlib.metadata
 import importlib.util
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from .engine import LoadProgress, ReportProgress
@@ -76,7 +77,15 @@ class ModelFinder:
         if model == DEFAULT_MODEL and engine is EngineKind.LLAMACPP:
             # The built-in model is published as safetensors; its GGUF file is in the package only.
             return await asyncio.to_thread(_built_in_files)
-        wanted = _wanted_gguf(model.repo, model.file) if model.file else _wanted_folder(model.repo)
+        wanted = (
+            _wanted_gguf(
+                model.repo,
+                model.file,
+                needs_tokenizer=engine is EngineKind.LLAMACPP or not model.tokenizer_repo,
+            )
+            if model.file
+            else _wanted_folder(model.repo)
+        )
         found = await asyncio.to_thread(self._find_here, wanted)
         if found is None and model == DEFAULT_MODEL and _built_in_folder() is not None:
             return await asyncio.to_thread(_built_in_files)
@@ -184,10 +193,11 @@ class ModelFinder:
         return path, snapshot.revision
 
 
-def _wanted_gguf(repo: str, file: str) -> _Wanted:
+def _wanted_gguf(repo: str, file: str, *, needs_tokenizer: bool) -> _Wanted:
     folder, slash, name = file.rpartition("/")
     parts = [f"{folder}{slash}{part}" for part in split_names(name)]
-    return _Wanted(repo, ModelFormat.GGUF, parts[0], parts[0], lambda _: parts, find_gguf_defect)
+    find_defect = partial(find_gguf_defect, needs_tokenizer=needs_tokenizer)
+    return _Wanted(repo, ModelFormat.GGUF, parts[0], parts[0], lambda _: parts, find_defect)
 
 
 def _wanted_folder(repo: str) -> _Wanted:

@@ -27,7 +27,7 @@ def split_names(file: str) -> list[str]:
     return [f"{match['stem']}-{part:05d}-of-{total:05d}.gguf" for part in range(1, total + 1)]
 
 
-def find_gguf_defect(file: Path) -> str | None:
+def find_gguf_defect(file: Path, *, needs_tokenizer: bool = True) -> str | None:
     """Returns what is wrong with a GGUF file or a part of it, None where nothing is."""
     names = split_names(file.name)
     if file.name != names[0]:
@@ -43,7 +43,7 @@ def find_gguf_defect(file: Path) -> str | None:
         return str(error)
     if not isinstance(parts[0].keys.get("general.architecture"), str):
         return f"'{file.name}' names no architecture: it is not a language model"
-    if "tokenizer.ggml.model" not in parts[0].keys:
+    if needs_tokenizer and "tokenizer.ggml.model" not in parts[0].keys:
         return f"'{file.name}' has no tokenizer"
     return _find_split_defect(names, parts)
 

@@ -182,6 +182,17 @@ async def test_template_of_another_repository(place: Place, mirror: HubMirror) -
     assert mirror.fetched == ["bare.gguf", "chat_template.jinja", "tokenizer_config.json"]
 
 
+async def test_file_without_a_tokenizer(place: Place) -> None:
+    """A GGUF file without a tokenizer does where the id brings one for SGLang, nowhere else."""
+    write(place.models, {"none.gguf": gguf({"general.architecture": "llama"})})
+    write(place.models / REPO, SAFETENSORS_FILES)
+    text = f"{GGUF_REPO}:none.gguf"
+    assert (await place.find(f"{text}@{REPO}", EngineKind.SGLANG)).tokenizer is not None
+    for name, engine in ((f"{text}@{REPO}", EngineKind.LLAMACPP), (text, EngineKind.SGLANG)):
+        with pytest.raises(ModelLoadFailed, match=r"'none\.gguf' has no tokenizer"):
+            await place.find(name, engine)
+
+
 async def test_template_of_the_operator(place: Place, mirror: HubMirror) -> None:
     """A tokenizer under LLM_MODEL_PATH brings the template without the hub."""
     write(place.models, {"bare.gguf": BARE_GGUF})
