@@ -98,7 +98,6 @@ class FileFetch:
                 return
             except WrongContents as failure:
                 self._partial.unlink(missing_ok=True)
-                self._progress.found(self._key, 0)
                 num_wrong += 1
                 if num_wrong == _MAX_WRONG:
                     raise WrongContents(
