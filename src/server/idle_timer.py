@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 
@@ -44,7 +45,10 @@ class IdleTimer:
 
     def _arm(self) -> None:
         if self._is_running and self._idle_s > 0 and self.num_users == 0:
-            self._handle = asyncio.get_running_loop().call_later(self._idle_s, self._expire)
+            # In a context of its own: the end of an idle time belongs to no request.
+            self._handle = asyncio.get_running_loop().call_later(
+                self._idle_s, self._expire, context=contextvars.Context()
+            )
 
     def _disarm(self) -> None:
         if self._handle is not None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 
 import pytest
 from tokenwire.server.idle_timer import IdleTimer
@@ -74,3 +75,25 @@ async def test_zero_means_never(monkeypatch: pytest.MonkeyPatch) -> None:
         timer.start()
         with timer.hold():
             pass
+
+
+async def test_end_belongs_to_no_user() -> None:
+    """What the last user bound to its context, such as its request id, is not there at the end."""
+    alarm = Alarm()
+    name: contextvars.ContextVar[str] = contextvars.ContextVar("name", default="nobody")
+    seen: list[str] = []
+
+    def on_idle() -> None:
+        seen.append(name.get())
+        alarm.rang.set()
+
+    async def use() -> None:
+        name.set("user")
+        with timer.hold():
+            pass
+
+    timer = IdleTimer(IDLE_S, on_idle)
+    timer.start()
+    await asyncio.create_task(use())
+    await alarm.wait()
+    assert seen == ["nobody"]
