@@ -93,17 +93,18 @@ class ModelSettings(KvCacheSettings):
     hf_hub_offline: bool = setting(
         "HF_HUB_OFFLINE", False, description="Never downloads; models must be on this machine"
     )
-    hf_hub_etag_timeout: float = setting(
+    # Whole numbers: huggingface_hub, which SGLang loads, cannot read others.
+    hf_hub_etag_timeout: int = setting(
         "HF_HUB_ETAG_TIMEOUT",
-        10.0,
-        gt=0,
+        10,
+        ge=1,
         le=86_400,
         description="Longest wait for a hub to list files or describe one, in seconds",
     )
-    hf_hub_download_timeout: float = setting(
+    hf_hub_download_timeout: int = setting(
         "HF_HUB_DOWNLOAD_TIMEOUT",
-        30.0,
-        gt=0,
+        30,
+        ge=1,
         le=86_400,
         description="Longest wait for the next bytes of a download, in seconds",
     )

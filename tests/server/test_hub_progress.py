@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pytest
+from structlog.testing import capture_logs
 from tokenwire.server.engine import LoadProgress
 from tokenwire.server.hub_progress import HubProgress, amount, duration
 from tokenwire.server.hub_retry import HubLimits, Retry, TransientFailure
@@ -98,6 +99,23 @@ def test_the_log_says_one_word_per_step(
     progress.taking_up("b", 2 * MIB, 20 * MIB)
     assert {step.step.partition(",")[0] for step in steps} == {"downloading"}
     assert steps[-1].step.endswith("b is taken up: 2.0 of 20.0 MiB")
+
+
+def test_the_log_tells_progress_now_and_then(progress: HubProgress, clock: Clock) -> None:
+    """A download of a minute is two lines with amounts and speed, not sixty."""
+    with capture_logs() as lines:
+        for _ in range(61):
+            clock.now_s += 1
+            progress.arrived("b", MIB // 4)
+    assert [line["bytes_done"] for line in lines] == [30 * MIB // 4, 60 * MIB // 4]
+    assert lines[0] == {
+        "event": "download_progress",
+        "log_level": "info",
+        "repo": "owner/repo",
+        "bytes_done": 30 * MIB // 4,
+        "bytes_total": 40 * MIB,
+        "bytes_per_s": MIB // 4,
+    }
 
 
 def test_sizes_that_are_not_known(steps: list[LoadProgress], clock: Clock) -> None:
