@@ -135,6 +135,14 @@ class ModelSettings(KvCacheSettings):
         description="Seconds without a request after which a model is unloaded until the next one; "
         "0: never",
     )
+    stall_timeout_s: float = setting(
+        "LLM_STALL_TIMEOUT_S",
+        600.0,
+        ge=0,
+        le=86_400,
+        description="Seconds after which an engine that gives no sign of running requests is "
+        "replaced; 0: never. A prompt that takes SGLang longer to read would be cut off",
+    )
     model_memory: Mapping[ModelId, MemoryAmount] = setting(
         "LLM_MODEL_MEMORY",
         {},
@@ -203,7 +211,11 @@ class ModelSettings(KvCacheSettings):
     @field_validator("model_path")
     @classmethod
     def _exists(cls, value: Path | None) -> Path | None:
-        if value is not None and not value.expanduser().exists():
+        try:
+            is_there = value is None or value.expanduser().exists()
+        except OSError as error:
+            raise ValueError(f"cannot be read: {error.strerror}") from error
+        if not is_there:
             raise ValueError("there is no such folder")
         return value
 
@@ -250,7 +262,9 @@ def _check_adapter_names(names: Iterable[str], info: ValidationInfo) -> None:
                 f"'{name}' is the id of a model of LLM_ALLOWED_MODELS: name the adapter otherwise"
             )
         if name in _HEALTH_NAMES:
-            raise ValueError(f"'{name}' is a name of the health service: name the adapter otherwise")
+            raise ValueError(
+                f"'{name}' is a name of the health service: name the adapter otherwise"
+            )
         if len(name) > _MAX_NAME_LENGTH:
             raise ValueError(
                 f"a name has at most {_MAX_NAME_LENGTH} characters, '{name[:32]}…' has {len(name)}"

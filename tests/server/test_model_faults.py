@@ -9,11 +9,20 @@ from typing import Any
 import grpc
 import pytest
 from grpc_health.v1 import health_pb2
+from pydantic import ValidationError
 from tokenwire.generated.tokenwire.v1 import inference_pb2, models_pb2
 from tokenwire.server.model_id import DEFAULT_MODEL
 from tokenwire.server.models import State
 
-from .fronts import Client, check, collect, failure_of, start_front, wait_for_state
+from .fronts import (
+    Client,
+    check,
+    collect,
+    failure_of,
+    make_config,
+    start_front,
+    wait_for_state,
+)
 from .weight_files import CONFIG, LLAMA, TOKENIZER, gguf, index_of, split_part, tensor_file
 
 SERVING = health_pb2.HealthCheckResponse.SERVING
@@ -117,6 +126,12 @@ async def test_fault_is_told(
         await wait_for_state(client.app, State.FAILED)
         await assert_told(client, model_id, reason)
         assert await check(client, "readiness") == NOT_SERVING
+
+
+def test_folder_that_cannot_be_looked_at() -> None:
+    """A folder that the system does not let us look at ends the start with the system's reason."""
+    with pytest.raises(ValidationError, match=r"cannot be read: File name too long"):
+        make_config(LLM_MODEL_PATH="x" * 300)
 
 
 async def test_others_serve_beside_a_fault(tmp_path: Path) -> None:
