@@ -19,6 +19,8 @@ FILES = {
     "tokenizer.json": b'{"model": {}}',
     WEIGHTS: safetensors(300_000),
 }
+SIZE = len(FILES[WEIGHTS])
+SMALL = sum(len(body) for name, body in FILES.items() if name != WEIGHTS)
 SELECTION = "safetensors"
 
 
