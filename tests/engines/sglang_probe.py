@@ -1,7 +1,8 @@
 """Asks SGLang's own argument code, with a GPU pretended; a process of its own, run as a script.
 
 Reads one JSON object a line and answers with one: `{"words": […]}` is parsed as `LLM_SGLANG_ARGS`,
-`{"arguments": {…}}` is resolved as on a machine with two H200.
+`{"arguments": {…}}` is resolved as on a machine with two H200, `{"model_type": …}` is asked for the
+tensors that the GGUF loader knows of such a model with two layers.
 """
 
 from __future__ import annotations
@@ -17,6 +18,17 @@ from typing import Any
 from unittest.mock import MagicMock
 
 GIB = 1 << 30
+TINY = {
+    "hidden_size": 64,
+    "intermediate_size": 128,
+    "moe_intermediate_size": 64,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "num_hidden_layers": 2,
+    "num_experts": 4,
+    "num_experts_per_tok": 2,
+    "vocab_size": 128,
+}
 
 
 class PretendedKernels(types.ModuleType):
@@ -84,6 +96,8 @@ def answer(case: dict[str, Any]) -> dict[str, Any]:
 
     names = argument_names()
     try:
+        if "model_type" in case:
+            return mapped_tensors(case["model_type"])
         if "words" in case:
             given = parse_extra_arguments(ServerArgs, case["words"], names)
             return {"given": {name: repr(value) for name, value in given.items()}}
@@ -96,6 +110,23 @@ def answer(case: dict[str, Any]) -> dict[str, Any]:
         return {"resolved": resolved, "left_out": fitted.left_out}
     except Exception as error:  # noqa: BLE001 - whatever SGLang raises is the answer
         return {"error": f"{type(error).__name__}: {error}"}
+
+
+def mapped_tensors(model_type: str) -> dict[str, Any]:
+    """What SGLang's loader maps, and what the package gguf says there is in such a file."""
+    import gguf
+    from sglang.srt.model_loader.loader import GGUFModelLoader
+    from transformers import AutoConfig
+
+    config = AutoConfig.for_model(model_type, **TINY)
+    model_config = types.SimpleNamespace(hf_config=config)
+    loader = GGUFModelLoader.__new__(GGUFModelLoader)
+    mapped = loader._get_gguf_weights_map(model_config)
+    name = {"qwen3_moe": "qwen3moe"}.get(model_type, model_type)
+    (kind,) = (kind for kind, known in gguf.MODEL_ARCH_NAMES.items() if known == name)
+    templates = [gguf.TENSOR_NAMES[tensor] for tensor in gguf.MODEL_TENSORS[kind]]
+    in_file = {text.format(bid=layer) for text in templates for layer in range(2)}
+    return {"mapped": sorted(mapped), "in_file": sorted(in_file)}
 
 
 def main() -> None:

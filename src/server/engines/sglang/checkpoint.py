@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from ...engine_settings import ModelFiles, ModelFormat
-from ...gguf_file import MalformedGguf
+from ...gguf_file import MalformedGguf, read_gguf_file
 from ...gguf_header import read_gguf_header
 from ...weights import split_names
 
@@ -25,8 +25,9 @@ class Checkpoint:
     GGUF file. `quantization` is the method that the weights are already quantised with, empty for
     none. `max_position` is the longest context that the model itself knows, None where not told.
     `weight_bytes` is the size of the weight files. `kv_values_per_token` counts the numbers that
-    one token has in the KV cache, over all layers; None where it cannot be told. `is_multimodal`
-    says whether it has a part for images or sound beside that for text.
+    one token has in the KV cache, over all layers; None where it cannot be told. `num_experts` is 0
+    for a model that is no mixture, and told for GGUF files only. `is_multimodal` says whether it
+    has a part for images or sound beside that for text.
     """
 
     architecture: str
@@ -35,6 +36,7 @@ class Checkpoint:
     weight_bytes: int = 0
     num_layers: int | None = None
     kv_values_per_token: int | None = None
+    num_experts: int = 0
     is_multimodal: bool = False
 
 
@@ -72,6 +74,7 @@ def read_max_position(folder: Path) -> int | None:
 def _read_gguf(file: Path) -> Checkpoint:
     try:
         header = read_gguf_header(file)
+        num_experts = read_gguf_file(file).keys.get(f"{header.architecture}.expert_count")
     except MalformedGguf:
         return Checkpoint("", GGUF_QUANTIZATION, weight_bytes=count_weight_bytes(file))
     return Checkpoint(
@@ -80,6 +83,7 @@ def _read_gguf(file: Path) -> Checkpoint:
         max_position=header.trained_context_length or None,
         weight_bytes=count_weight_bytes(file),
         kv_values_per_token=header.kv_bytes_per_token // 2 or None,  # it counts them in float16
+        num_experts=num_experts if isinstance(num_experts, int) else 0,
     )
 
 

@@ -8,6 +8,8 @@ they are in the file, which is not enough where llama.cpp's converter has change
   not know; `rope_is_neox_style` in the configuration tells it. Run on a CPU with the package gguf
   unpacking the weights in place of SGLang's CUDA kernels, SmolLM2-135M Q4_1 then answers "The
   capital of France is Paris.", and nonsense without.
+- It writes the factors of Llama 3's rotary embedding as a tensor, which nobody reads here: what is
+  put beside the file tells them to SGLang (`convert.py`).
 - It adds 1 to the norms of Gemma and Nemotron. SGLang adds 1 again.
 
 Architectures that are not here fail in the loader (Phi-3 MoE, Qwen2 MoE and gpt-oss by their name,
@@ -16,12 +18,16 @@ Gemma 3 by that of its text part), would answer wrongly (Gemma 2, Nemotron), or 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Final
 
 from ...engine_settings import ModelFiles
 from ...weights import split_names
 from .checkpoint import Checkpoint
+
+SAID_BESIDE: Final = ("rope_is_neox_style", "rope_parameters")
 
 LOADABLE: Final[Mapping[str, Mapping[str, Any]]] = {
     # models/llama.py with the override; run.
@@ -46,9 +52,22 @@ def find_gguf_obstacle(files: ModelFiles, checkpoint: Checkpoint) -> str | None:
     if len(split_names(files.path.name)) > 1:
         # gguf_quant_weights_iterator opens one file, and a tensor that is not in it stays as it is.
         return "SGLang reads GGUF files of one part only"
+    if checkpoint.architecture == "llama" and checkpoint.num_experts:
+        # The loader maps the names of a dense Llama: the experts would stay as they are.
+        return "SGLang cannot load mixtures of experts of the architecture 'llama' (Mixtral)"
     if not can_load_gguf(checkpoint.architecture):
         return f"SGLang cannot load GGUF files of the architecture '{checkpoint.architecture}'"
     return None
+
+
+def read_overrides(folder: Path) -> dict[str, Any]:
+    """Reads from the configuration beside a GGUF file what the file itself does not say.
+
+    Raises:
+        OSError, ValueError: the configuration, which is the service's own, is not readable.
+    """
+    config: Any = json.loads((folder / "config.json").read_bytes())
+    return {name: config[name] for name in SAID_BESIDE if name in config}
 
 
 def configuration_overrides(architecture: str) -> Mapping[str, Any]:
