@@ -10,6 +10,9 @@ from typing import Any, NoReturn
 from .cpu import offer_kernel_stand_in
 from .extra_arguments import ExtraArgumentError, merge_arguments, parse_extra_arguments
 from .frames import COMMANDS, Begin, LoadFailed, Loading, Message, encode_frame, receive_frame
+from .isq_outcome import IsqFailed, IsqOutcome
+from .isq_plugin import METHOD_NAMES
+from .isq_request import request_isq
 from .signals import end_group, end_group_with, lead_own_group, raise_child_died
 from .versions import MissingArgument, fit_arguments
 
@@ -41,7 +44,7 @@ def _load_and_serve(front: socket.socket) -> None:
         raise TypeError(f"the first word of the front is {type(begin).__name__}")
     try:
         engine = _start_engine(begin, lambda step: say(Loading(step, None)))
-    except (ExtraArgumentError, MissingArgument) as error:
+    except (ExtraArgumentError, IsqFailed, MissingArgument) as error:
         say(LoadFailed(str(error)))
         return
     except Exception as error:
@@ -65,9 +68,16 @@ def _start_engine(begin: Begin, say: Callable[[str], None]) -> Any:  # SGLang ha
     fitted = fit_arguments(begin.server_args, names, internals.VERSION)
     if fitted.left_out:
         logger.warning("this SGLang has no argument %s", ", ".join(fitted.left_out))
+    isq = begin.weight_quantization if begin.weight_quantization in METHOD_NAMES else ""
+    if isq:
+        fitted.arguments["quantization"] = request_isq(isq)
     arguments = merge_arguments(fitted.arguments, given)
     if arguments.get("node_rank"):
         say(f"computing for machine 0 at {arguments['dist_init_addr']}")
     else:
         say("starting SGLang and reading the weights")
-    return internals.Engine(**arguments, custom_sigquit_handler=raise_child_died)
+    engine = internals.Engine(**arguments, custom_sigquit_handler=raise_child_died)
+    if isq:
+        info = engine._scheduler_init_result.scheduler_infos[0]
+        say(IsqOutcome.read(info, isq).sentence(isq))
+    return engine

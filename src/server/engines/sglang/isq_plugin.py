@@ -1,0 +1,23 @@
+"""The entry point by which every process of SGLang learns our quantisation (`pyproject.toml`)."""
+
+from __future__ import annotations
+
+import os
+from typing import Final
+
+ASKED_VARIABLE: Final = "TOKENWIRE_SGLANG_ISQ"
+"""Set by the host for its own processes. Without it the plugin does nothing: SGLang calls it in
+every process of an environment where this package is installed, whoever started it."""
+
+PLUGIN_NAME: Final = "tokenwire"
+
+METHOD_NAMES: Final = {"int8": "tokenwire_int8", "int4": "tokenwire_int4"}
+"""What SGLang calls our methods, by the values of `WeightQuantization`."""
+
+
+def register() -> None:
+    """Offers our methods to SGLang where the host asked for them."""
+    if ASKED_VARIABLE in os.environ:
+        from .isq_method import offer  # noqa: PLC0415 - imports SGLang
+
+        offer()
