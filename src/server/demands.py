@@ -7,18 +7,14 @@ from typing import Final
 from .config import ServerConfig
 from .engine_choice import EngineDecision, EngineKind
 from .engine_settings import Device, ModelFiles
-from .engines.sglang.memory import FLOAT32_MAX_BYTES
 from .engines.sglang.checkpoint import count_weight_bytes
+from .engines.sglang.memory import CPU_PROCESS_BYTES, FLOAT32_MAX_BYTES
 from .engines.sglang.tensor_parallel import read_layer_shape
 from .model_id import ModelId
 from .placement import Demand
 
-SGLANG_GPU_BYTES: Final = 2 << 30
-"""CUDA context, kernels and workspace of one SGLang process on a GPU; an estimate, to be measured
-with docs/gpu-checks.md."""
-
-SGLANG_HOST_BYTES: Final = 4 << 30
-"""SGLang's three processes on a CPU with a small model: 1.2, 1.7 and 1.2 GB resident, measured."""
+SGLANG_GPU_BYTES: Final = 4 << 30
+"""What SGLang takes on a GPU beside weights and KV cache when its steps are small: `work_bytes`."""
 
 _LLAMA_CPP_HOST_BYTES: Final = 256 << 20
 _DP_ATTENTION: Final = "--enable-dp-attention"
@@ -39,7 +35,7 @@ def find_demand(
         sizes = _numbers_of_gpus(config, files, num_gpus)
         fixed_bytes = SGLANG_GPU_BYTES
     elif decision.engine is EngineKind.SGLANG:
-        fixed_bytes = SGLANG_HOST_BYTES
+        fixed_bytes = CPU_PROCESS_BYTES
         if weight_bytes <= FLOAT32_MAX_BYTES:
             weight_bytes *= 2  # 16 bits a weight in the file, 32 in memory
     return Demand(

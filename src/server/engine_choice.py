@@ -74,15 +74,25 @@ def choose_engine(
     uses_gpu = machine.has_gpu and device is not DeviceChoice.CPU
     kind, reason = _kind(model, engine, device, machine, uses_gpu)
     on = Device.CUDA if uses_gpu and kind is EngineKind.SGLANG else Device.CPU
-    missing = ""
-    if kind not in machine.installed:
-        missing = (
-            f"{_NAMES[kind]} is not installed: install the extra '{kind.value}' "
-            f"(pip install 'tokenwire[{kind.value}]')"
-        )
-        if not model.is_gguf and model != DEFAULT_MODEL:
-            missing += f", or name a GGUF file ({GGUF_FORM}), which runs on llama.cpp"
+    missing = _find_missing(kind, machine)
+    if missing and not model.is_gguf and model != DEFAULT_MODEL:
+        missing += f", or name a GGUF file ({GGUF_FORM}), which runs on llama.cpp"
     return EngineDecision(kind, on, reason, missing)
+
+
+def decide_llama_cpp(reason: str, machine: Machine) -> EngineDecision:
+    """Decides for llama.cpp, on the CPU, for a reason that only the model's files tell."""
+    kind = EngineKind.LLAMACPP
+    return EngineDecision(kind, Device.CPU, reason, _find_missing(kind, machine))
+
+
+def _find_missing(kind: EngineKind, machine: Machine) -> str:
+    if kind in machine.installed:
+        return ""
+    return (
+        f"{_NAMES[kind]} is not installed: install the extra '{kind.value}' "
+        f"(pip install 'tokenwire[{kind.value}]')"
+    )
 
 
 def _kind(

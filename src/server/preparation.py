@@ -18,16 +18,21 @@ from .engine_choice import (
     EngineKind,
     NoEngine,
     choose_engine,
+    decide_llama_cpp,
     inspect_machine,
 )
-from .engine_settings import Device, EngineSettings, ModelFiles
+from .engine_settings import Device, EngineSettings, ModelFiles, ModelFormat
 from .engines.llama_cpp.adapter import LlamaCppLauncher
 from .engines.llama_cpp.machine import measure_machine
 from .engines.sglang.adapter import SglangLauncher
+from .engines.sglang.checkpoint import read_checkpoint
+from .engines.sglang.gguf_architectures import find_gguf_obstacle
+from .engines.sglang.limits import find_notices, find_refusal
 from .errors import ModelLoadFailed
 from .gpus import describe_gpus, visible_gpus
 from .model_files import ModelFinder
 from .model_id import ModelId
+from .model_settings import DeviceChoice, EngineChoice
 from .model_state import PreparedModel
 from .placement import DoesNotFit, Placements
 from .sglang_settings import SglangSettings
@@ -59,10 +64,15 @@ class Preparation:
         model = ModelId.parse(model_id)
         decision = self._decide(model)
         files = await self._finder.find(model, decision.engine, report)
+        decision = await asyncio.to_thread(self._settle_gguf, decision, files)
         settings = engine_settings(self._config, decision.device)
+        notices = not_honoured(self._config, decision)
         if decision.engine is EngineKind.SGLANG:
             settings = await self._add_sglang(model, settings, report)
-        for notice in not_honoured(self._config, decision):
+            # Whether the scales fit depends on the number of GPUs: looked at when that is known.
+            await asyncio.to_thread(_refuse, files, replace(settings, kv_cache_scales=None))
+            notices += await asyncio.to_thread(find_notices, files, settings)
+        for notice in notices:
             _logger.warning("not_honoured", model=model_id, notice=notice)
         self._placements.add(
             await asyncio.to_thread(
@@ -78,16 +88,26 @@ class Preparation:
             decision = choose_engine(model, config.engine, config.device, self._machine)
         except NoEngine as error:
             raise ModelLoadFailed(str(error)) from error
-        _logger.info(
-            "engine_chosen",
-            model=str(model),
-            engine=decision.engine.value,
-            device=decision.device.value,
-            reason=decision.reason,
-        )
-        if decision.missing:
-            raise ModelLoadFailed(decision.missing)
+        _announce(str(model), decision)
         return decision
+
+    def _settle_gguf(self, decision: EngineDecision, files: ModelFiles) -> EngineDecision:
+        """Falls back to llama.cpp for a GGUF file that SGLang cannot run on a GPU."""
+        config = self._config
+        if (
+            decision.engine is not EngineKind.SGLANG
+            or files.format is not ModelFormat.GGUF
+            or decision.device is not Device.CUDA
+            or config.engine is not EngineChoice.AUTO
+            or config.device is not DeviceChoice.AUTO
+        ):
+            return decision  # what was asked for and cannot be is refused later
+        obstacle = find_gguf_obstacle(files, read_checkpoint(files))
+        if obstacle is None:
+            return decision
+        fallback = decide_llama_cpp(f"{obstacle}, so it runs on the CPU", self._machine)
+        _announce(files.model_id, fallback)
+        return fallback
 
     async def _add_sglang(
         self, model: ModelId, settings: EngineSettings, report: ReportProgress
@@ -120,6 +140,7 @@ class PlacedLauncher:
         settings = await asyncio.to_thread(self.place)
         if self.decision.engine is EngineKind.LLAMACPP:
             return await LlamaCppLauncher(self.files, settings).launch(report)
+        await asyncio.to_thread(_refuse, self.files, settings)
         return await SglangLauncher(self.files, settings).launch(report)
 
     def place(self) -> EngineSettings:
@@ -139,6 +160,24 @@ class PlacedLauncher:
             gpu_ids=placement.gpu_ids,
             sglang=replace(self.settings.sglang, tp_size=tp_size),
         )
+
+
+def _announce(model_id: str, decision: EngineDecision) -> None:
+    _logger.info(
+        "engine_chosen",
+        model=model_id,
+        engine=decision.engine.value,
+        device=decision.device.value,
+        reason=decision.reason,
+    )
+    if decision.missing:
+        raise ModelLoadFailed(decision.missing)
+
+
+def _refuse(files: ModelFiles, settings: EngineSettings) -> None:
+    refusal = find_refusal(files, settings)
+    if refusal is not None:
+        raise ModelLoadFailed(refusal)
 
 
 def engine_settings(config: ServerConfig, device: Device) -> EngineSettings:

@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 from tokenwire.server.engine_choice import EngineDecision, EngineKind
 from tokenwire.server.engine_settings import Device, EngineSettings
 from tokenwire.server.errors import ModelLoadFailed
 from tokenwire.server.gpus import Gpu
+from tokenwire.server.model_state import PreparedModel
 from tokenwire.server.preparation import (
     PlacedLauncher,
     Preparation,
@@ -21,6 +23,8 @@ from tokenwire.server.preparation import (
 
 from .fronts import make_config
 from .nvml import answer_as
+from .test_adapter_finder import write_adapter
+from .weight_files import LLAMA, gguf
 
 LLAMACPP = EngineDecision(EngineKind.LLAMACPP, Device.CPU, "")
 SGLANG_CPU = EngineDecision(EngineKind.SGLANG, Device.CPU, "")
@@ -153,3 +157,71 @@ async def test_a_model_that_fits_nowhere_fails_alone(
     assert isinstance(places["a/huge"], ModelLoadFailed)
     assert "400.0 GiB" in places["a/huge"].message
     assert isinstance(places["a/small"], EngineSettings)
+
+
+def an_h100(monkeypatch: pytest.MonkeyPatch) -> None:
+    answer_as(monkeypatch, [Gpu("0", "NVIDIA H100", 80 << 30, 79 << 30)], {})
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+
+
+async def prepare_gguf(folder: Path, architecture: str, **values: str) -> PreparedModel:
+    """Prepares a GGUF file of an architecture, which names a tokenizer and nothing more."""
+    keys = LLAMA | {"general.architecture": architecture}
+    (folder / "model.gguf").write_bytes(gguf(keys, ["token_embd.weight"]))
+    config = make_config(LLM_MODEL_PATH=str(folder), **values)
+    return await Preparation(config).prepare("a/b:model.gguf", lambda _: None)
+
+
+@pytest.mark.parametrize(
+    ("architecture", "engine"), [("qwen2", EngineKind.SGLANG), ("gemma2", EngineKind.LLAMACPP)]
+)
+async def test_gguf_files_that_sglang_cannot_load_run_on_llama_cpp(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, architecture: str, engine: EngineKind
+) -> None:
+    """On a GPU the file's architecture decides, and one line tells why."""
+    an_h100(monkeypatch)
+    with capture_logs() as logs:
+        prepared = await prepare_gguf(tmp_path, architecture)
+    assert isinstance(prepared.launcher, PlacedLauncher)
+    assert prepared.launcher.decision.engine is engine
+    reasons = [log["reason"] for log in logs if log["event"] == "engine_chosen"]
+    if engine is EngineKind.LLAMACPP:
+        assert "SGLang cannot load GGUF files of the architecture 'gemma2'" in reasons[-1]
+    else:
+        assert len(reasons) == 1
+
+
+async def test_an_engine_that_was_asked_for_is_not_exchanged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """LLM_ENGINE=sglang with such a file fails, and says what to change."""
+    an_h100(monkeypatch)
+    with pytest.raises(ModelLoadFailed, match="'gemma2': use LLM_ENGINE=llamacpp"):
+        await prepare_gguf(tmp_path, "gemma2", LLM_ENGINE="sglang")
+
+
+async def test_what_sglang_cannot_run_fails_before_it_starts(tmp_path: Path) -> None:
+    """A wish that needs a GPU is refused on a CPU, with the variable."""
+    write_model(tmp_path / "a" / "b", 1 << 20)
+    config = make_config(LLM_MODEL_PATH=str(tmp_path), LLM_ENGINE="sglang", LLM_TP_SIZE="2")
+    with pytest.raises(ModelLoadFailed, match="LLM_TP_SIZE=2 needs GPUs"):
+        await Preparation(config).prepare("a/b", lambda _: None)
+
+
+async def test_adapters_need_a_gpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a GPU the model brings them; on a CPU it runs without, and the log says so."""
+    write_model(tmp_path / "a" / "b", 1 << 20)
+    write_adapter(tmp_path / "adapter", "a/b")
+    values = {
+        "LLM_MODEL_PATH": str(tmp_path),
+        "LLM_ENGINE": "sglang",
+        "LLM_LORA_ADAPTERS": f"x={tmp_path / 'adapter'}",
+    }
+    with capture_logs() as logs:
+        alone = await Preparation(make_config(**values)).prepare("a/b", lambda _: None)
+    assert alone.adapters == ()
+    notices = [log["notice"] for log in logs if log["event"] == "not_honoured"]
+    assert any("LLM_LORA_ADAPTERS needs SGLang on a GPU" in notice for notice in notices)
+    an_h100(monkeypatch)
+    config = make_config(**values)
+    assert (await Preparation(config).prepare("a/b", lambda _: None)).adapters == ("x",)
