@@ -51,3 +51,13 @@ fill_accept_out_cache_loc_cpu = _speculative
 fill_bonus_tokens_cpu = _speculative
 build_tree_kernel_efficient_cpu = _speculative
 verify_tree_greedy_cpu = _speculative
+
+
+def __getattr__(name: str) -> NoReturn:
+    """Fails as an import of a missing name does, so that guards around imports still work.
+
+    Names with two underscores are Python's own, which looks for them and must find them absent.
+    """
+    if name.startswith("__"):
+        raise AttributeError(name)
+    raise ImportError(f"the stand-in for sgl_kernel has no '{name}': it needs SGLang's own kernels")
