@@ -51,6 +51,7 @@ class ServerApp:
             max_queued=config.max_queued_requests,
             lazy={str(model) for model in config.allowed_models if config.is_lazy(model)},
             idle_unload_s=config.idle_unload_s,
+            stall_s=config.stall_timeout_s,
             adapters=config.lora_adapters,
         )
         registry = new_registry()

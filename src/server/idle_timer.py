@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextvars
+from asyncio import TimerHandle, get_running_loop
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 
@@ -19,7 +19,7 @@ class IdleTimer:
         self._idle_s = idle_s
         self._on_idle = on_idle
         self._is_running = False
-        self._handle: asyncio.TimerHandle | None = None
+        self._handle: TimerHandle | None = None
         self.num_users = 0
 
     def start(self) -> None:
@@ -46,7 +46,7 @@ class IdleTimer:
     def _arm(self) -> None:
         if self._is_running and self._idle_s > 0 and self.num_users == 0:
             # In a context of its own: the end of an idle time belongs to no request.
-            self._handle = asyncio.get_running_loop().call_later(
+            self._handle = get_running_loop().call_later(
                 self._idle_s, self._expire, context=contextvars.Context()
             )
 

@@ -30,7 +30,7 @@ from .engine import (
 )
 from .errors import ContextTooLong, InvalidRequest, ModelLoadFailed
 from .limits import MAX_CONCURRENT_RENDERS, MAX_PROMPT_CHARACTERS
-from .models import Models, Route
+from .models import Models, Route, ServedModel
 from .sampling import SamplingDefaults, resolve_sampling
 
 Emit = Callable[[CallEvent], None]
@@ -141,10 +141,10 @@ class Inference:
         async with model.admission.slot(wait.max_slot_wait_s, tell_place) as slot_wait_s:
             queue_s = wait.load_wait_s + slot_wait_s
             clock = _Clock(wait.arrived_s, slot_s=time.monotonic(), queue_s=queue_s)
-            # The engine now may be another than the one that rendered: it holds the same model.
-            await self._generate(
-                model.engine, request, call=call, started=started, clock=clock, emit=emit
-            )
+            with model.stall_timer.work():
+                await self._generate(
+                    model, request, call=call, started=started, clock=clock, emit=emit
+                )
 
     def _max_wait_s(self, call: Call) -> float:
         if call.max_queue_wait_s is None:
@@ -176,7 +176,7 @@ class Inference:
 
     async def _generate(
         self,
-        engine: Engine,
+        model: ServedModel,
         request: EngineRequest,
         *,
         call: Call,
@@ -187,11 +187,13 @@ class Inference:
         num_prompt_tokens = len(request.prompt.token_ids)
         num_tokens = num_cached = 0
         has_started = False
-        async with aclosing(engine.generate(request)) as events:
+        # The engine now may be another than the one that rendered: it holds the same model.
+        async with aclosing(model.engine.generate(request)) as events:
             time_limit = asyncio.timeout(call.time_limit_s)
             try:
                 async with time_limit:
                     async for event in events:
+                        model.stall_timer.note()
                         match event:
                             case Prefill():
                                 emit(event)

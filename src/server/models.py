@@ -38,6 +38,7 @@ class Models:
         max_queued: int,
         lazy: Collection[str] = (),
         idle_unload_s: float = 0.0,
+        stall_s: float = 0.0,
         adapters: Iterable[str] = (),
     ) -> None:
         self._observers: list[Callable[[], None]] = []
@@ -50,6 +51,7 @@ class Models:
                 on_change=self._notify,
                 is_lazy=model_id in lazy,
                 idle_unload_s=idle_unload_s,
+                stall_s=stall_s,
             )
             for model_id in model_ids
         }

@@ -11,18 +11,19 @@ import structlog
 
 from .admission import Admission
 from .engine import Engine, LoadProgress, ModelInfo
+from .engine_end import EngineEnd
 from .errors import AtCapacity, ModelLoadFailed, ModelLoading
 from .idle_timer import IdleTimer
 from .model_state import ModelView, Prepare, PreparedModel, State
+from .restart_backoff import RestartBackoff
+from .stall_timer import StallTimer
 
 _logger = structlog.get_logger(__name__)
 
-# Waits before the first, second, … restart of an engine that keeps dying.
-_RESTART_DELAYS_S = (0.0, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0, 30.0)
-# An engine that served this long was healthy: its death counts as the first again.
-_HEALTHY_AFTER_S = 60.0
 _TURN = LoadProgress("waiting for other models")
 _ENDING = LoadProgress("ending the engine")
+# Why an engine ended that nobody used: no death, and no reason for another.
+_UNLOADED = ""
 
 OnLoading = Callable[[LoadProgress], None]
 
@@ -31,7 +32,9 @@ class ServedModel:
     """One model for the life of the server.
 
     A lazy model is loaded when a request first asks for it. Any model is unloaded after
-    `idle_unload_s` seconds without a request, 0 meaning never, and loaded again by the next one.
+    `idle_unload_s` seconds without a request, 0 meaning never, and loaded again by the next one. An
+    engine that gives no sign of running requests for `stall_s` seconds, 0 meaning any time, is
+    taken for dead.
     """
 
     def __init__(
@@ -44,6 +47,7 @@ class ServedModel:
         on_change: Callable[[], None],
         is_lazy: bool = False,
         idle_unload_s: float = 0.0,
+        stall_s: float = 0.0,
     ) -> None:
         self.model_id = model_id
         self.is_lazy = is_lazy
@@ -65,7 +69,9 @@ class ServedModel:
         self._engine: Engine | None = None
         self._info: ModelInfo | None = None
         self._idle_timer = IdleTimer(idle_unload_s, self._unload)
-        self._is_idle = asyncio.Event()
+        self._stall_s = stall_s
+        self.stall_timer = StallTimer(stall_s, self._stall)
+        self._end = EngineEnd()
         # Requests wait for the load that they asked for; other loads refuse them.
         self._is_on_demand = is_lazy
         self._is_wanted = asyncio.Event()
@@ -173,19 +179,17 @@ class ServedModel:
 
     async def _keep_running(self, prepared: PreparedModel, turn: asyncio.Lock) -> None:
         """Runs engines one after another, until one is unloaded."""
-        num_short_lives = 0
+        backoff = RestartBackoff()
         order: asyncio.Lock | None = turn
         while True:
             lived_s, reason = await self._run_once(prepared, order)
-            if not reason:
+            if reason == _UNLOADED:
                 return
-            num_short_lives = 0 if lived_s >= _HEALTHY_AFTER_S else num_short_lives
-            if num_short_lives == len(_RESTART_DELAYS_S):
+            delay_s = backoff.next_delay_s(lived_s)
+            if delay_s is None:
                 raise ModelLoadFailed(
-                    f"its engine died {num_short_lives + 1} times in a row, last: {reason}"
+                    f"its engine died {backoff.num_deaths} times in a row, last: {reason}"
                 )
-            delay_s = _RESTART_DELAYS_S[num_short_lives]
-            num_short_lives += 1
             self.num_restarts += 1
             _logger.error("engine_lost", model=self.model_id, reason=reason, restart_in_s=delay_s)
             self._set(State.LOADING, LoadProgress("restarting the engine"))
@@ -195,7 +199,7 @@ class ServedModel:
     async def _run_once(
         self, prepared: PreparedModel, turn: asyncio.Lock | None
     ) -> tuple[float, str]:
-        """Runs one engine; returns how long it served, and why it died, empty when unloaded."""
+        """Runs one engine; returns how long it served, and why it ended."""
         async with turn or nullcontext():
             start_s = time.monotonic()
             try:
@@ -207,9 +211,10 @@ class ServedModel:
                 return 0.0, error.message
         serving_since_s = time.monotonic()
         self.load_s = serving_since_s - start_s
+        self._end = EngineEnd()
         try:
             self._serve(engine)
-            reason = await self._wait_end(engine)
+            reason = await self._end.wait(engine)
         finally:
             lived_s = time.monotonic() - serving_since_s
             self._engine = None
@@ -220,23 +225,11 @@ class ServedModel:
             await engine.close()
         return lived_s, reason
 
-    async def _wait_end(self, engine: Engine) -> str:
-        lost = asyncio.ensure_future(engine.wait_lost())
-        idle = asyncio.ensure_future(self._is_idle.wait())
-        try:
-            await asyncio.wait({lost, idle}, return_when=asyncio.FIRST_COMPLETED)
-            # Both: nobody uses it, so it need not come back.
-            return "" if self._is_idle.is_set() else await lost
-        finally:
-            lost.cancel()
-            idle.cancel()
-            await asyncio.gather(lost, idle, return_exceptions=True)
-
     def _serve(self, engine: Engine) -> None:
         self._engine = engine
         self._info = engine.info
         self._is_on_demand = False
-        self._is_idle.clear()
+        self.stall_timer.note()
         max_in_flight = min(self._max_in_flight, engine.info.max_running)
         self.admission.resize(max_in_flight)
         self.has_settled = True
@@ -257,9 +250,12 @@ class ServedModel:
         self._engine = None
         self._is_on_demand = True
         self._is_wanted.clear()
-        self._is_idle.set()
+        self._end.order(_UNLOADED)
         _logger.info("model_unloaded", model=self.model_id)
         self._set(State.UNLOADED, _ENDING)
+
+    def _stall(self) -> None:
+        self._end.order(f"it gave no sign of its running requests for {self._stall_s:g} s")
 
     def _rest_until_wanted(self) -> None:
         if self._is_wanted.is_set():

@@ -1,99 +1,91 @@
 from __future__ import annotations
 
-import asyncio
-import contextvars
-
 import pytest
 from tokenwire.server.idle_timer import IdleTimer
 
-IDLE_S = 0.02
+from .hand_clock import HandClock
+
+IDLE_S = 100.0
 
 
-class Alarm:
-    """Remembers that it was called."""
-
-    def __init__(self) -> None:
-        self.rang = asyncio.Event()
-
-    async def wait(self) -> None:
-        async with asyncio.timeout(30):
-            await self.rang.wait()
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> HandClock:
+    made = HandClock()
+    monkeypatch.setattr("tokenwire.server.idle_timer.get_running_loop", lambda: made)
+    return made
 
 
-async def test_calls_after_the_idle_time() -> None:
-    """Without a user it calls once the time is over."""
-    alarm = Alarm()
-    timer = IdleTimer(IDLE_S, alarm.rang.set)
+@pytest.fixture
+def ends() -> list[float]:
+    return []
+
+
+@pytest.fixture
+def timer(clock: HandClock, ends: list[float]) -> IdleTimer:
+    return IdleTimer(IDLE_S, lambda: ends.append(clock.time()))
+
+
+def test_calls_once_after_the_idle_time(
+    clock: HandClock, timer: IdleTimer, ends: list[float]
+) -> None:
+    """Without a user it calls when the time is over, and then no more."""
     timer.start()
-    await alarm.wait()
+    clock.advance(99)
+    assert ends == []
+    clock.advance(1000)
+    assert ends == [100.0]
 
 
-async def test_user_holds_it_back_and_the_last_one_starts_it_anew() -> None:
+def test_users_hold_it_back(clock: HandClock, timer: IdleTimer, ends: list[float]) -> None:
     """It does not call while there is a user, and counts from the end of the last one."""
-    alarm = Alarm()
-    timer = IdleTimer(IDLE_S, alarm.rang.set)
     timer.start()
-    later = IdleTimer(3 * IDLE_S, (reference := Alarm()).rang.set)
     with timer.hold():
         with timer.hold():
-            later.start()
-        await reference.wait()
-        assert not alarm.rang.is_set()
-    await alarm.wait()
+            clock.advance(300)
+        clock.advance(300)
+    clock.advance(99)
+    assert ends == []
+    clock.advance(1)
+    assert ends == [700.0]
 
 
-async def test_user_from_before_the_start_counts() -> None:
+def test_user_from_before_the_start_counts(
+    clock: HandClock, timer: IdleTimer, ends: list[float]
+) -> None:
     """Who uses the model while the timer is started holds it back as well."""
-    alarm, reference = Alarm(), Alarm()
-    timer = IdleTimer(IDLE_S, alarm.rang.set)
     with timer.hold():
         timer.start()
-        IdleTimer(3 * IDLE_S, reference.rang.set).start()
-        await reference.wait()
-        assert not alarm.rang.is_set()
-    await alarm.wait()
+        clock.advance(300)
+        assert ends == []
+    clock.advance(100)
+    assert ends == [400.0]
 
 
-async def test_stopped_timer_is_silent() -> None:
+def test_stopped_timer_is_silent(clock: HandClock, timer: IdleTimer, ends: list[float]) -> None:
     """A stopped timer calls nobody, also when a user leaves afterwards."""
-    alarm, reference = Alarm(), Alarm()
-    timer = IdleTimer(IDLE_S, alarm.rang.set)
     timer.start()
     timer.stop()
     with timer.hold():
         pass
-    IdleTimer(3 * IDLE_S, reference.rang.set).start()
-    await reference.wait()
-    assert not alarm.rang.is_set()
+    assert clock.timers == []
+    clock.advance(1000)
+    assert ends == []
 
 
-async def test_zero_means_never(monkeypatch: pytest.MonkeyPatch) -> None:
-    """With an idle time of zero nothing is ever scheduled."""
-    timer = IdleTimer(0, lambda: None)
-    with monkeypatch.context() as patch:
-        patch.setattr(asyncio.get_running_loop(), "call_later", None)
-        timer.start()
-        with timer.hold():
-            pass
-
-
-async def test_end_belongs_to_no_user() -> None:
-    """What the last user bound to its context, such as its request id, is not there at the end."""
-    alarm = Alarm()
-    name: contextvars.ContextVar[str] = contextvars.ContextVar("name", default="nobody")
-    seen: list[str] = []
-
-    def on_idle() -> None:
-        seen.append(name.get())
-        alarm.rang.set()
-
-    async def use() -> None:
-        name.set("user")
-        with timer.hold():
-            pass
-
-    timer = IdleTimer(IDLE_S, on_idle)
+def test_belongs_to_no_user(clock: HandClock, timer: IdleTimer) -> None:
+    """The call is made in a context of its own, without the last user's request id."""
     timer.start()
-    await asyncio.create_task(use())
-    await alarm.wait()
-    assert seen == ["nobody"]
+    with timer.hold():
+        pass
+    (scheduled,) = clock.timers
+    assert scheduled.context is not None
+    assert list(scheduled.context) == []
+
+
+def test_zero_means_never(clock: HandClock) -> None:
+    """With an idle time of zero nothing is ever scheduled."""
+    timer = IdleTimer(0, pytest.fail)
+    timer.start()
+    with timer.hold():
+        pass
+    assert clock.timers == []

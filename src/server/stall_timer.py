@@ -1,0 +1,68 @@
+"""How long an engine has had work and given no sign of it."""
+
+from __future__ import annotations
+
+import contextvars
+from asyncio import TimerHandle, get_running_loop
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+
+
+class StallTimer:
+    """Calls `on_stall` once requests ran for `stall_s` seconds without an event; 0: never.
+
+    Only time with work counts, and it adds up over requests: clients that give up on a frozen
+    engine one after another do not hide it.
+    """
+
+    def __init__(self, stall_s: float, on_stall: Callable[[], None]) -> None:
+        self._stall_s = stall_s
+        self._on_stall = on_stall
+        self._num_running = 0
+        # Silence of the stretches of work before this one, and when this one's began.
+        self._silent_s = 0.0
+        self._since_s = 0.0
+        self._handle: TimerHandle | None = None
+
+    def note(self) -> None:
+        """Notes a sign of the engine, or that another one begins."""
+        self._silent_s = 0.0
+        self._since_s = get_running_loop().time()
+
+    @contextmanager
+    def work(self) -> Generator[None]:
+        """Counts as a running request for the body's time."""
+        if self._num_running == 0:
+            self._since_s = get_running_loop().time()
+            self._arm()
+        self._num_running += 1
+        try:
+            yield
+        finally:
+            self._num_running -= 1
+            if self._num_running == 0:
+                self._silent_s = self._measure()
+                self._disarm()
+
+    def _measure(self) -> float:
+        return self._silent_s + get_running_loop().time() - self._since_s
+
+    def _arm(self) -> None:
+        if self._stall_s > 0:
+            rest_s = max(0.0, self._stall_s - self._measure())
+            # In a context of its own: a stall belongs to no request.
+            self._handle = get_running_loop().call_later(
+                rest_s, self._look, context=contextvars.Context()
+            )
+
+    def _disarm(self) -> None:
+        if self._handle is not None:
+            self._handle.cancel()
+            self._handle = None
+
+    def _look(self) -> None:
+        self._handle = None
+        if self._measure() >= self._stall_s:
+            self._on_stall()
+            self.note()
+        self._arm()
