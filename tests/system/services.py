@@ -37,6 +37,19 @@ class Handover:
         return PreparedModel(self)
 
 
+class Lent:
+    """An engine that others use, too: everything of it but its end."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._engine, name)
+
+    async def close(self) -> None:
+        """Leaves the engine to those who go on with it."""
+
+
 @asynccontextmanager
 async def start_service(prepare: Prepare | None = None, **values: Any) -> AsyncGenerator[Service]:
     """Runs a front and an edge on free ports until the model serves."""
