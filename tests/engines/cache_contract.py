@@ -17,6 +17,8 @@ from .generation import (
 )
 
 PREFIX_TOKENS = 1_000
+CHANCE_TOKENS = 8
+"""More tokens than two random beginnings have in common."""
 
 
 async def prompts_of_one_prefix(
@@ -40,7 +42,7 @@ class CacheContract(Contract):
         params = replace(GREEDY, max_tokens=2)
         cold = (await drain(engine.generate(request_for(first, params)))).finished
         warm = (await drain(engine.generate(request_for(second, params)))).finished
-        assert cold.num_cached_prompt_tokens == 0
+        assert cold.num_cached_prompt_tokens < CHANCE_TOKENS
         assert warm.num_cached_prompt_tokens >= 0.95 * len(second.token_ids)
         assert warm.num_cached_prompt_tokens <= PREFIX_TOKENS
 
@@ -87,7 +89,8 @@ class CacheContract(Contract):
         other = await answer(engine, prompt, params, theirs)
         plain = await answer(engine, prompt, params)
         assert other.finished.num_cached_prompt_tokens == 0
-        assert plain.finished.num_cached_prompt_tokens == 0
+        # Prompts of other tests have no salt either.
+        assert plain.finished.num_cached_prompt_tokens < CHANCE_TOKENS
 
     async def test_cached_count_agrees(self, engine: Engine) -> None:
         """Acceptance, where it counts cached tokens, and the end tell the same number."""
