@@ -32,7 +32,8 @@ from tokenwire.server.engines.sglang.weight_quantization import (
 from tokenwire.server.errors import ModelLoadFailed
 from tokenwire.server.isq import IsqType
 
-ON_CPU = EngineSettings(Device.CPU, max_running=4)
+# Older versions have no larger pages there, which is told.
+ON_CPU = EngineSettings(Device.CPU, max_running=4, page_size=1)
 ON_GPU = EngineSettings(Device.CUDA, max_running=4)
 LLAMA: dict[str, Any] = {
     "architectures": ["LlamaForCausalLM"],
@@ -121,7 +122,7 @@ async def test_launcher_refuses(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("settings", "told"),
     [
-        (options(ON_CPU, chunked_prefill_size=100), "LLM_CHUNKED_PREFILL_SIZE=100 becomes 128"),
+        (options(ON_GPU, chunked_prefill_size=100), "LLM_CHUNKED_PREFILL_SIZE=100 becomes 128"),
         (options(ON_CPU, attention_backend="fa3"), "LLM_ATTENTION_BACKEND=fa3"),
         (replace(ON_CPU, kv_cache_scales=Path("/s.json")), "LLM_KV_CACHE_SCALES"),
         (replace(ON_GPU, max_model_len=9000), "LLM_MAX_MODEL_LEN=9000 becomes 8192"),

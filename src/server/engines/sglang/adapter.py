@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import importlib.util
 import json
+import logging
 import os
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from ...engine import LoadProgress, ModelInfo, ReportProgress
+from ...engine import LoadProgress, ReportProgress
 from ...engine_settings import Device, EngineSettings, ModelFiles, ModelFormat
 from ...errors import ModelLoadFailed
 from ...gpus import VISIBLE_DEVICES, visible_gpus
@@ -31,13 +32,15 @@ from .frames import (
     encode_frame,
     read_frame,
 )
-from .gguf_architectures import configuration_overrides
+from .gguf_architectures import configuration_overrides, read_overrides
 from .host_process import HostProcess
 from .kv_scales import has_scales
 from .limits import decide_quantization, find_refusal
 from .memory import page_size
 from .remote_engine import SglangEngine
 from .versions import installed_version
+
+logger = logging.getLogger(__name__)
 
 HOST_MODULE = f"{__package__}.host"
 
@@ -96,10 +99,15 @@ class SglangLauncher:
             raise
         try:
             writer.write(encode_frame([begin]))
-            info = await _wait_ready(host, reader, report)
+            ready = await _wait_ready(host, reader, report)
+            logger.info(
+                "KV pool of %d tokens, of which one request may have %d",
+                ready.num_pool_tokens,
+                ready.info.context_length,
+            )
             # Now, because a group that dies by itself can no longer be looked at.
             await host.note_leftovers()
-            return SglangEngine(host, reader, writer, info)
+            return SglangEngine(host, reader, writer, ready)
         except BaseException:
             await host.end()
             writer.close()
@@ -120,9 +128,8 @@ class SglangLauncher:
             free_bytes=measure_machine().available_bytes if on_cpu else self._free_gpu_bytes(),
         )
         if files.format is ModelFormat.GGUF:
-            # Beside the configuration that lies with the file: 0.5.17 does not look there.
-            overrides = dict(configuration_overrides(checkpoint.architecture))
-            arguments["json_model_override_args"] = json.dumps(overrides)
+            # Also told by the configuration beside the file, but 0.5.17 does not look there.
+            arguments["json_model_override_args"] = json.dumps(read_overrides(files.path.parent))
         return Begin(
             arguments,
             on_cpu,
@@ -154,7 +161,7 @@ class SglangLauncher:
 
 async def _wait_ready(
     host: HostProcess, reader: asyncio.StreamReader, report: ReportProgress
-) -> ModelInfo:
+) -> Ready:
     try:
         while True:  # ends with the host, or with the deadline of the launch
             for message in await read_frame(reader, REPORTS):
@@ -162,7 +169,7 @@ async def _wait_ready(
                     case Loading():
                         report(LoadProgress(message.step, message.fraction))
                     case Ready():
-                        return message.info
+                        return message
                     case LoadFailed():
                         raise _load_failed(host, message.message)
                     case EngineDead():

@@ -32,7 +32,7 @@ from .frames import (
     read_frame,
 )
 from .generation import Generation
-from .model_info import describe_model
+from .model_info import count_pool_tokens, describe_model
 from .rendering import RenderCommand, Renderer
 from .sampling import Vocabulary
 from .signals import end_group
@@ -137,7 +137,8 @@ class Desk:
                 self._begin,
                 has_chat=self._renderer.has_chat,
                 has_fim=self._renderer.has_fim,
-            )
+            ),
+            count_pool_tokens(self._engine),
         )
 
     def _handle(self, command: Command, writer: FrameWriter, tasks: asyncio.TaskGroup) -> None:

@@ -109,9 +109,10 @@ class Loading(Message, frozen=True):
 
 
 class Ready(Message, frozen=True):
-    """The model is loaded and has answered once."""
+    """The model is loaded and has answered once. Each copy has `num_pool_tokens` of KV cache."""
 
     info: ModelInfo
+    num_pool_tokens: int
 
 
 class LoadFailed(Message, frozen=True):

@@ -12,6 +12,7 @@ from typing import Any
 from ...engine import Capabilities, ModelInfo
 from .frames import Begin
 from .internals import VERSION, resolved_argument
+from .isq_plugin import METHOD_NAMES
 
 MAX_HEADER_BYTES = 100 << 20
 """The limit that the safetensors library sets for a header."""
@@ -39,6 +40,8 @@ def count_parameters(files: Iterable[Path]) -> int:
 def _quantization(server_args: Any, hf_config: Any, begin: Begin) -> str:
     """Names what the weights are quantised with, in the checkpoint or while they were loaded."""
     named = resolved_argument(server_args, "quantization")
+    if named in METHOD_NAMES.values():
+        return f"{begin.weight_quantization} (weight-only)"
     if named:
         return str(named)
     config: Any = getattr(hf_config, "quantization_config", None)
@@ -47,6 +50,11 @@ def _quantization(server_args: Any, hf_config: Any, begin: Begin) -> str:
     if hasattr(config, "to_dict"):
         config = config.to_dict()
     return str(config.get("quant_method") or "")
+
+
+def count_pool_tokens(engine: Any) -> int:  # SGLang has no types
+    """Reads the size of the KV pool of a running engine, of one copy of the model."""
+    return int(engine._scheduler_init_result.scheduler_infos[0]["max_total_num_tokens"])
 
 
 def describe_model(  # SGLang has no types
@@ -80,7 +88,7 @@ def describe_model(  # SGLang has no types
         # request that fills the whole pool, to the last page, is never scheduled.
         context_length=min(
             int(scheduler["max_req_input_len"]),
-            int(scheduler["max_total_num_tokens"]) - 2 * page_size,
+            count_pool_tokens(engine) - 2 * page_size,
         ),
         vocab_size=int(config.vocab_size),
         max_running=sum(int(load.max_running_requests) for load in loads),

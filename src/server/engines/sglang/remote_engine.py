@@ -35,6 +35,7 @@ from .frames import (
     FrameError,
     FrameWriter,
     Generate,
+    Ready,
     Refused,
     Released,
     RenderChat,
@@ -66,13 +67,13 @@ class SglangEngine:
         host: HostProcess,
         reader: asyncio.StreamReader,
         writer: asyncio.StreamWriter,
-        info: ModelInfo,
+        ready: Ready,
     ) -> None:
         self._host = host
         self._reader = reader
         self._stream_writer = writer
         self._writer = FrameWriter(writer)
-        self._info = info
+        self._ready = ready
         self._calls = itertools.count(1)
         self._answers: dict[int, asyncio.Future[Report]] = {}
         self._streams: dict[str, EventStream] = {}
@@ -82,7 +83,12 @@ class SglangEngine:
     @property
     def info(self) -> ModelInfo:
         """The loaded model."""
-        return self._info
+        return self._ready.info
+
+    @property
+    def num_pool_tokens(self) -> int:
+        """Tokens of KV cache that each copy of the model has."""
+        return self._ready.num_pool_tokens
 
     @property
     def pid(self) -> int:
