@@ -3,8 +3,8 @@
     python bench/sglang_gguf.py FILE.gguf [--overrides '{"rope_is_neox_style": true}']
 
 SGLang's kernels for GGUF weights need a GPU. A plugin that this program writes for its children
-puts the package gguf in their place, which unpacks the weights at each use: slow, for files of small
-models. Everything else, names of tensors, norms and rotary embedding, is as on a GPU.
+puts the package gguf in their place, which unpacks the weights at each use: slow, for small
+models. All else, names of tensors, norms and rotary embedding, is as on a GPU.
 `--overrides` are set in the model's configuration; without, it is what the service sets.
 Seen on 2026-11-23 with SGLang 0.5.23 and SmolLM2-135M-Instruct Q4_1: "The capital of France is
 Paris."; with `rope_is_neox_style` true, which is SGLang's default: "The answer is: The answer is:".
