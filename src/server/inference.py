@@ -15,7 +15,6 @@ from .engine import (
     Accepted,
     ChatPrompt,
     Delta,
-    Engine,
     EngineRequest,
     Finished,
     FinishReason,
@@ -29,7 +28,7 @@ from .engine import (
     TokenPrompt,
 )
 from .errors import ContextTooLong, InvalidRequest, ModelLoadFailed
-from .limits import MAX_CONCURRENT_RENDERS, MAX_PROMPT_CHARACTERS
+from .limits import MAX_PROMPT_CHARACTERS
 from .models import Models, Route, ServedModel
 from .sampling import SamplingDefaults, resolve_sampling
 
@@ -82,7 +81,6 @@ class Inference:
         self._models = models
         self._defaults = defaults
         self._queue_timeout_s = queue_timeout_s
-        self._renders = asyncio.Semaphore(MAX_CONCURRENT_RENDERS)
 
     async def run(self, call: Call, emit: Emit) -> None:
         """Serves one call and emits its events, last a `Summary`.
@@ -108,7 +106,7 @@ class Inference:
         model = route.model
         engine = model.engine
         adapter = _find_adapter(call, route, engine.info)
-        prompt = await self._render(engine, call)
+        prompt = await self._render(model, call)
         num_prompt_tokens = len(prompt.token_ids)
         if num_prompt_tokens >= engine.info.context_length:
             raise ContextTooLong(call.prompt_field, num_prompt_tokens, engine.info.context_length)
@@ -151,7 +149,8 @@ class Inference:
             return self._queue_timeout_s
         return min(call.max_queue_wait_s, self._queue_timeout_s)
 
-    async def _render(self, engine: Engine, call: Call) -> RenderedPrompt:
+    async def _render(self, model: ServedModel, call: Call) -> RenderedPrompt:
+        engine = model.engine
         capabilities = engine.info.capabilities
         prompt = call.prompt
         if isinstance(prompt, ChatPrompt) and not capabilities.chat:
@@ -171,8 +170,11 @@ class Inference:
                 call.prompt_field,
                 f"must have at most {MAX_PROMPT_CHARACTERS} characters, got {num_characters}",
             )
-        async with self._renders:
-            return await engine.render(prompt)
+        async with model.renders:
+            with model.stall_timer.work():
+                rendered = await engine.render(prompt)
+            model.stall_timer.note()
+            return rendered
 
     async def _generate(
         self,

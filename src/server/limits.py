@@ -8,7 +8,7 @@ from typing import Final
 # longest contexts of today hold about a million tokens; beyond it, tokenising alone would take
 # seconds of a core.
 MAX_PROMPT_CHARACTERS: Final = 8_000_000
-# Renders at once: each takes a core for its time.
+# Renders of one model at once: each takes a core for its time.
 MAX_CONCURRENT_RENDERS: Final = 4
 # Streams of one HTTP/2 connection; more calls wait in the client.
 MAX_CONCURRENT_STREAMS: Final = 1024

@@ -14,6 +14,7 @@ from .engine import Engine, LoadProgress, ModelInfo
 from .engine_end import EngineEnd
 from .errors import AtCapacity, ModelLoadFailed, ModelLoading
 from .idle_timer import IdleTimer
+from .limits import MAX_CONCURRENT_RENDERS
 from .model_state import ModelView, Prepare, PreparedModel, State
 from .restart_backoff import RestartBackoff
 from .stall_timer import StallTimer
@@ -52,6 +53,7 @@ class ServedModel:
         self.model_id = model_id
         self.is_lazy = is_lazy
         self.admission = Admission(max_in_flight, max_queued)
+        self.renders = asyncio.Semaphore(MAX_CONCURRENT_RENDERS)
         self.num_restarts = 0
         self.num_waiting = 0
         self.load_s: float | None = None

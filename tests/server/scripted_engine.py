@@ -65,6 +65,8 @@ class ScriptedEngine:
         self.num_running = 0
         self.num_aborted = 0
         self.is_closed = False
+        self.renders = asyncio.Event()
+        self.renders.set()
         self.changed = asyncio.Condition()
         self.failure: Exception | None = None
         self._tokens = asyncio.Semaphore(0)
@@ -87,8 +89,20 @@ class ScriptedEngine:
                 lambda: self.num_running == running and self.num_aborted >= aborted
             )
 
+    async def wait_until_rendering(self, num_prompts: int) -> None:
+        """Waits until this many prompts came to be rendered."""
+        async with asyncio.timeout(10), self.changed:
+            await self.changed.wait_for(lambda: len(self.prompts) == num_prompts)
+
     async def render(self, prompt: Prompt) -> RenderedPrompt:
-        self.prompts.append(prompt)
+        async with self.changed:
+            self.prompts.append(prompt)
+            self.changed.notify_all()
+        may_render = asyncio.ensure_future(self.renders.wait())
+        try:
+            await asyncio.wait({may_render, self._lost}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            may_render.cancel()
         if self._lost.done():
             raise EngineLost
         text = prompt.messages[-1].content if isinstance(prompt, ChatPrompt) else str(prompt)

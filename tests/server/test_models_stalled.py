@@ -1,21 +1,33 @@
-"""An engine that lives and does nothing, over a real socket."""
+"""An engine that lives and does nothing, over a real socket and with a clock moved by hand."""
 
 from __future__ import annotations
 
+import pytest
+from tokenwire.server.limits import MAX_CONCURRENT_RENDERS
 from tokenwire.server.models import State
 
 from .fronts import collect, failure_of, start_front, wait_for_state
-from .scripted_engine import ScriptedEngine, ScriptedLauncher
+from .hand_clock import HandClock
+from .scripted_engine import ScriptedEngine, ScriptedLauncher, ScriptedPreparation
 
 
-async def test_frozen_engine_is_replaced() -> None:
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> HandClock:
+    made = HandClock()
+    monkeypatch.setattr("tokenwire.server.stall_timer.get_running_loop", lambda: made)
+    return made
+
+
+async def test_frozen_engine_is_replaced(clock: HandClock) -> None:
     """Its streams end with ENGINE_LOST after LLM_STALL_TIMEOUT_S, and the next engine answers."""
     frozen, healthy = ScriptedEngine(), ScriptedEngine()
-    frozen.allow(1)
     healthy.allow(1)
     launcher = ScriptedLauncher(frozen, healthy)
-    async with start_front(launcher.prepare, LLM_STALL_TIMEOUT_S="0.5") as client:
-        failure = await failure_of(client.inference.Chat(client.chat("go")))
+    async with start_front(launcher.prepare, LLM_STALL_TIMEOUT_S="100") as client:
+        call = client.inference.Chat(client.chat("go"))
+        await frozen.wait_until(running=1)
+        clock.advance(100)
+        failure = await failure_of(call)
         assert failure.reason == "ENGINE_LOST"
         assert failure.retry_after_s == 5
         await wait_for_state(client.app, State.SERVING)
@@ -24,3 +36,70 @@ async def test_frozen_engine_is_replaced() -> None:
         assert (await collect(client.inference.Chat(request))).text == "0 "
         assert frozen.is_closed
         assert next(iter(client.app.models)).num_restarts == 1
+
+
+async def test_every_token_is_a_sign(clock: HandClock) -> None:
+    """An answer may take longer than LLM_STALL_TIMEOUT_S as long as tokens come."""
+    engine = ScriptedEngine()
+    async with start_front(ScriptedLauncher(engine).prepare, LLM_STALL_TIMEOUT_S="100") as client:
+        request = client.chat("go")
+        request.sampling.max_tokens = 5
+        call = client.inference.Chat(request)
+        await engine.wait_until(running=1)
+        for _ in range(4):
+            engine.allow(1)
+            while (await call.read()).WhichOneof("event") != "deltas":
+                pass
+            clock.advance(90)
+        engine.allow(1)
+        assert (await collect(call)).text == "4 "
+        assert next(iter(client.app.models)).engine is engine
+
+
+async def test_engine_that_reads_no_prompt_is_replaced(clock: HandClock) -> None:
+    """A frozen engine is found, too, where no request got as far as a slot."""
+    frozen = ScriptedEngine()
+    frozen.renders.clear()
+    launcher = ScriptedLauncher(frozen)
+    async with start_front(launcher.prepare, LLM_STALL_TIMEOUT_S="100") as client:
+        call = client.inference.Chat(client.chat("go"))
+        await frozen.wait_until_rendering(1)
+        clock.advance(100)
+        assert (await failure_of(call)).reason == "ENGINE_LOST"
+        assert frozen.is_closed
+
+
+async def test_prompt_that_was_read_is_a_sign(clock: HandClock) -> None:
+    """Reading the prompt and generating each have the whole time."""
+    engine = ScriptedEngine()
+    engine.renders.clear()
+    async with start_front(ScriptedLauncher(engine).prepare, LLM_STALL_TIMEOUT_S="100") as client:
+        request = client.chat("go")
+        request.sampling.max_tokens = 1
+        call = client.inference.Chat(request)
+        await engine.wait_until_rendering(1)
+        clock.advance(90)
+        engine.renders.set()
+        await engine.wait_until(running=1)
+        clock.advance(90)
+        engine.allow(1)
+        assert (await collect(call)).text == "0 "
+
+
+async def test_frozen_engine_holds_up_no_other_model() -> None:
+    """However many prompts wait for a frozen engine, those of another model are read."""
+    frozen, healthy = ScriptedEngine(), ScriptedEngine()
+    frozen.renders.clear()
+    healthy.allow(1)
+    launchers = {"test/a": ScriptedLauncher(frozen), "test/b": ScriptedLauncher(healthy)}
+    async with start_front(
+        ScriptedPreparation(launchers).prepare, LLM_ALLOWED_MODELS="test/a,test/b"
+    ) as client:
+        await wait_for_state(client.app, State.SERVING, model="test/b")
+        hung = [client.inference.Chat(client.chat("go")) for _ in range(2 * MAX_CONCURRENT_RENDERS)]
+        await frozen.wait_until_rendering(MAX_CONCURRENT_RENDERS)
+        request = client.on("test/b").chat("go")
+        request.sampling.max_tokens = 1
+        assert (await collect(client.inference.Chat(request))).text == "0 "
+        for call in hung:
+            call.cancel()
