@@ -22,6 +22,7 @@ from tokenwire.server.engine_settings import (
     ModelFormat,
     SglangOptions,
 )
+from tokenwire.server.engines.sglang.adapter import SglangLauncher
 from tokenwire.server.engines.sglang.arguments import server_arguments
 from tokenwire.server.engines.sglang.checkpoint import read_checkpoint
 from tokenwire.server.engines.sglang.extra_arguments import OWNED, merge_arguments
@@ -29,6 +30,7 @@ from tokenwire.server.engines.sglang.gguf_architectures import configuration_ove
 from tokenwire.server.engines.sglang.memory import page_size
 from tokenwire.server.engines.sglang.versions import installed_version
 from tokenwire.server.engines.sglang.weight_quantization import WeightQuantization
+from tokenwire.server.errors import ModelLoadFailed
 
 PROBE = Path(__file__).parent / "sglang_probe.py"
 GIB = 1 << 30
@@ -220,6 +222,19 @@ def test_given_arguments_are_read(answers: dict[str, dict[str, Any]]) -> None:
         "disable_overlap_schedule": "True",
         "load_format": "'dummy'",
     }
+
+
+async def test_wrong_word_ends_the_start(tmp_path: Path) -> None:
+    """The host refuses a wrong word before it starts SGLang, and the operator reads the reason.
+
+    Over 1 s: the host imports SGLang.
+    """
+    settings = EngineSettings(
+        Device.CPU, max_running=1, sglang=SglangOptions(extra_args=("--sampling-backen", "pytorch"))
+    )
+    launcher = SglangLauncher(checkpoint_folder(tmp_path / "model"), settings)
+    with pytest.raises(ModelLoadFailed, match=r"^LLM_SGLANG_ARGS: .* mean --sampling-backend\?"):
+        await launcher.launch(lambda _: None)
 
 
 def test_owned_names_are_real(answers: dict[str, dict[str, Any]]) -> None:
