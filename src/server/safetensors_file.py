@@ -22,7 +22,12 @@ class MalformedSafetensors(Exception):
 
 
 def read_tensor_names(file: Path) -> frozenset[str]:
-    """Returns the names of the tensors of a file that is as long as they need.
+    """Returns the names of the tensors of a file; raises as `read_tensor_shapes` does."""
+    return frozenset(read_tensor_shapes(file))
+
+
+def read_tensor_shapes(file: Path) -> dict[str, tuple[int, ...]]:
+    """Returns the shapes of the tensors of a file that is as long as they need, by name.
 
     Raises:
         MalformedSafetensors: missing, another format, damaged, or of another length.
@@ -47,18 +52,19 @@ def read_tensor_names(file: Path) -> frozenset[str]:
         raise MalformedSafetensors(f"{name} is cut short: its header has {header_bytes} bytes")
     try:
         tensors: dict[str, Any] = orjson.loads(header)
-        ends = {
-            tensor: int(entry["data_offsets"][1])
+        tensors.pop("__metadata__", None)
+        end = max((int(entry["data_offsets"][1]) for entry in tensors.values()), default=0)
+        shapes = {
+            tensor: tuple(int(length) for length in entry["shape"])
             for tensor, entry in tensors.items()
-            if tensor != "__metadata__"
         }
     except (ValueError, TypeError, KeyError, IndexError, AttributeError) as error:
         raise MalformedSafetensors(f"{name} is not a safetensors file") from error
-    expected = _LENGTH.size + header_bytes + max(ends.values(), default=0)
+    expected = _LENGTH.size + header_bytes + end
     if num_bytes < expected:
         raise MalformedSafetensors(f"{name} is cut short: {num_bytes} of {expected} bytes are here")
     if num_bytes > expected:
         raise MalformedSafetensors(
             f"{name} is damaged: it has {num_bytes} bytes, and its header accounts for {expected}"
         )
-    return frozenset(ends)
+    return shapes

@@ -9,13 +9,17 @@ from typing import Any
 import orjson
 
 from .gguf_file import GgufFile, MalformedGguf, read_gguf_file
-from .safetensors_file import MalformedSafetensors, read_tensor_names
+from .safetensors_file import MalformedSafetensors, read_tensor_shapes
 
 _SPLIT = re.compile(r"(?P<stem>.*)-(?P<part>\d{5})-of-(?P<total>\d{5})\.gguf", re.IGNORECASE)
 _SHARD = re.compile(r"(?P<stem>.*)-\d{5}-of-(?P<total>\d{5})\.safetensors")
 _WEIGHT_INDEX = "model.safetensors.index.json"
 _TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json", "tekken.json", "*.tiktoken")
 _PICKLES = ("*.bin", "*.pt", "*.pth")
+_LAYER = re.compile(r"model\.layers\.(\d+)\..*")
+_EMBEDDING = "model.embed_tokens.weight"
+
+_Shapes = dict[str, tuple[int, ...]]
 
 
 def split_names(file: str) -> list[str]:
@@ -92,8 +96,20 @@ def _look_for_tokenizer_defect(folder: Path) -> str | None:
             return f"{file.name} is not a file"
         if not file.stat().st_size:
             return f"{file.name} is empty"
-        if file.suffix == ".json" and _read_object(file) is None:
-            return f"{file.name} is not JSON"
+        if file.suffix == ".json" and (defect := _find_json_defect(file)):
+            return f"{file.name} {defect}"
+    return None
+
+
+def _find_json_defect(file: Path) -> str | None:
+    content = _read_object(file)
+    if content is None:
+        return "is not JSON"
+    if file.name == "tokenizer.json":
+        # Every kind of model of the library tokenizers has one.
+        model = content.get("model")
+        if not isinstance(model, dict) or not model.get("vocab"):  # pyright: ignore[reportUnknownMemberType] - JSON
+            return "holds no vocabulary"
     return None
 
 
@@ -102,9 +118,17 @@ def find_safetensors_defect(folder: Path) -> str | None:
     if not folder.is_dir():
         return f"{folder.name} is not a folder"
     try:
-        defect = _find_config_defect(folder) or _find_weight_defect(folder)
+        defect = _find_config_defect(folder)
+        if defect is not None:
+            return defect
+        shapes = _read_weights(folder)
+        if isinstance(shapes, str):
+            return shapes
+        defect = _find_mismatch(_read_object(folder / "config.json") or {}, shapes)
     except OSError as error:
         return _unreadable(error)
+    except MalformedSafetensors as error:
+        return str(error)
     return defect or find_tokenizer_defect(folder)
 
 
@@ -121,44 +145,64 @@ def _find_config_defect(folder: Path) -> str | None:
     return None
 
 
-def _find_weight_defect(folder: Path) -> str | None:
+def _read_weights(folder: Path) -> _Shapes | str:
+    """Returns the shapes of all tensors, or what is wrong with the set of files."""
     index = folder / _WEIGHT_INDEX
     if not index.exists():
-        return _find_unlisted_defect(folder)
+        return _read_unlisted(folder)
     weight_map = (_read_object(index) or {}).get("weight_map")
     if not isinstance(weight_map, dict) or not weight_map:
         return f"{_WEIGHT_INDEX} lists no weights"
     listed: dict[str, set[str]] = {}
     for tensor, name in weight_map.items():  # pyright: ignore[reportUnknownVariableType] - JSON
         listed.setdefault(str(name), set()).add(str(tensor))  # pyright: ignore[reportUnknownArgumentType] - JSON
+    shapes: _Shapes = {}
     for name, tensors in sorted(listed.items()):
-        try:
-            lacking = tensors - read_tensor_names(folder / name)
-        except MalformedSafetensors as error:
-            return str(error)
+        found = read_tensor_shapes(folder / name)
+        lacking = tensors - found.keys()
         if lacking:
             return (
                 f"{name} is a part of another model: {_WEIGHT_INDEX} names {len(lacking)} tensors "
                 f"that it lacks, such as {min(lacking)}"
             )
-    return None
+        shapes |= found
+    return shapes
 
 
-def _find_unlisted_defect(folder: Path) -> str | None:
-    """Looks at weights that no index lists: one file, or parts that name their number."""
+def _read_unlisted(folder: Path) -> _Shapes | str:
+    """Reads weights that no index lists: one file, or parts that name their number."""
     files = sorted(folder.glob("*.safetensors"))
     if not files:
         return _explain_lack_of_weights(folder)
+    shapes: _Shapes = {}
     for file in files:
         match = _SHARD.fullmatch(file.name)
         for number in range(1, int(match["total"]) + 1 if match else 1):
             name = f"{match['stem']}-{number:05d}-of-{match['total']}.safetensors" if match else ""
             if not (folder / name).exists():
                 return f"{name} is missing"
-        try:
-            read_tensor_names(file)
-        except MalformedSafetensors as error:
-            return str(error)
+        shapes |= read_tensor_shapes(file)
+    return shapes
+
+
+def _find_mismatch(config: dict[str, Any], shapes: _Shapes) -> str | None:
+    """Compares the weights with what `config.json` says of them, where both are of the usual form.
+
+    SGLang notices neither: it leaves a layer without weights as it is, and pads on a CPU.
+    """
+    layers = {int(match[1]) for match in map(_LAYER.fullmatch, shapes) if match}
+    num_layers = config.get("num_hidden_layers")
+    if layers and isinstance(num_layers, int) and len(layers) < num_layers:
+        return f"the weights have {len(layers)} of the {num_layers} layers that config.json tells"
+    width = shapes.get(_EMBEDDING, (0,))[-1]
+    hidden_size = config.get("hidden_size")
+    # Quantised weights are packed: their shapes are not the model's.
+    is_packed = "quantization_config" in config
+    if width and isinstance(hidden_size, int) and width != hidden_size and not is_packed:
+        return (
+            f"the weights are of another model: their embeddings have {width} numbers a token, and "
+            f"config.json tells {hidden_size}"
+        )
     return None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import struct
 from pathlib import Path
 
@@ -10,6 +11,16 @@ from tokenwire.server.weights import find_safetensors_defect, find_tokenizer_def
 
 from .weight_files import CONFIG, TOKENIZER, gguf, index_of, tensor_file
 from .weight_folders import as_nobody, assert_tells, open_folder, write
+
+LAYERS = tensor_file(
+    "model.embed_tokens.weight", "model.layers.0.mlp.weight", "model.layers.1.mlp.weight"
+)
+
+
+def config(**values: object) -> bytes:
+    """Makes a configuration with these values."""
+    return json.dumps({"architectures": ["LlamaForCausalLM"], **values}).encode()
+
 
 WHOLE = {"config.json": CONFIG, **TOKENIZER, "model.safetensors": tensor_file("a", "b")}
 SHARDS = {
@@ -96,11 +107,24 @@ SAFETENSORS_FAULTS: dict[str, tuple[dict[str, bytes | None], str]] = {
     "a damaged configuration": (WHOLE | {"config.json": b'{"a":'}, "config.json is not JSON"),
     "an empty configuration": (WHOLE | {"config.json": b""}, "config.json is not JSON"),
     "no architecture": (WHOLE | {"config.json": b"{}"}, "config.json names no architecture"),
+    "layers missing": (
+        WHOLE | {"config.json": config(num_hidden_layers=3), "model.safetensors": LAYERS},
+        "the weights have 2 of the 3 layers that config.json tells",
+    ),
+    "weights of another width": (
+        WHOLE | {"config.json": config(hidden_size=32), "model.safetensors": LAYERS},
+        "the weights are of another model: their embeddings have 64 numbers a token, and "
+        "config.json tells 32",
+    ),
     "no tokenizer": (
         {name: file for name, file in WHOLE.items() if not name.startswith("tokenizer")},
         "there is no tokenizer",
     ),
     "a damaged tokenizer": (WHOLE | {"tokenizer.json": b'{"model":'}, "tokenizer.json is not JSON"),
+    "a tokenizer of nothing": (
+        WHOLE | {"tokenizer.json": b'{"model": {}}'},
+        "tokenizer.json holds no vocabulary",
+    ),
     "an empty tokenizer": (WHOLE | {"tokenizer.json": b""}, "tokenizer.json is empty"),
     "a tokenizer that is a folder": (
         WHOLE | {"tokenizer.json": None},
@@ -118,6 +142,24 @@ def test_safetensors_fault(tmp_path: Path, files: dict[str, bytes | None], defec
     """Each fault of a folder is told by the name of the file and what is wrong with it."""
     found = find_safetensors_defect(write(tmp_path, files))
     assert_tells(found, defect)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"num_hidden_layers": 2, "hidden_size": 64},
+        # Layers for predicting several tokens come on top.
+        {"num_hidden_layers": 1},
+        # Packed weights have shapes of their own.
+        {"hidden_size": 128, "quantization_config": {"quant_method": "bitsandbytes"}},
+        # A text model inside another one.
+        {"text_config": {"num_hidden_layers": 9, "hidden_size": 9}},
+    ],
+)
+def test_weights_of_configuration(tmp_path: Path, values: dict[str, object]) -> None:
+    """Weights that are what the configuration tells, or that a look cannot compare, go by."""
+    files = WHOLE | {"config.json": config(**values), "model.safetensors": LAYERS}
+    assert find_safetensors_defect(write(tmp_path, files)) is None
 
 
 def test_file_in_place_of_folder(tmp_path: Path) -> None:

@@ -65,4 +65,7 @@ def index_of(**tensors: str) -> bytes:
 
 
 CONFIG = json.dumps({"architectures": ["LlamaForCausalLM"]}).encode()
-TOKENIZER = {"tokenizer.json": b'{"model": {}}', "tokenizer_config.json": b'{"eos_token": "x"}'}
+TOKENIZER = {
+    "tokenizer.json": b'{"model": {"vocab": {"x": 0}}}',
+    "tokenizer_config.json": b'{"eos_token": "x"}',
+}
