@@ -153,6 +153,31 @@ def test_complaints_tell_the_cause() -> None:
     assert complaints.telling_line(beside="x: ValueError: no such tensor") is None
 
 
+@pytest.mark.parametrize(
+    ("what", "sentence"),
+    [
+        (
+            "ValueError: model type `x` is not known.\n\nYou can update it with the command",
+            "SGLang cannot load the model: ValueError: model type `x` is not known.",
+        ),
+        (
+            "ChildDied: a process died",
+            "SGLang cannot load the model: RuntimeError: 'XForCausalLM' is not supported",
+        ),
+        (
+            "the engine's host ended\nwhile it loaded",
+            "the engine's host ended while it loaded (RuntimeError: 'XForCausalLM' is not "
+            "supported)",
+        ),
+    ],
+)
+def test_failed_load_is_one_line(what: str, sentence: str) -> None:
+    """A failed load is told in one line, with the cause and without advice on packages."""
+    complaints = Complaints()
+    complaints.feed(b"INFO loading\nRuntimeError: 'XForCausalLM' is not supported\n")
+    assert complaints.explain(what) == sentence
+
+
 def test_complaints_are_bounded() -> None:
     """A process that writes without end costs no memory without end."""
     complaints = Complaints()

@@ -184,5 +184,4 @@ async def _wait_ready(
 
 
 def _load_failed(host: HostProcess, what: str) -> ModelLoadFailed:
-    why = host.complaints.telling_line(beside=what)
-    return ModelLoadFailed(f"{what} ({why})" if why else what)
+    return ModelLoadFailed(host.complaints.explain(what))

@@ -47,6 +47,17 @@ class Complaints:
                 logger.debug("%s", stripped)
                 self._lines.append(stripped)
 
+    def explain(self, what: str) -> str:
+        """Words a failed load in one line: what was told of it, or what a child of it wrote."""
+        why = self.telling_line(beside=what)
+        # Behind the first paragraph of an error stands advice, on packages for one.
+        line = " ".join(what.partition("\n\n")[0].split())
+        if not _ERROR_LINE.match(line) and not line.startswith("ChildDied: "):
+            return f"{line} ({why})" if why else line
+        if why and line.startswith("ChildDied: "):
+            line = why
+        return f"SGLang cannot load the model: {line}"
+
     def telling_line(self, *, beside: str = "") -> str | None:
         """Finds the last line that names an error and is not part of `beside`."""
         lines = [line for line in (*self._lines, self._rest.strip()) if line]
