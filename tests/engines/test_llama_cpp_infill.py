@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
 from tokenwire.server.engine import TextPrompt
 from tokenwire.server.engines.llama_cpp.engine import LlamaCppEngine
 
@@ -17,7 +16,6 @@ MODEL_ID = "some/coder:file.gguf"
 # Tokens of the small model that it was trained on, and that stand for nothing in a chat.
 MARKERS = ("<issue_closed>", "<jupyter_text>", "<jupyter_code>")
 KEYS = ("fim_pre", "fim_suf", "fim_mid")
-OLD_KEYS = ("prefix", "suffix", "middle")
 BEFORE, AFTER = "def add(a, b):\n    return ", "\n\nprint(add(1, 2))\n"
 
 
@@ -25,8 +23,7 @@ async def ids_of(engine: LlamaCppEngine, text: str) -> tuple[int, ...]:
     return (await engine.render(TextPrompt(text))).token_ids
 
 
-@pytest.mark.parametrize("names", [KEYS, OLD_KEYS], ids=["today's keys", "older keys"])
-async def test_completion_with_suffix(gguf_file: Path, tmp_path: Path, names: tuple[str]) -> None:
+async def test_completion_with_suffix(gguf_file: Path, tmp_path: Path) -> None:
     """A suffix makes a prompt of the file's own markers: prefix, suffix, middle, in this order."""
     plain = await launch(gguf_file)
     markers = [(await ids_of(plain, marker))[0] for marker in MARKERS]
@@ -36,7 +33,7 @@ async def test_completion_with_suffix(gguf_file: Path, tmp_path: Path, names: tu
 
     keys = {
         f"tokenizer.ggml.{name}_token_id": marker
-        for name, marker in zip(names, markers, strict=True)
+        for name, marker in zip(KEYS, markers, strict=True)
     }
     engine = await launch(write_copy(gguf_file, tmp_path / "file.gguf", keys=keys))
     assert engine.info.capabilities.fill_in_the_middle

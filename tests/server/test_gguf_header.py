@@ -52,6 +52,21 @@ def test_sparse_header(tmp_path: Path) -> None:
     assert header == GgufHeader("mamba", "", 0, 0, None, False)
 
 
+@pytest.mark.parametrize(
+    "names",
+    [("fim_pre", "fim_suf", "fim_mid"), ("prefix", "suffix", "middle")],
+    ids=["today's keys", "older keys"],
+)
+def test_infill_tokens(tmp_path: Path, names: tuple[str, ...]) -> None:
+    """The tokens of an infill are read where the file names all three."""
+    keys = {f"tokenizer__ggml__{name}_token_id": 7 + at for at, name in enumerate(names)}
+    whole = write(tmp_path, general__architecture="llama", **keys)
+    assert read_gguf_header(whole).fim_token_ids == (7, 8, 9)
+    keys.popitem()
+    part = write(tmp_path, general__architecture="llama", **keys)
+    assert read_gguf_header(part).fim_token_ids is None
+
+
 def test_no_architecture(tmp_path: Path) -> None:
     """A GGUF file that is no language model is told as such."""
     with pytest.raises(MalformedGguf, match="names no architecture"):
