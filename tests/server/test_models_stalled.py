@@ -6,7 +6,7 @@ import pytest
 from tokenwire.server.limits import MAX_CONCURRENT_RENDERS
 from tokenwire.server.models import State
 
-from .fronts import collect, failure_of, start_front, wait_for_state
+from .fronts import collect, failure_of, start_front, wait_for_state, wait_until
 from .hand_clock import HandClock
 from .scripted_engine import ScriptedEngine, ScriptedLauncher, ScriptedPreparation
 
@@ -84,6 +84,8 @@ async def test_prompt_that_was_read_is_a_sign(clock: HandClock) -> None:
         clock.advance(90)
         engine.allow(1)
         assert (await collect(call)).text == "0 "
+        assert next(iter(client.app.models)).num_restarts == 0
+        assert next(iter(client.app.models)).engine is engine
 
 
 async def test_frozen_engine_holds_up_no_other_model() -> None:
@@ -103,3 +105,27 @@ async def test_frozen_engine_holds_up_no_other_model() -> None:
         assert (await collect(client.inference.Chat(request))).text == "0 "
         for call in hung:
             call.cancel()
+
+
+async def test_next_engine_has_the_whole_time(clock: HandClock) -> None:
+    """The silence of an engine that died is not held against the one in its place."""
+    first, second = ScriptedEngine(), ScriptedEngine()
+    second.renders.clear()
+    launcher = ScriptedLauncher(first, second)
+    async with start_front(launcher.prepare, LLM_STALL_TIMEOUT_S="100") as client:
+        request = client.chat("go")
+        request.sampling.max_tokens = 1
+        lost = client.inference.Chat(request)
+        await first.wait_until(running=1)
+        clock.advance(90)
+        first.die()
+        assert (await failure_of(lost)).reason == "ENGINE_LOST"
+        await wait_until(client.app.models, lambda: launcher.num_launches == 2)
+        await wait_for_state(client.app, State.SERVING)
+        call = client.inference.Chat(request)
+        await second.wait_until_rendering(1)
+        clock.advance(90)
+        second.renders.set()
+        second.allow(1)
+        assert (await collect(call)).text == "0 "
+        assert next(iter(client.app.models)).engine is second
