@@ -188,7 +188,8 @@ def _read_unlisted(folder: Path) -> _Shapes | str:
 def _find_mismatch(config: dict[str, Any], shapes: _Shapes) -> str | None:
     """Compares the weights with what `config.json` says of them, where both are of the usual form.
 
-    SGLang notices neither: it leaves a layer without weights as it is, and pads on a CPU.
+    SGLang does not: it was seen to load a checkpoint that lacks a tensor, and on a CPU one whose
+    tensors are smaller than the configuration tells, without a word.
     """
     layers = {int(match[1]) for match in map(_LAYER.fullmatch, shapes) if match}
     num_layers = config.get("num_hidden_layers")
