@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any, Final
 
-from ...safetensors_file import MalformedSafetensors, read_tensor_names
+from ...safetensors_file import MalformedSafetensors, read_tensor_shapes
 from .checkpoint import Checkpoint
 
 INDEX_FILE: Final = "model.safetensors.index.json"
@@ -40,6 +40,7 @@ ARCHITECTURES_WITH_SCALES_FILE: Final = frozenset(
         "Llama4ForCausalLM",
         "LlamaForCausalLM",
         "MiMoForCausalLM",
+        "MiMoV2ASRForCausalLM",
         "MiMoV2FlashForCausalLM",
         "MiMoV2ForCausalLM",
         "Ministral3ForCausalLM",
@@ -109,7 +110,7 @@ def _tensor_names(folder: Path) -> set[str]:
     names: set[str] = set()
     for file in sorted(folder.glob("*.safetensors")):
         try:
-            names |= read_tensor_names(file)
+            names |= read_tensor_shapes(file).keys()
         except MalformedSafetensors:
             continue  # told where the model's files are looked at
     return names
