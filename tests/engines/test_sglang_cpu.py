@@ -86,6 +86,20 @@ def test_real_kernels_that_fail_are_replaced(tmp_path: Path, failure: str) -> No
     assert Path(file).is_relative_to(COMPAT_FOLDER)
 
 
+def test_gpu_packages_are_hidden() -> None:
+    """Packages that need a GPU cannot be imported, also by what was told `sys.path` alone."""
+    program = (
+        "import sys; from tokenwire.server.engines.sglang.cpu import hide_gpu_packages\n"
+        "hide_gpu_packages()\n"
+        "try:\n    import flashinfer\nexcept ImportError as error:\n    print(error)\n"
+        "print('torch' in sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", program], capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "flashinfer needs a GPU\nFalse\n"
+
+
 def test_assign_to_token_pool(stand_in: ModuleType) -> None:
     """Each request's row gets the next locations, from its start to its end."""
     pool = torch.zeros(4, 6, dtype=torch.int32)

@@ -11,6 +11,9 @@ from typing import Final
 COMPAT_FOLDER: Final = Path(__file__).parent / "compat"
 """Holds the stand-in for `sgl_kernel`; on `sys.path` of the host and its children alone."""
 
+GPU_ONLY_FOLDER: Final = Path(__file__).parent / "gpu_only"
+"""Holds packages that fail to import, in place of those that cost time and need a GPU."""
+
 
 def default_num_threads() -> int:
     """Counts the threads to compute with, leaving a CPU to tokenizer, detokenizer and front."""
@@ -45,3 +48,12 @@ def offer_kernel_stand_in() -> bool:
         sys.path.insert(0, str(COMPAT_FOLDER))
         return True
     return False
+
+
+def hide_gpu_packages() -> None:
+    """Makes packages that need a GPU look as if they were not installed.
+
+    Must run before sglang is imported. Spawned children inherit `sys.path`. Saves a fifth of the
+    time that each of SGLang's three processes needs to import it.
+    """
+    sys.path.insert(0, str(GPU_ONLY_FOLDER))

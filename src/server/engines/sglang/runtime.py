@@ -7,7 +7,7 @@ import socket
 from collections.abc import Callable
 from typing import Any, NoReturn
 
-from .cpu import offer_kernel_stand_in
+from .cpu import hide_gpu_packages, offer_kernel_stand_in
 from .extra_arguments import ExtraArgumentError, merge_arguments, parse_extra_arguments
 from .frames import COMMANDS, Begin, LoadFailed, Loading, Message, encode_frame, receive_frame
 from .isq_outcome import IsqFailed, IsqOutcome
@@ -60,6 +60,7 @@ def _load_and_serve(front: socket.socket) -> None:
 def _start_engine(begin: Begin, say: Callable[[str], None]) -> Any:  # SGLang has no types
     say("importing SGLang")
     if begin.on_cpu:
+        hide_gpu_packages()
         offer_kernel_stand_in()
     from . import internals  # noqa: PLC0415
 
