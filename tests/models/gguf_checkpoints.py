@@ -26,6 +26,15 @@ _EXPERTS: dict[str, Any] = {
     "expert_weights_norm": True,
     "leading_dense_block_count": 1,
 }
+_YARN: dict[str, Any] = {
+    "rope.scaling.type": "yarn",
+    "rope.scaling.factor": 40.0,
+    "rope.scaling.original_context_length": 4096,
+    "rope.scaling.yarn_beta_fast": 32.0,
+    "rope.scaling.yarn_beta_slow": 1.0,
+    # llama.cpp's converter writes a tenth of `mscale_all_dim` for DeepSeek.
+    "rope.scaling.yarn_log_multiplier": 0.1,
+}
 _EXPERT = re.compile(r"(model\.layers\.\d+\..*experts)\.(\d+)\.(w[123]|\w+_proj)\.weight")
 
 
@@ -85,12 +94,12 @@ GGUF_ARCHITECTURES = (
     GgufArchitecture(
         "deepseek-v2",
         "deepseek2",
-        keys=_EXPERTS | {"expert_gating_func": 1, "expert_weights_norm": False},
+        keys=_EXPERTS | _YARN | {"expert_gating_func": 1, "expert_weights_norm": False},
     ),
     GgufArchitecture(
         "deepseek-v3",
         "deepseek2",
-        keys=_EXPERTS | {"expert_gating_func": 2, "expert_weights_scale": 2.5},
+        keys=_EXPERTS | _YARN | {"expert_gating_func": 2, "expert_weights_scale": 2.5},
     ),
     GgufArchitecture("smollm3", "smollm3", is_permuted=True),
     GgufArchitecture(
@@ -130,6 +139,7 @@ def write(tokenizer_file: Path, checkpoint: Path, architecture: GgufArchitecture
     config: dict[str, Any] = json.loads((checkpoint / "config.json").read_text())
     path = checkpoint / "model.gguf"
     writer = gguf.GGUFWriter(path, architecture.gguf)
+    writer.add_file_type(gguf.LlamaFileType.ALL_F32)
     for key, value in (_shape_keys(config) | dict(architecture.keys)).items():
         _add(writer, f"{architecture.gguf}.{key}", value)
     _copy_tokenizer(gguf.GGUFReader(tokenizer_file), writer)

@@ -55,7 +55,8 @@ async def test_listed(served: Served) -> None:
     answer = await served.client.inference.ListModels(inference_pb2.ListModelsRequest())
     (model,) = answer.models
     assert model.engine.startswith("llama.cpp ")
-    assert (model.device, model.format, model.quantization) == ("cpu", "gguf", "F32")
+    assert (model.device, model.format) == ("cpu", "gguf")
+    assert "F32" in model.quantization
     assert model.capabilities.chat
 
 
@@ -79,7 +80,8 @@ async def test_cached_prefix(served: Served) -> None:
     request = greedy(served.client, NUM_TOKENS, text=" and".join(["one"] * 65))
     first = await stream(served.client, request)
     again = await stream(served.client, request)
-    assert again.num_cached_tokens >= again.num_prompt_tokens - 1
+    # Of a sliding window llama.cpp reads the last few tokens again.
+    assert again.num_cached_tokens >= 0.95 * again.num_prompt_tokens
     assert again.text == first.text
 
 
