@@ -55,6 +55,28 @@ GIVEN = (
     "--sampling-backend pytorch --mem-fraction-static=0.7 --disable-overlap-schedule "
     "--load-format dummy"
 )
+VISION: dict[str, dict[str, Any]] = {
+    "qwen2.5-vl": {
+        "architectures": ["Qwen2_5_VLForConditionalGeneration"],
+        "model_type": "qwen2_5_vl",
+        "rope_scaling": {"type": "mrope", "mrope_section": [16, 24, 24]},
+        "vision_config": {"model_type": "qwen2_5_vl", "depth": 4, "out_hidden_size": 4096},
+    },
+    "gemma 3n": {
+        "architectures": ["Gemma3nForConditionalGeneration"],
+        "model_type": "gemma3n",
+        "text_config": {"model_type": "gemma3n_text"},
+        "vision_config": {"model_type": "gemma3n_vision"},
+        "audio_config": {"model_type": "gemma3n_audio"},
+    },
+    # SGLang has no class of its own for it, and runs that of transformers.
+    "llava 1.6": {
+        "architectures": ["LlavaNextForConditionalGeneration"],
+        "model_type": "llava_next",
+        "text_config": {"model_type": "mistral", "max_position_embeddings": 32768},
+        "vision_config": {"model_type": "clip_vision_model"},
+    },
+}
 # Case, words of LLM_SGLANG_ARGS, and what is said about them.
 REFUSED = {
     "misspelt": ("--sampling-backen pytorch", "did you mean --sampling-backend?"),
@@ -139,6 +161,8 @@ def resolved_cases(root: Path, gguf_file: Path) -> dict[str, dict[str, Any]]:
         "awq": spell(checkpoint_folder(root / "awq", quantization_config=AWQ), ON_GPU),
         "fp8 checkpoint": spell(checkpoint_folder(root / "fp8", quantization_config=FP8), ON_GPU),
     }
+    for name, config in VISION.items():
+        cases[name] = spell(checkpoint_folder(root / name, **config), ON_GPU)
     return {name: {"arguments": arguments} for name, arguments in cases.items()}
 
 
@@ -186,6 +210,7 @@ def answers(tmp_path_factory: pytest.TempPathFactory, gguf_file: Path) -> dict[s
         ("gptq", {"page_size": "32"}),
         ("awq", {"page_size": "32"}),
         ("fp8 checkpoint", {"page_size": "32"}),
+        *((name, {"page_size": "32", "device": "'cuda'"}) for name in VISION),
     ],
 )
 def test_arguments_resolve_on_hopper(
