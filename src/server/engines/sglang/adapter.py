@@ -9,6 +9,7 @@ import logging
 import os
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from ...engine import LoadProgress, ReportProgress
@@ -18,6 +19,7 @@ from ...gpus import VISIBLE_DEVICES, visible_gpus
 from ...model_id import DEFAULT_MODEL
 from ..llama_cpp.machine import measure_machine
 from .arguments import server_arguments
+from .bytecode import bytecode_environment
 from .checkpoint import read_checkpoint
 from .converted import provide_converted, provide_described
 from .cpu import cpu_environment
@@ -149,6 +151,9 @@ class SglangLauncher:
         environment = dict(os.environ)
         # Without compiled modules every one of three processes compiles thousands of files.
         environment.pop("PYTHONDONTWRITEBYTECODE", None)
+        spec = importlib.util.find_spec("sglang")
+        if spec is not None and spec.origin is not None:
+            environment |= bytecode_environment(Path(spec.origin).parent, environment)
         # SGLang makes a folder of its own where it counts.
         environment.pop("PROMETHEUS_MULTIPROC_DIR", None)
         environment["HF_HUB_OFFLINE"] = "1"  # the files are here
