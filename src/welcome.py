@@ -126,7 +126,9 @@ async def welcome(line: StatusLine, addresses: Addresses, engines: Mapping[str, 
             usable = _first_usable(models)
             if usable is not None and await _is_ready(addresses.http_port):
                 line.clear()
-                line.write(_ready_text(addresses, usable, elapsed_s))
+                facts = f": {_facts(usable)}" if len(engines) == 1 and usable.context_length else ""
+                line.write(f"Ready after {elapsed_s:.1f} s{facts}.\n\n")
+                line.write(_suggestions(addresses, usable))
                 return
             step, fraction = _step(models)
             spinner = _SPINNER[turn % len(_SPINNER)] + " " if line.is_terminal else ""
@@ -229,16 +231,14 @@ async def _is_ready(port: int) -> bool:
         return False
 
 
-def _ready_text(addresses: Addresses, model: models_pb2.Model, elapsed_s: float) -> str:
+def _suggestions(addresses: Addresses, model: models_pb2.Model) -> str:
     body = {
         "model": model.id,
         "messages": [{"role": "user", "content": "What is the capital of France?"}],
     }
     data = f"-H 'Content-Type: application/json' -d '{json.dumps(body)}'"
     target = "" if addresses.grpc_port == _DEFAULT_GRPC_PORT else f" --target {addresses.grpc}"
-    facts = f": {_facts(model)}" if model.state == models_pb2.MODEL_STATE_SERVING else ""
     return (
-        f"Ready after {elapsed_s:.1f} s{facts}.\n\n"
         "Three things to try in another terminal:\n"
         f"  curl -s {addresses.http}/api/chat {data}\n"
         f"  curl -sN {addresses.http}/api/chat/stream {data}\n"

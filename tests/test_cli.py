@@ -214,8 +214,7 @@ async def test_welcome_to_several_models(tmp_path: Path) -> None:
         (line,) = [line for line in text.splitlines() if line.startswith("  curl -s ")]
         assert MODEL_ID in line
         _, out, _ = await tokenwire(tmp_path, "models", "--target", f"localhost:{port}")
-        (line,) = [line for line in out.splitlines() if missing in line]
-        assert "failed: " in line
+        assert f"\n{missing} failed: " in out
 
 
 async def test_welcome_ends_where_nothing_can_be_loaded(tmp_path: Path) -> None:

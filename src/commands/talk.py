@@ -101,14 +101,19 @@ def _print_models(stub: InferenceServiceStub, *, as_json: bool) -> int:
         )
     # The id is there to be copied: never cut, also where no terminal tells its width.
     table.columns[0].no_wrap = True
-    console = Console()
-    Console(width=None if console.is_terminal else _PIPE_COLUMNS).print(table)
+    width = None if sys.stdout.isatty() else _PIPE_COLUMNS
+    console = Console(width=width, highlight=False, markup=False)
+    console.print(table)
+    # Below the table: a reason is too long for a column.
+    for model in answer.models:
+        if model.failure:
+            console.print(f"{model.id} failed: {model.failure}", soft_wrap=True)
     return 0
 
 
 def _state(model: models_pb2.Model) -> str:
     name = models_pb2.ModelState.Name(model.state).removeprefix("MODEL_STATE_").lower()
-    return ": ".join(part for part in (name, model.progress or model.failure) if part)
+    return f"{name}: {model.progress}" if model.progress else name
 
 
 def _format(model: models_pb2.Model) -> str:

@@ -187,6 +187,17 @@ async def test_load_that_fails_is_told_to_those_who_wait() -> None:
         assert await check(client, "readiness") == NOT_SERVING
 
 
+async def test_drain_ends_a_wait_for_the_load() -> None:
+    """A request that still waits for a load when the drain is over hears DRAINING."""
+    launcher = ScriptedLauncher(engine_with_tokens())
+    launcher.gate.clear()
+    async with lazy_front(launcher, LLM_DRAIN_TIMEOUT_S="0.05") as client:
+        (call,) = await waiting(client)
+        await client.app.drain()
+        failure = await failure_of(call)
+    assert failure.reason == "DRAINING"
+
+
 async def test_request_during_preparation_waits_for_the_whole_load() -> None:
     """A request for a lazy model whose files still come is kept, too."""
     preparation = ScriptedPreparation({MODEL: ScriptedLauncher(engine_with_tokens())})
