@@ -8,10 +8,14 @@ import sys
 
 import pytest
 import torch
+from tokenwire.server.engine_settings import Device
 from tokenwire.server.engines.sglang import quantized_linear
+from tokenwire.server.engines.sglang.checkpoint import Checkpoint
 from tokenwire.server.engines.sglang.isq_outcome import OUTCOME_KEY, IsqFailed, IsqOutcome
-from tokenwire.server.engines.sglang.isq_plugin import ASKED_VARIABLE
+from tokenwire.server.engines.sglang.isq_plugin import ASKED_VARIABLE, METHOD_NAMES
 from tokenwire.server.engines.sglang.quantized_linear import Int4Weight, Int8Weight, Workspace
+from tokenwire.server.engines.sglang.weight_quantization import choose_quantization
+from tokenwire.server.isq import IsqType
 
 DTYPES = (torch.float32, torch.bfloat16)
 SIZES = ((960, 576), (576, 1536), (64, 32), (1040, 96))
@@ -167,6 +171,26 @@ def test_workspace_is_reused() -> None:
     second = workspace.like(torch.empty(16, 2, dtype=torch.int8), torch.float32)
     assert first.data_ptr() == second.data_ptr()
     assert second.shape == (16, 2)
+
+
+@pytest.mark.parametrize(
+    ("names", "format_name"),
+    [
+        ("Q8_0 Q8_1 Q8_K Q6_K Q5_0 Q5_1 Q5_K", "int8"),
+        ("Q4_0 Q4_1 Q4_K", "int4"),
+        ("Q3_K Q2_K", "int4"),
+    ],
+)
+def test_types(names: str, format_name: str) -> None:
+    """Each type becomes the smaller format that is as precise; too few bits are told."""
+    for name in names.split():
+        choice = choose_quantization(
+            IsqType(name), Device.CPU, Checkpoint("LlamaForCausalLM"), has_bitsandbytes=False
+        )
+        assert choice.quantization.value == format_name
+        assert choice.quantization.value in METHOD_NAMES
+        assert f"LLM_ISQ_TYPE={name} becomes {format_name} weights on a CPU" in choice.notice
+        assert ("fewest bits on offer" in choice.notice) is (name in ("Q3_K", "Q2_K"))
 
 
 OUTCOME = IsqOutcome(num_layers=3, num_left=1, bytes_before=8 << 20, bytes_after=2 << 20)

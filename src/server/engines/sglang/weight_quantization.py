@@ -100,9 +100,10 @@ def choose_quantization(
         )
     wants_int4 = BITS[isq] <= MAX_INT4_BITS
     if device is Device.CPU:
+        least = ", the fewest bits on offer" if BITS[isq] < MAX_INT4_BITS else ""
         return QuantizationChoice(
             WeightQuantization.INT4_CPU if wants_int4 else WeightQuantization.INT8_CPU,
-            f"{asked} becomes {'int4' if wants_int4 else 'int8'} weights on a CPU",
+            f"{asked} becomes {'int4' if wants_int4 else 'int8'} weights on a CPU{least}",
         )
     if not wants_int4:
         return QuantizationChoice(
