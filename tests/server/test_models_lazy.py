@@ -1,65 +1,28 @@
-"""Models that are loaded by a request and unloaded when nobody asks, over a real socket."""
+"""Models that are loaded by a request, over a real socket."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
-from typing import Any
 
 import grpc
 import pytest
 from google.protobuf.duration_pb2 import Duration
-from grpc_health.v1 import health_pb2
 from tokenwire.generated.tokenwire.v1 import models_pb2
 from tokenwire.server.errors import ModelLoadFailed
-from tokenwire.server.models import ServedModel, State
+from tokenwire.server.models import State
 
-from .fronts import Client, check, collect, failure_of, start_front, wait_for_state, wait_until
+from .fronts import check, collect, failure_of, start_front, wait_for_state, wait_until
+from .on_demand import (
+    MODEL,
+    NOT_SERVING,
+    OTHER,
+    SERVING,
+    brief,
+    engine_with_tokens,
+    lazy_front,
+    waiting,
+)
 from .scripted_engine import ScriptedEngine, ScriptedLauncher, ScriptedPreparation
-
-MODEL, OTHER = "test/scripted", "test/other"
-SERVING = health_pb2.HealthCheckResponse.SERVING
-NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
-# Long enough for the steps of a test, and short enough to wait for.
-IDLE_S = "0.05"
-
-
-def engine_with_tokens(**options: Any) -> ScriptedEngine:
-    """An engine that never waits for its test."""
-    engine = ScriptedEngine(**options)
-    engine.allow(100)
-    return engine
-
-
-def brief(client: Client, **fields: Any) -> Any:
-    """A request for one token."""
-    request = client.chat("go", **fields)
-    request.sampling.max_tokens = 1
-    return request
-
-
-@asynccontextmanager
-async def lazy_front(launcher: ScriptedLauncher, **values: str) -> AsyncGenerator[Client]:
-    """A front whose only model is lazy, prepared and not loaded."""
-    async with start_front(
-        launcher.prepare, wait=False, **({"LLM_LAZY_LOAD": "true"} | values)
-    ) as client:
-        await wait_for_state(client.app, State.UNLOADED)
-        yield client
-
-
-def first_model(client: Client) -> ServedModel:
-    return next(iter(client.app.models))
-
-
-async def waiting(client: Client, number: int = 1) -> list[Any]:
-    """Calls that wait for the load, as many as asked for."""
-    calls = [client.inference.Chat(brief(client, progress=True)) for _ in range(number)]
-    for call in calls:
-        assert (await call.read()).progress.HasField("loading")
-    assert first_model(client).num_waiting == number
-    return calls
 
 
 async def test_lazy_model_is_listed_and_not_loaded() -> None:
@@ -237,82 +200,6 @@ async def test_load_on_demand_keeps_the_server_ready() -> None:
         assert await check(client, MODEL) == NOT_SERVING
         launcher.gate.set()
         await collect(call)
-
-
-async def test_idle_model_is_unloaded_and_loaded_again() -> None:
-    """Without a request for LLM_IDLE_UNLOAD_S the engine is closed; the next request loads it."""
-    first, second = engine_with_tokens(), engine_with_tokens()
-    launcher = ScriptedLauncher(first, second)
-    async with start_front(launcher.prepare, LLM_IDLE_UNLOAD_S=IDLE_S) as client:
-        model = first_model(client)
-        await wait_until(
-            client.app.models,
-            lambda: model.view.state is State.UNLOADED and model.view.progress is None,
-        )
-        assert first.is_closed
-        assert (await client.list_models())[MODEL].state == models_pb2.MODEL_STATE_UNLOADED
-        assert await check(client, MODEL) == NOT_SERVING
-        assert await check(client, "readiness") == SERVING
-        assert (await collect(client.inference.Chat(brief(client)))).text == "0 "
-        assert second.requests
-        assert model.num_restarts == 0
-
-
-async def test_model_in_use_is_not_unloaded() -> None:
-    """A request that runs longer than LLM_IDLE_UNLOAD_S keeps its model; then it is unloaded."""
-    engine = ScriptedEngine()
-    engine.allow(1)
-    async with start_front(ScriptedLauncher(engine).prepare, LLM_IDLE_UNLOAD_S=IDLE_S) as client:
-        request = client.chat("go", time_limit=Duration(nanos=200_000_000))
-        answer = await collect(client.inference.Chat(request))
-        assert answer.text == "0 "
-        await wait_for_state(client.app, State.UNLOADED)
-    assert engine.num_aborted == 1
-
-
-async def test_queued_request_keeps_the_model() -> None:
-    """A request that waits for a slot is a use of the model, too."""
-    engine = ScriptedEngine(max_running=1)
-    async with start_front(ScriptedLauncher(engine).prepare, LLM_IDLE_UNLOAD_S="0.2") as client:
-        running = client.inference.Chat(client.chat("go"))
-        await engine.wait_until(running=1)
-        queued = client.inference.Chat(brief(client, progress=True))
-        assert (await queued.read()).progress.queued.place == 1
-        running.cancel()
-        await engine.wait_until(running=1, aborted=1)
-        engine.allow(1)
-        assert (await collect(queued)).text == "0 "
-
-
-async def test_request_at_the_moment_of_unloading_is_answered() -> None:
-    """Requests that meet the end of an idle engine wait for the next one; none is lost."""
-    engines = [engine_with_tokens() for _ in range(60)]
-    async with start_front(ScriptedLauncher(*engines).prepare, LLM_IDLE_UNLOAD_S="0.001") as client:
-        # The idle time is about as long as a call takes: the two meet at every point.
-        for _ in range(40):
-            assert (await collect(client.inference.Chat(brief(client)))).text == "0 "
-    assert sum(engine.is_closed for engine in engines) > 1
-
-
-async def test_request_while_the_engine_is_being_closed_waits_for_the_next() -> None:
-    """An engine that takes long to end is ended before the next is launched: memory is for one."""
-    first, second = engine_with_tokens(), engine_with_tokens()
-    may_end = asyncio.Event()
-    close = first.close
-
-    async def close_slowly() -> None:
-        await may_end.wait()
-        await close()
-
-    first.close = close_slowly  # type: ignore[method-assign]
-    launcher = ScriptedLauncher(first, second)
-    async with start_front(launcher.prepare, LLM_IDLE_UNLOAD_S=IDLE_S) as client:
-        await wait_for_state(client.app, State.UNLOADED)
-        (call,) = await waiting(client)
-        assert launcher.num_launches == 1
-        may_end.set()
-        assert (await collect(call)).text == "0 "
-    assert second.requests
 
 
 @pytest.mark.parametrize("is_lazy", [True, False])
