@@ -62,9 +62,9 @@ class SglangLauncher:
         if refusal is not None:
             raise ModelLoadFailed(refusal)
         # Another machine than the first computes for that one, and is never ready itself.
-        is_further_machine = self._settings.sglang.node_rank > 0
+        is_first = self._settings.sglang.node_rank == 0
         try:
-            async with asyncio.timeout(None if is_further_machine else self._settings.load_timeout_s):
+            async with asyncio.timeout(self._settings.load_timeout_s if is_first else None):
                 files = await self._loadable_files(report)
                 return await self._start(files, report)
         except TimeoutError:
