@@ -10,6 +10,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from tokenwire.server.engine_choice import EngineKind
+
 from tests.models.architectures import ARCHITECTURES, Architecture
 from tests.models.documented import (
     GGUF_MODELS,
@@ -76,7 +78,7 @@ def _family_table(found: dict[str, dict[str, str]]) -> list[str]:
             _CODE[found["registry"][architecture.architecture]],
             _sglang_result(architecture, found),
             f"`{architecture.gguf}`",
-            found["llama.cpp"].get(architecture.name, "not run; llama.cpp knows the name"),
+            found["llama.cpp"].get(architecture.name, "not run: llama.cpp knows the name"),
         ]
         for architecture in ARCHITECTURES
     ]
@@ -85,9 +87,7 @@ def _family_table(found: dict[str, dict[str, str]]) -> list[str]:
 
 
 def _sglang_result(architecture: Architecture, found: dict[str, dict[str, str]]) -> str:
-    if architecture.cpu_obstacle:
-        return f"not run: {architecture.cpu_obstacle}"
-    return found["sglang"][architecture.name]
+    return architecture.cpu_obstacle or found["sglang"][architecture.name]
 
 
 def _concurrency_table(figures: dict[str, str]) -> list[str]:
@@ -99,16 +99,24 @@ def _concurrency_table(figures: dict[str, str]) -> list[str]:
 
 
 def _id_table(models: Sequence[DocumentedModel], found: dict[str, dict[str, str]]) -> list[str]:
-    has_files = any(model.gguf for model in models)
-    rows = []
-    for model in models:
-        runs = model.sglang_obstacle or _CODE[found["registry"][model.architecture]]
-        names = [f"`{model.architecture}`"]
-        if has_files:
-            names.append(f"`{model.gguf}`")
-        rows.append([f"`{model.model_id}`", *names, runs])
-    head = ["Id", "Architecture", *(["In GGUF"] if has_files else []), "In SGLang"]
-    return _table(head, rows)
+    rows = [
+        [
+            f"`{model.model_id}`",
+            f"`{model.architecture}`",
+            *([f"`{model.gguf}`"] if model.gguf else []),
+            _on_gpu(model, found["registry"][model.architecture]),
+        ]
+        for model in models
+    ]
+    in_gguf = ["In GGUF"] if models[0].gguf else []
+    return _table(["Id", "Architecture", *in_gguf, "On a GPU"], rows)
+
+
+def _on_gpu(model: DocumentedModel, code: str) -> str:
+    if model.gguf:
+        is_sglang = model.gpu_engine is EngineKind.SGLANG
+        return "SGLang" if is_sglang else "llama.cpp, on the CPU: SGLang cannot load the file"
+    return model.sglang_obstacle or f"SGLang; {_CODE[code]}"
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:

@@ -52,6 +52,10 @@ _YARN: dict[str, Any] = {
         "mscale_all_dim": 1.0,
     },
 }
+_NO_LATENT_ATTENTION = (
+    "not run: SGLang's attention for CPUs without AMX does not compute latent attention, and the "
+    "engine dies at its first request"
+)
 _EXPERTS: dict[str, Any] = {
     "moe_intermediate_size": 32,
     "n_routed_experts": 8,
@@ -142,7 +146,7 @@ ARCHITECTURES = (
         "Gemma2Config",
         "gemma2",
         _GEMMA_2 | {"attn_logit_softcapping": 4.0},
-        cpu_obstacle="it runs, but SGLang's attention for CPUs leaves out the soft cap of the "
+        cpu_obstacle="not compared: SGLang's attention for CPUs leaves out the soft cap of the "
         "scores, so that answers differ where scores come near it (50 in Gemma 2)",
     ),
     Architecture(
@@ -163,7 +167,7 @@ ARCHITECTURES = (
             "layer_types": ["sliding_attention", "full_attention"] * 3,
             "sliding_window": 1024,
         },
-        cpu_obstacle="its set-up for CPUs takes `intermediate_size` for one number, and "
+        cpu_obstacle="not run: its set-up for CPUs takes `intermediate_size` for one number, and "
         "Gemma 3n has one for each layer",
     ),
     Architecture(
@@ -173,7 +177,7 @@ ARCHITECTURES = (
         "PhiConfig",
         "phi2",
         {"num_key_value_heads": 4, "partial_rotary_factor": 0.5, "intermediate_size": 256},
-        cpu_obstacle="it runs, but SGLang leaves out the bias of its output layer, on every "
+        cpu_obstacle="not compared: SGLang leaves out the bias of its output layer, on every "
         "device, so that answers differ: take a GGUF file",
     ),
     Architecture(
@@ -209,6 +213,7 @@ ARCHITECTURES = (
         "Glm4MoeLiteConfig",
         "deepseek2",
         _LATENT_ATTENTION | _EXPERTS | _GROUPS,
+        cpu_obstacle=_NO_LATENT_ATTENTION,
         # With seed 0 two experts of one token are 3e-5 apart, which float16 decides otherwise.
         seed=1,
     ),
@@ -223,6 +228,7 @@ ARCHITECTURES = (
         | _GROUPS
         | _YARN
         | {"moe_layer_freq": 1, "scoring_func": "softmax", "topk_method": "greedy"},
+        cpu_obstacle=_NO_LATENT_ATTENTION,
         seed=1,  # with 0 some places are so near a tie that float16 decides them
     ),
     Architecture(
@@ -236,6 +242,7 @@ ARCHITECTURES = (
         | _GROUPS
         | _YARN
         | {"moe_layer_freq": 1, "scoring_func": "sigmoid", "topk_method": "noaux_tc"},
+        cpu_obstacle=_NO_LATENT_ATTENTION,
         seed=3,  # with 0 some places are so near a tie that float16 decides them
     ),
     Architecture(
@@ -278,8 +285,8 @@ ARCHITECTURES = (
             "mamba_chunk_size": 64,
             "position_embedding_type": "nope",
         },
-        cpu_obstacle="its Mamba layers need Triton kernels, and with prefix caching snapshots of "
-        "their state, which SGLang takes on a GPU only",
+        cpu_obstacle="not run: its Mamba layers need Triton kernels, and with prefix caching "
+        "snapshots of their state, which SGLang takes on a GPU only",
     ),
     Architecture(
         "stablelm",

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from tokenwire.server.engine_choice import EngineKind
+
 
 @dataclass(frozen=True, slots=True)
 class DocumentedModel:
@@ -21,6 +23,13 @@ class DocumentedModel:
     architecture: str
     gguf: str = ""
     sglang_obstacle: str = ""
+
+    @property
+    def gpu_engine(self) -> EngineKind:
+        """SGLang, but for GGUF files that it cannot load."""
+        is_dense = self.architecture != "MixtralForCausalLM"
+        is_loaded = not self.gguf or (self.gguf in ("llama", "qwen2") and is_dense)
+        return EngineKind.SGLANG if is_loaded else EngineKind.LLAMACPP
 
 
 _CHATGLM_CODE = (

@@ -149,9 +149,15 @@ async def test_ends_as_alone(comparison: Comparison) -> None:
             assert one.num_prompt_tokens == other.num_prompt_tokens
 
 
-async def test_beginnings_are_shared(comparison: Comparison) -> None:
-    """Alone nothing was cached; together the long prompts took their beginning from the cache."""
+async def test_nothing_is_cached_alone(comparison: Comparison) -> None:
+    """The answers that the others are compared with owe nothing to a cache."""
     assert all(answer.num_cached_tokens == 0 for answer in comparison.alone)
+
+
+async def test_beginnings_are_shared(comparison: Comparison) -> None:
+    """Together, a prompt takes the 600 tokens that it shares with an earlier one from the cache."""
+    if comparison.engine == "llamacpp":
+        pytest.skip("its cache lies in slots, and whether the right one is free is chance")
     cached = [answer.num_cached_tokens for answer in comparison.together]
     assert sum(num_tokens >= 400 for num_tokens in cached) >= 1
 
