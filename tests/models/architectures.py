@@ -6,64 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-VOCAB_SIZE = 49_152
-"""That of SmolLM2's tokenizer, which every checkpoint gets."""
+from .shapes import COMMON, EXPERTS, GEMMA_2, GROUPS, LATENT_ATTENTION, VOCAB_SIZE, YARN
 
-_COMMON: dict[str, Any] = {
-    "vocab_size": VOCAB_SIZE,
-    "hidden_size": 64,
-    "intermediate_size": 128,
-    "num_hidden_layers": 3,
-    "num_attention_heads": 4,
-    "num_key_value_heads": 2,
-    "max_position_embeddings": 2048,
-    "tie_word_embeddings": False,
-    "bos_token_id": 1,
-    "eos_token_id": 2,
-    "pad_token_id": 2,
-}
-_GEMMA_2: dict[str, Any] = {
-    "head_dim": 16,
-    "query_pre_attn_scalar": 16,
-    "num_hidden_layers": 4,
-    "hidden_act": "gelu_pytorch_tanh",
-    "sliding_window": 1024,
-    "tie_word_embeddings": True,
-}
-_LATENT_ATTENTION: dict[str, Any] = {
-    "num_key_value_heads": 4,
-    "kv_lora_rank": 32,
-    "q_lora_rank": 24,
-    "qk_nope_head_dim": 16,
-    "qk_rope_head_dim": 16,
-    "v_head_dim": 16,
-}
-# As DeepSeek publishes it; SGLang's rotary embedding for CPUs knows no other here.
-_YARN: dict[str, Any] = {
-    "max_position_embeddings": 163_840,
-    "rope_parameters": {
-        "rope_type": "yarn",
-        "rope_theta": 10_000.0,
-        "factor": 40.0,
-        "original_max_position_embeddings": 4096,
-        "beta_fast": 32.0,
-        "beta_slow": 1.0,
-        "mscale": 1.0,
-        "mscale_all_dim": 1.0,
-    },
-}
 _NO_LATENT_ATTENTION = (
     "not run: SGLang's attention for CPUs without AMX does not compute latent attention, and the "
     "engine dies at its first request"
 )
-_EXPERTS: dict[str, Any] = {
-    "moe_intermediate_size": 32,
-    "n_routed_experts": 8,
-    "num_experts_per_tok": 2,
-    "n_shared_experts": 1,
-    "first_k_dense_replace": 1,
-}
-_GROUPS: dict[str, Any] = {"n_group": 1, "topk_group": 1}
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +43,7 @@ class Architecture:
     def config_values(self) -> dict[str, Any]:
         """Keyword arguments of the configuration."""
         return {
-            key: value for key, value in (_COMMON | dict(self.values)).items() if value is not None
+            key: value for key, value in (COMMON | dict(self.values)).items() if value is not None
         }
 
 
@@ -137,7 +85,7 @@ ARCHITECTURES = (
         "Gemma2ForCausalLM",
         "Gemma2Config",
         "gemma2",
-        _GEMMA_2,
+        GEMMA_2,
     ),
     Architecture(
         "gemma2-capped",
@@ -145,7 +93,7 @@ ARCHITECTURES = (
         "Gemma2ForCausalLM",
         "Gemma2Config",
         "gemma2",
-        _GEMMA_2 | {"attn_logit_softcapping": 4.0},
+        GEMMA_2 | {"attn_logit_softcapping": 4.0},
         cpu_obstacle="not compared: SGLang's attention for CPUs leaves out the soft cap of the "
         "scores, so that answers differ where scores come near it (50 in Gemma 2)",
     ),
@@ -204,7 +152,7 @@ ARCHITECTURES = (
         "Glm4MoeForCausalLM",
         "Glm4MoeConfig",
         "glm4moe",
-        {"head_dim": 16, "use_qk_norm": True} | _EXPERTS | _GROUPS,
+        {"head_dim": 16, "use_qk_norm": True} | EXPERTS | GROUPS,
     ),
     Architecture(
         "glm4-moe-lite",
@@ -212,7 +160,7 @@ ARCHITECTURES = (
         "Glm4MoeLiteForCausalLM",
         "Glm4MoeLiteConfig",
         "deepseek2",
-        _LATENT_ATTENTION | _EXPERTS | _GROUPS,
+        LATENT_ATTENTION | EXPERTS | GROUPS,
         cpu_obstacle=_NO_LATENT_ATTENTION,
         # With seed 0 two experts of one token are 3e-5 apart, which float16 decides otherwise.
         seed=1,
@@ -223,10 +171,10 @@ ARCHITECTURES = (
         "DeepseekV2ForCausalLM",
         "DeepseekV2Config",
         "deepseek2",
-        _LATENT_ATTENTION
-        | _EXPERTS
-        | _GROUPS
-        | _YARN
+        LATENT_ATTENTION
+        | EXPERTS
+        | GROUPS
+        | YARN
         | {"moe_layer_freq": 1, "scoring_func": "softmax", "topk_method": "greedy"},
         cpu_obstacle=_NO_LATENT_ATTENTION,
         seed=1,  # with 0 some places are so near a tie that float16 decides them
@@ -237,10 +185,10 @@ ARCHITECTURES = (
         "DeepseekV3ForCausalLM",
         "DeepseekV3Config",
         "deepseek2",
-        _LATENT_ATTENTION
-        | _EXPERTS
-        | _GROUPS
-        | _YARN
+        LATENT_ATTENTION
+        | EXPERTS
+        | GROUPS
+        | YARN
         | {"moe_layer_freq": 1, "scoring_func": "sigmoid", "topk_method": "noaux_tc"},
         cpu_obstacle=_NO_LATENT_ATTENTION,
         seed=3,  # with 0 some places are so near a tie that float16 decides them

@@ -11,12 +11,13 @@ import pytest_asyncio
 from tokenwire.generated.tokenwire.v1 import inference_pb2
 
 from ..server.fronts import Client
-from .architectures import ARCHITECTURES, VOCAB_SIZE, Architecture
+from .architectures import ARCHITECTURES, Architecture
 from .checkpoints import MESSAGES, NUM_TOKENS, PROMPTS, Reference
 from .conftest import TinyModels
 from .divergence import compare_ids, describe
 from .results import Results
 from .serving import greedy, greedy_chat, serve, stream
+from .shapes import VOCAB_SIZE
 
 # Both compute in float32, in another order. Two tokens further apart than this cannot swap.
 MAX_GAP = 0.001
