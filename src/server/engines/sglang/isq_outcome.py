@@ -37,13 +37,14 @@ class IsqOutcome:
         if told is None:
             raise IsqFailed(
                 f"the weights were to be quantised to {quantization}, but the scheduler of SGLang "
-                "did not do it: another quantisation may be named in LLM_SGLANG_ARGS"
+                "did not load the plugin that does it; install this package anew"
             )
         outcome = cls(**told)
         if outcome.num_layers == 0:
             raise IsqFailed(
-                f"the weights were to be quantised to {quantization}, but the model has no layer "
-                "that could be; unset LLM_ENABLE_ISQ"
+                f"the weights were to be quantised to {quantization}, and nothing was: the model "
+                "has no layer that could be, or LLM_SGLANG_ARGS names another quantisation; unset "
+                "LLM_ENABLE_ISQ"
             )
         return outcome
 
