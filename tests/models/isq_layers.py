@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import os
 from importlib import import_module
@@ -22,7 +23,12 @@ def main() -> None:
     linear: Any = import_module("sglang.srt.layers.linear")
     vocabulary: Any = import_module("sglang.srt.layers.vocab_parallel_embedding")
     named = {"quant_config": method.Int4Config(), "prefix": "model.layer"}
-    alone = {"parallel_group": "replicated"}
+    names = inspect.signature(linear.QKVParallelLinear.__init__).parameters
+    alone = (
+        {"parallel_group": "replicated"}
+        if "parallel_group" in names
+        else {"tp_rank": 0, "tp_size": 1}  # SGLang 0.5.17
+    )
     found: dict[str, Any] = {}
 
     def compare(name: str, layer: Any, x: Any, reference: Any) -> None:
