@@ -233,8 +233,8 @@ ARCHITECTURES = (
             "mamba_chunk_size": 64,
             "position_embedding_type": "nope",
         },
-        cpu_obstacle="not run: its Mamba layers need Triton kernels, and with prefix caching "
-        "snapshots of their state, which SGLang takes on a GPU only",
+        cpu_obstacle="not run: its Mamba layers need compiled kernels (`sgl_kernel.mamba`), and "
+        "prefix caching snapshots of their state, which SGLang takes on a GPU only",
     ),
     Architecture(
         "stablelm",
