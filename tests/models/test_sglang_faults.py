@@ -1,0 +1,48 @@
+"""Faults of a checkpoint that SGLang alone can tell, each after a start of its own."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from tokenwire.server.engine_settings import Device, EngineSettings, ModelFiles, ModelFormat
+from tokenwire.server.engines.sglang.adapter import SglangLauncher
+from tokenwire.server.errors import ModelLoadFailed
+from tokenwire.server.weights import find_safetensors_defect
+
+
+def changed(small_model: Path, folder: Path, **values: object) -> ModelFiles:
+    """The small model with other values in its configuration."""
+    for file in small_model.iterdir():
+        (folder / file.name).symlink_to(file)
+    config = json.loads((small_model / "config.json").read_text()) | values
+    (folder / "config.json").unlink()
+    (folder / "config.json").write_text(json.dumps(config))
+    # A look at the files finds nothing.
+    assert find_safetensors_defect(folder) is None
+    return ModelFiles("some/model", ModelFormat.SAFETENSORS, folder)
+
+
+@pytest.mark.parametrize(
+    ("values", "reason"),
+    [
+        (
+            {"architectures": ["NonesuchForCausalLM"], "model_type": "nonesuch"},
+            r"^SGLang cannot load the model: .*`nonesuch`",
+        ),
+        (
+            {"architectures": ["NonesuchForCausalLM"]},
+            r"^SGLang cannot load the model: .*'NonesuchForCausalLM'",
+        ),
+    ],
+    ids=["model type", "architecture"],
+)
+async def test_unknown_model(
+    small_model: Path, tmp_path: Path, values: dict[str, object], reason: str
+) -> None:
+    """A model that SGLang does not know is told by its name, in one line."""
+    files = changed(small_model, tmp_path, **values)
+    with pytest.raises(ModelLoadFailed, match=reason) as caught:
+        await SglangLauncher(files, EngineSettings(Device.CPU, 1)).launch(lambda _: None)
+    assert "\n" not in caught.value.message
