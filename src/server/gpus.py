@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-import pynvml
+import pynvml as untyped_nvml
 
+_nvml: Any = untyped_nvml  # its annotations are partial
 # What CUDA itself takes for "none"; it also ends its list at the first GPU that is not there.
 _HIDDEN: Final = ("", "-1", "none", "NoDevFiles")
 VISIBLE_DEVICES: Final = "CUDA_VISIBLE_DEVICES"
@@ -38,15 +39,15 @@ def visible_gpus(environment: Mapping[str, str] = os.environ) -> tuple[Gpu, ...]
     if words is not None and words[0] in _HIDDEN:
         return ()
     try:
-        pynvml.nvmlInit()
-    except pynvml.NVMLError:
+        _nvml.nvmlInit()
+    except _nvml.NVMLError:
         return ()
     try:
         if words is None:
-            words = [str(index) for index in range(pynvml.nvmlDeviceGetCount())]
+            words = [str(index) for index in range(_nvml.nvmlDeviceGetCount())]
         return tuple(_read_all(words))
     finally:
-        pynvml.nvmlShutdown()
+        _nvml.nvmlShutdown()
 
 
 def describe_gpus(gpus: Sequence[Gpu]) -> str:
@@ -66,9 +67,9 @@ def _read_all(words: Sequence[str]) -> list[Gpu]:
     for word in words:
         try:
             handle = _handle(word)
-            memory: Any = pynvml.nvmlDeviceGetMemoryInfo(handle)
-            name = pynvml.nvmlDeviceGetName(handle)
-        except (pynvml.NVMLError, ValueError):
+            memory = _nvml.nvmlDeviceGetMemoryInfo(handle)
+            name = _nvml.nvmlDeviceGetName(handle)
+        except (_nvml.NVMLError, ValueError):
             break  # as CUDA does
         gpus.append(Gpu(word, str(name), int(memory.total), int(memory.free)))
     return gpus
@@ -76,5 +77,5 @@ def _read_all(words: Sequence[str]) -> list[Gpu]:
 
 def _handle(word: str) -> Any:  # an opaque pointer
     if word.isdigit():
-        return pynvml.nvmlDeviceGetHandleByIndex(int(word))
-    return pynvml.nvmlDeviceGetHandleByUUID(word)
+        return _nvml.nvmlDeviceGetHandleByIndex(int(word))
+    return _nvml.nvmlDeviceGetHandleByUUID(word)

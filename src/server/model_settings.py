@@ -199,10 +199,6 @@ class ModelSettings(KvCacheSettings):
         _check_adapter_names(adapters, info)
         return adapters
 
-    @classmethod
-    def _upper_isq(cls, value: object) -> object:
-        return value.strip().upper() if isinstance(value, str) else value
-
     @field_validator("engine", "device", mode="before")
     @classmethod
     def _lower_choice(cls, value: object) -> object:

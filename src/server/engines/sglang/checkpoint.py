@@ -44,14 +44,14 @@ def read_checkpoint(files: ModelFiles) -> Checkpoint:
     """Reads the facts; what is missing or broken there is left empty, for SGLang to complain."""
     if files.format is ModelFormat.GGUF:
         return _read_gguf(files.path)
-    config = _read_config(files.path)
+    config = read_config(files.path)
     architectures = config.get("architectures")
     return Checkpoint(
         architecture=str(architectures[0]) if architectures else "",
         quantization=_quantization(files.path, config),
-        max_position=_positive(config, "max_position_embeddings"),
+        max_position=find_positive(config, "max_position_embeddings"),
         weight_bytes=count_weight_bytes(files.path),
-        num_layers=_positive(config, "num_hidden_layers"),
+        num_layers=find_positive(config, "num_hidden_layers"),
         kv_values_per_token=_kv_values_per_token(config),
         is_multimodal=any(isinstance(config.get(part), dict) for part in _MEDIA_PARTS),
     )
@@ -68,7 +68,7 @@ def count_weight_bytes(path: Path) -> int:
 
 def read_max_position(folder: Path) -> int | None:
     """Reads the longest context from `config.json`; None where it is not told."""
-    return _positive(_read_config(folder), "max_position_embeddings")
+    return find_positive(read_config(folder), "max_position_embeddings")
 
 
 def _read_gguf(file: Path) -> Checkpoint:
@@ -87,7 +87,8 @@ def _read_gguf(file: Path) -> Checkpoint:
     )
 
 
-def _read_config(folder: Path) -> dict[str, Any]:
+def read_config(folder: Path) -> dict[str, Any]:
+    """Reads `config.json`; empty where it is missing or no object."""
     try:
         config: Any = json.loads((folder / "config.json").read_bytes())  # any JSON
     except (OSError, ValueError):
@@ -112,7 +113,8 @@ def _quantization(folder: Path, config: dict[str, Any]) -> str:
     return "modelopt" if (folder / "hf_quant_config.json").is_file() else ""
 
 
-def _positive(config: dict[str, Any], name: str) -> int | None:
+def find_positive(config: dict[str, Any], name: str) -> int | None:
+    """Returns a number above 0 of a configuration or of its text part; None where not told."""
     for part in _parts(config):
         value = part.get(name)
         if isinstance(value, int) and value > 0:
@@ -121,13 +123,13 @@ def _positive(config: dict[str, Any], name: str) -> int | None:
 
 
 def _kv_values_per_token(config: dict[str, Any]) -> int | None:
-    num_layers = _positive(config, "num_hidden_layers")
-    num_heads = _positive(config, "num_attention_heads")
-    hidden_size = _positive(config, "hidden_size")
+    num_layers = find_positive(config, "num_hidden_layers")
+    num_heads = find_positive(config, "num_attention_heads")
+    hidden_size = find_positive(config, "hidden_size")
     if num_layers is None or num_heads is None or hidden_size is None:
         return None
-    latent = _positive(config, "kv_lora_rank")
+    latent = find_positive(config, "kv_lora_rank")
     if latent is not None:  # multi-head latent attention keeps one vector for keys and values
-        return num_layers * (latent + (_positive(config, "qk_rope_head_dim") or 0))
-    head_size = _positive(config, "head_dim") or hidden_size // num_heads
-    return 2 * num_layers * (_positive(config, "num_key_value_heads") or num_heads) * head_size
+        return num_layers * (latent + (find_positive(config, "qk_rope_head_dim") or 0))
+    head_size = find_positive(config, "head_dim") or hidden_size // num_heads
+    return 2 * num_layers * (find_positive(config, "num_key_value_heads") or num_heads) * head_size

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from ...engine_settings import ModelFiles, ModelFormat
 from ...gguf_file import MalformedGguf, read_gguf_file
+from .checkpoint import find_positive, read_config
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,19 +37,12 @@ def read_layer_shape(files: ModelFiles) -> LayerShape:
     """Reads the shape from `config.json`, or from the header of a GGUF file."""
     if files.format is ModelFormat.GGUF:
         return _read_gguf(files)
-    try:
-        config: Any = json.loads((files.path / "config.json").read_bytes())  # any JSON
-    except (OSError, ValueError):
-        return LayerShape()
-    if not isinstance(config, dict):
-        return LayerShape()
-    text: Any = config.get("text_config")  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType] - JSON
-    part: Mapping[str, Any] = text if isinstance(text, dict) else config  # pyright: ignore[reportUnknownVariableType] - JSON
-    num_heads = _number(part.get("num_attention_heads"))
+    config = read_config(files.path)
+    num_heads = find_positive(config, "num_attention_heads") or 0
     return LayerShape(
         num_heads,
-        _number(part.get("num_key_value_heads")) or num_heads,
-        _number(part.get("intermediate_size")),
+        find_positive(config, "num_key_value_heads") or num_heads,
+        find_positive(config, "intermediate_size") or 0,
     )
 
 
