@@ -23,7 +23,7 @@ from .results import Results
 from .serving import greedy, greedy_chat, serve, stream
 
 # The weights are float32, but llama.cpp keeps the KV cache in float16.
-MAX_GAP = 0.02
+MAX_GAP = 0.01
 UNKNOWN = "unknown model architecture"
 NAMES = sorted(
     {model.gguf for model in GGUF_MODELS}
