@@ -195,6 +195,14 @@ def test_foreign_stop_tokens_are_dropped() -> None:
     assert sampling_arguments(params, VOCABULARY)["stop_token_ids"] == [5]
 
 
+def test_every_end_is_held_back() -> None:
+    """With a least number of tokens SGLang knows every end token, whatever its version."""
+    arguments = sampling_arguments(replace(PLAIN, min_tokens=4, stop_token_ids=(5,)), VOCABULARY)
+    assert arguments["stop_token_ids"] == [5, 2, 3]
+    ignoring = sampling_arguments(replace(PLAIN, min_tokens=4, ignore_eos=True), VOCABULARY)
+    assert ignoring["stop_token_ids"] is None
+
+
 def test_end_is_banned_where_only_stop_tokens_stop() -> None:
     """SGLang ignores stop tokens together with the end, so the end is kept from coming."""
     params = replace(PLAIN, stop_token_ids=(3, 5), ignore_eos=True, logit_bias={7: 1.0})

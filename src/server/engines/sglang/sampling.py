@@ -31,6 +31,10 @@ def sampling_arguments(params: SamplingParams, vocabulary: Vocabulary) -> dict[s
     bias = {str(token_id): value for token_id, value in params.logit_bias.items()}
     if params.ignore_eos and stop_ids:
         bias |= {str(token_id): BAN for token_id in vocabulary.end_ids.difference(stop_ids)}
+    elif params.min_tokens and not params.ignore_eos:
+        # SGLang before 0.5.19 holds back the tokenizer's end token and these alone, and not the
+        # other end tokens of the model.
+        stop_ids += sorted(vocabulary.end_ids.difference(stop_ids))
     return {
         "max_new_tokens": params.max_tokens,
         "min_new_tokens": params.min_tokens,
