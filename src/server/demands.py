@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Final
 
 from .config import ServerConfig
 from .engine_choice import EngineDecision, EngineKind
-from .engine_settings import Device, ModelFiles
+from .engine_settings import Device, EngineSettings, ModelFiles
 from .engines.sglang.checkpoint import count_weight_bytes
-from .engines.sglang.memory import CPU_PROCESS_BYTES, FLOAT32_MAX_BYTES
+from .engines.sglang.memory import CPU_PROCESS_BYTES, FLOAT32_MAX_BYTES, work_bytes
 from .engines.sglang.tensor_parallel import read_layer_shape
 from .model_id import ModelId
 from .placement import Demand
-
-SGLANG_GPU_BYTES: Final = 4 << 30
-"""What SGLang takes on a GPU beside weights and KV cache when its steps are small: `work_bytes`."""
 
 _LLAMA_CPP_HOST_BYTES: Final = 256 << 20
 _DP_ATTENTION: Final = "--enable-dp-attention"
@@ -22,9 +20,9 @@ _DP_ATTENTION: Final = "--enable-dp-attention"
 
 def find_demand(
     config: ServerConfig,
-    model: ModelId,
     decision: EngineDecision,
     files: ModelFiles,
+    settings: EngineSettings,
     num_gpus: int,
 ) -> Demand:
     """Measures the files of a model; blocks while it reads their headers."""
@@ -33,19 +31,20 @@ def find_demand(
     fixed_bytes = _LLAMA_CPP_HOST_BYTES
     if decision.device is Device.CUDA:
         sizes = _numbers_of_gpus(config, files, num_gpus)
-        fixed_bytes = SGLANG_GPU_BYTES
+        # The steps of SGLang grow with its share, and that is never less than the weights.
+        fixed_bytes = work_bytes(replace(settings, memory_bytes=weight_bytes // sizes[0]))
     elif decision.engine is EngineKind.SGLANG:
         fixed_bytes = CPU_PROCESS_BYTES
         if weight_bytes <= FLOAT32_MAX_BYTES:
             weight_bytes *= 2  # 16 bits a weight in the file, 32 in memory
     return Demand(
-        str(model),
+        files.model_id,
         decision.device,
         weight_bytes,
         fixed_bytes,
         sizes,
         num_copies=_num_copies(config),
-        amount=config.model_memory.get(model),
+        amount=config.model_memory.get(ModelId.parse(files.model_id)),
     )
 
 

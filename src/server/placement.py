@@ -141,7 +141,8 @@ def _holds(demand: Demand, size: int, room: int, total: int) -> bool:
         return demand.amount.of(total) <= room
     # A fixed number of GPUs is the operator's word: only what cannot be is refused.
     share = MAX_WEIGHT_SHARE if len(demand.sizes) > 1 else 1.0
-    return demand.shard_bytes(size) + demand.fixed_bytes <= room * share
+    shard = demand.shard_bytes(size)
+    return shard <= room * share and shard + demand.fixed_bytes <= room
 
 
 def _least(demand: Demand, size: int, total: int) -> int:

@@ -76,7 +76,7 @@ class Preparation:
             _logger.warning("not_honoured", model=model_id, notice=notice)
         self._placements.add(
             await asyncio.to_thread(
-                find_demand, self._config, model, decision, files, len(self._machine.gpus)
+                find_demand, self._config, decision, files, settings, len(self._machine.gpus)
             )
         )
         launcher = PlacedLauncher(self._config, decision, files, settings, self._placements)
