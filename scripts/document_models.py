@@ -67,7 +67,7 @@ def _replaced(text: str, name: str, lines: Iterable[str]) -> str:
 
 def _run_sentence(results: dict[str, Any]) -> str:
     versions = ", ".join(f"{name} {value}" for name, value in results["versions"].items())
-    return f"Found by `make test-models` on {results['date']}, on a CPU, with {versions}."
+    return f"Found by `tests/models` on {results['date']}, on a CPU, with {versions}."
 
 
 def _family_table(found: dict[str, dict[str, str]]) -> list[str]:

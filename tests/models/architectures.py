@@ -125,8 +125,8 @@ ARCHITECTURES = (
         "PhiConfig",
         "phi2",
         {"num_key_value_heads": 4, "partial_rotary_factor": 0.5, "intermediate_size": 256},
-        cpu_obstacle="not compared: SGLang leaves out the bias of its output layer, on every "
-        "device, so that answers differ: take a GGUF file",
+        cpu_obstacle="not compared: SGLang leaves out the bias of its output layer, so that "
+        "answers differ: take a GGUF file",
     ),
     Architecture(
         "phi-no-bias",
