@@ -195,6 +195,12 @@ def test_foreign_stop_tokens_are_dropped() -> None:
     assert sampling_arguments(params, VOCABULARY)["stop_token_ids"] == [5]
 
 
+def test_a_bias_outside_the_vocabulary_is_left_out() -> None:
+    """Nothing has such an id, and its index would crash the scheduler."""
+    params = replace(PLAIN, logit_bias={5: 1.0, VOCABULARY.size: 2.0})
+    assert sampling_arguments(params, VOCABULARY)["logit_bias"] == {"5": 1.0}
+
+
 def test_every_end_is_held_back() -> None:
     """With a least number of tokens SGLang knows every end token, whatever its version."""
     arguments = sampling_arguments(replace(PLAIN, min_tokens=4, stop_token_ids=(5,)), VOCABULARY)

@@ -111,6 +111,13 @@ class Desk:
                     self._handle(command, writer, tasks)
 
     async def _warm_up(self) -> Ready:
+        end_id = self._manager.tokenizer.eos_token_id
+        if isinstance(end_id, int) and end_id >= self._vocabulary.size:
+            # With min_tokens the scheduler would bar this id, and crash.
+            raise ValueError(
+                f"the tokenizer ends answers with id {end_id}, and the model's vocabulary has "
+                f"{self._vocabulary.size}: it belongs to another model"
+            )
         failures: list[str] = []
 
         def listen(message: Message) -> None:

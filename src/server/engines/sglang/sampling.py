@@ -24,11 +24,15 @@ def sampling_arguments(params: SamplingParams, vocabulary: Vocabulary) -> dict[s
 
     Stop strings stay with us (`StopMatcher`): SGLang looks for them in a window of tokens, and
     misses one that the model spells in an unusual way. Ids outside the vocabulary cannot be
-    generated, and would crash the scheduler as stop ids. Where end tokens are to be ignored but
+    generated, and would crash the scheduler as stop ids or in a bias. Where end tokens are to be ignored but
     stop ids are not, the end tokens are banned, because SGLang ignores both kinds or none.
     """
     stop_ids = [token_id for token_id in params.stop_token_ids if 0 <= token_id < vocabulary.size]
-    bias = {str(token_id): value for token_id, value in params.logit_bias.items()}
+    bias = {
+        str(token_id): value
+        for token_id, value in params.logit_bias.items()
+        if 0 <= token_id < vocabulary.size
+    }
     if params.ignore_eos and stop_ids:
         bias |= {str(token_id): BAN for token_id in vocabulary.end_ids.difference(stop_ids)}
     elif params.min_tokens and not params.ignore_eos:
