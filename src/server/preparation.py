@@ -69,7 +69,7 @@ class Preparation:
         notices = not_honoured(self._config, decision)
         if decision.engine is EngineKind.SGLANG:
             settings = await self._add_sglang(model, settings, report)
-            # Whether the scales fit depends on the number of GPUs: looked at when that is known.
+            # Whether the scales fit depends on the number of GPUs: the launcher looks at them.
             await asyncio.to_thread(_refuse, files, replace(settings, kv_cache_scales=None))
             notices += await asyncio.to_thread(find_notices, files, settings)
         for notice in notices:
@@ -140,7 +140,6 @@ class PlacedLauncher:
         settings = await asyncio.to_thread(self.place)
         if self.decision.engine is EngineKind.LLAMACPP:
             return await LlamaCppLauncher(self.files, settings).launch(report)
-        await asyncio.to_thread(_refuse, self.files, settings)
         return await SglangLauncher(self.files, settings).launch(report)
 
     def place(self) -> EngineSettings:

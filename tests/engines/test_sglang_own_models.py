@@ -7,8 +7,8 @@ import importlib.util
 from pathlib import Path
 
 import pytest
+from tokenwire.server.engines.sglang.architecture_limits import NO_CLASS
 from tokenwire.server.engines.sglang.kv_scales import ARCHITECTURES_WITH_SCALES_FILE
-from tokenwire.server.engines.sglang.limits import NO_CLASS
 from tokenwire.server.engines.sglang.weight_quantization import BITSANDBYTES_ARCHITECTURES
 
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Final
 
 from ...engine_settings import Device, EngineSettings, ModelFiles, ModelFormat
+from .architecture_limits import find_architecture_notice, find_architecture_refusal
 from .checkpoint import Checkpoint, read_checkpoint
 from .gguf_architectures import find_gguf_obstacle
 from .kv_scales import find_scales_defect, has_scales
@@ -18,21 +19,15 @@ NEEDS_DRAFT: Final = frozenset({"EAGLE3", "STANDALONE", "DFLASH", "DSPARK"})
 """Algorithms that draft with a model of their own. EAGLE, as NEXTN, may draft with layers of the
 model itself, and NGRAM with what was already said."""
 
-NO_CLASS: Final = frozenset({"Phi3VForCausalLM"})
-"""Architectures of known checkpoints for which neither SGLang nor transformers has a class: it lies
-beside the weights as a program, and programs of others are not run."""
-
 CPU_BACKENDS: Final = ("torch_native", "intel_amx")
 
 
 def find_refusal(files: ModelFiles, settings: EngineSettings) -> str | None:
     """Returns why SGLang cannot run the model as it is configured, naming the variable at fault."""
     checkpoint = read_checkpoint(files)
-    if checkpoint.architecture in NO_CLASS:
-        return (
-            f"'{files.model_id}' is of the architecture {checkpoint.architecture}, which SGLang "
-            "does not have"
-        )
+    refusal = find_architecture_refusal(checkpoint.architecture, settings.device)
+    if refusal is not None:
+        return f"SGLang cannot run '{files.model_id}': {refusal}"
     if settings.device is Device.CPU:
         return _find_cpu_refusal(files, settings, checkpoint)
     return _find_gpu_refusal(files, settings, checkpoint)
@@ -41,7 +36,10 @@ def find_refusal(files: ModelFiles, settings: EngineSettings) -> str | None:
 def find_notices(files: ModelFiles, settings: EngineSettings) -> list[str]:
     """Says, one sentence each, what becomes of settings that are not followed to the letter."""
     checkpoint = read_checkpoint(files)
-    notices = [decide_quantization(files, settings, checkpoint).notice]
+    notices = [
+        decide_quantization(files, settings, checkpoint).notice,
+        find_architecture_notice(checkpoint.architecture, settings.device),
+    ]
     version = installed_version()
     pages = page_size(settings, version)
     if pages != settings.page_size:

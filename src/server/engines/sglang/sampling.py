@@ -24,8 +24,9 @@ def sampling_arguments(params: SamplingParams, vocabulary: Vocabulary) -> dict[s
 
     Stop strings stay with us (`StopMatcher`): SGLang looks for them in a window of tokens, and
     misses one that the model spells in an unusual way. Ids outside the vocabulary cannot be
-    generated, and would crash the scheduler as stop ids or in a bias. Where end tokens are to be ignored but
-    stop ids are not, the end tokens are banned, because SGLang ignores both kinds or none.
+    generated, and would crash the scheduler as stop ids or in a bias. Where end tokens are to be
+    ignored but stop ids are not, the end tokens are banned, because SGLang ignores both kinds or
+    none.
     """
     stop_ids = [token_id for token_id in params.stop_token_ids if 0 <= token_id < vocabulary.size]
     bias = {
