@@ -23,13 +23,13 @@ from .engine_choice import (
 )
 from .engine_settings import Device, EngineSettings, ModelFiles, ModelFormat
 from .engines.llama_cpp.adapter import LlamaCppLauncher
-from .engines.llama_cpp.machine import measure_machine
 from .engines.sglang.adapter import SglangLauncher
 from .engines.sglang.checkpoint import read_checkpoint
 from .engines.sglang.gguf_architectures import find_gguf_obstacle
 from .engines.sglang.limits import find_notices, find_refusal
 from .errors import ModelLoadFailed
 from .gpus import describe_gpus, visible_gpus
+from .host_resources import measure_host
 from .model_files import ModelFinder
 from .model_id import ModelId
 from .model_settings import DeviceChoice, EngineChoice
@@ -49,7 +49,7 @@ class Preparation:
         self._config = config
         self._finder = ModelFinder(config)
         self._adapters = AdapterFinder(config, self._finder)
-        self._placements = Placements(visible_gpus, lambda: measure_machine().available_bytes)
+        self._placements = Placements(visible_gpus, lambda: measure_host().available_bytes)
         self._machine = inspect_machine()
         _logger.info("machine", gpus=describe_gpus(self._machine.gpus))
 

@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import pytest
 from tokenwire.server.engine_settings import Device, EngineSettings
-from tokenwire.server.engines.llama_cpp.machine import Machine, measure_machine
 from tokenwire.server.engines.llama_cpp.sizing import DoesNotFit, size_engine
 from tokenwire.server.gguf_header import GgufHeader
+from tokenwire.server.host_resources import HostResources, measure_host
 
 GIB = 1 << 30
 FILE_BYTES = GIB
@@ -23,10 +23,10 @@ HEADER = GgufHeader(
 )
 
 
-def machine(pool_tokens: int, num_cpus: int = 4) -> Machine:
+def machine(pool_tokens: int, num_cpus: int = 4) -> HostResources:
     """A machine whose memory holds the file and a KV cache of so many tokens."""
     needed = FILE_BYTES + (256 << 20) + pool_tokens * HEADER.kv_bytes_per_token
-    return Machine(num_cpus, int(needed / 0.8) + 16)
+    return HostResources(num_cpus, int(needed / 0.8) + 16)
 
 
 def test_trained_length_where_it_fits() -> None:
@@ -95,7 +95,7 @@ def test_given_memory(given: int, free: int) -> None:
     """Memory that is given by hand is used to the last, as far as it is free."""
     settings = replace(SETTINGS, memory_bytes=given)
     header = replace(HEADER, trained_context_length=131_072)
-    sizes = size_engine(settings, header, FILE_BYTES, Machine(4, free))
+    sizes = size_engine(settings, header, FILE_BYTES, HostResources(4, free))
     used = FILE_BYTES + (256 << 20) + sizes.pool_tokens * header.kv_bytes_per_token
     assert 3.7 * GIB < used <= 4 * GIB
 
@@ -110,7 +110,9 @@ def test_given_memory(given: int, free: int) -> None:
 def test_too_little_given_memory(given: int, free: int, sentence: str) -> None:
     """Memory that is given by hand and does not do is told with the variable and the numbers."""
     with pytest.raises(DoesNotFit, match=sentence):
-        size_engine(replace(SETTINGS, memory_bytes=given), HEADER, FILE_BYTES, Machine(4, free))
+        size_engine(
+            replace(SETTINGS, memory_bytes=given), HEADER, FILE_BYTES, HostResources(4, free)
+        )
 
 
 # Llama-3.1-8B-Instruct-Q4_K_M.gguf: 32 layers, 8 KV heads of 128, in float16.
@@ -125,7 +127,7 @@ EIGHT_B_FILE_BYTES = 4_920_739_232
 def test_eight_billion_parameters(free_gib: int, num_slots: int, context_length: int) -> None:
     """A long-context 8B model takes what the machine has, not 160 GiB for ten full contexts."""
     settings = EngineSettings(Device.CPU, max_running=10)
-    machine = Machine(4, free_gib * GIB)
+    machine = HostResources(4, free_gib * GIB)
     sizes = size_engine(settings, EIGHT_B, EIGHT_B_FILE_BYTES, machine)
     assert (sizes.num_slots, sizes.context_length) == (num_slots, context_length)
     kv_bytes = sizes.pool_tokens * EIGHT_B.kv_bytes_per_token
@@ -135,7 +137,7 @@ def test_eight_billion_parameters(free_gib: int, num_slots: int, context_length:
 def test_old_context_size() -> None:
     """A pool of the old default, 1,024 tokens a request, leaves normal requests their room."""
     settings = EngineSettings(Device.CPU, max_running=10, kv_pool_tokens=10 * 1_024)
-    sizes = size_engine(settings, EIGHT_B, EIGHT_B_FILE_BYTES, Machine(4, 32 * GIB))
+    sizes = size_engine(settings, EIGHT_B, EIGHT_B_FILE_BYTES, HostResources(4, 32 * GIB))
     assert sizes.context_length >= 4_096
     assert sizes.num_slots == 10
 
@@ -162,6 +164,6 @@ def test_asked_threads() -> None:
 
 def test_this_machine_has_something() -> None:
     """The machine that runs this has a CPU and memory."""
-    measured = measure_machine()
+    measured = measure_host()
     assert measured.num_cpus >= 1
     assert measured.available_bytes > 1 << 28

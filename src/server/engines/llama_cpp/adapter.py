@@ -12,6 +12,7 @@ from ...engine_settings import EngineSettings, ModelFiles
 from ...errors import ModelLoadFailed
 from ...gguf_file import MalformedGguf
 from ...gguf_header import GgufHeader, read_gguf_header
+from ...host_resources import measure_host
 from ...model_id import DEFAULT_MODEL
 from ...weights import find_gguf_defect, split_names
 from ..fim import FimTokens
@@ -19,7 +20,6 @@ from .arguments import ChildArguments, ChildReport
 from .chat_template import MalformedTokenizer, read_chat_template
 from .client import LlamaCppClient, Refused, Unreachable
 from .engine import LlamaCppEngine
-from .machine import measure_machine
 from .process import LlamaCppProcess, make_socket_path
 from .prompts import PromptRenderer, discover_fim_tokens, tokenize
 from .sizing import DoesNotFit, Sizes, size_engine
@@ -95,7 +95,7 @@ class LlamaCppLauncher:
                 raise ModelLoadFailed(defect)
             header = read_gguf_header(path)
             file_bytes = sum(path.with_name(name).stat().st_size for name in split_names(path.name))
-            sizes = size_engine(self._settings, header, file_bytes, measure_machine())
+            sizes = size_engine(self._settings, header, file_bytes, measure_host())
             tokenizer = self._files.tokenizer
             template = "" if tokenizer is None else read_chat_template(tokenizer)
             is_built_in = self._files.model_id == DEFAULT_MODEL.repo

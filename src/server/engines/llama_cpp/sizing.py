@@ -7,7 +7,7 @@ from typing import Final
 
 from ...engine_settings import EngineSettings
 from ...gguf_header import GgufHeader
-from .machine import Machine
+from ...host_resources import HostResources
 
 MIN_CONTEXT_LENGTH: Final = 4_096
 _FALLBACK_TRAINED_LENGTH: Final = 4_096
@@ -35,7 +35,7 @@ class Sizes:
 
 
 def size_engine(
-    settings: EngineSettings, header: GgufHeader, file_bytes: int, machine: Machine
+    settings: EngineSettings, header: GgufHeader, file_bytes: int, machine: HostResources
 ) -> Sizes:
     """Fits threads, slots and context to the machine, giving up slots before context.
 
@@ -64,7 +64,7 @@ def size_engine(
 
 
 def _pool_tokens(
-    settings: EngineSettings, header: GgufHeader, file_bytes: int, machine: Machine
+    settings: EngineSettings, header: GgufHeader, file_bytes: int, machine: HostResources
 ) -> int:
     trained = header.trained_context_length or _FALLBACK_TRAINED_LENGTH
     free_bytes = _usable_bytes(settings, machine) - file_bytes - _WORK_BYTES
@@ -79,13 +79,13 @@ def _pool_tokens(
     return min(fitting, max(settings.kv_pool_tokens, _round_up(trained)))
 
 
-def _usable_bytes(settings: EngineSettings, machine: Machine) -> int:
+def _usable_bytes(settings: EngineSettings, machine: HostResources) -> int:
     if settings.memory_bytes is None:
         return int(machine.available_bytes * _MEMORY_SHARE)
     return min(settings.memory_bytes, machine.available_bytes)
 
 
-def _describe_memory(settings: EngineSettings, machine: Machine) -> str:
+def _describe_memory(settings: EngineSettings, machine: HostResources) -> str:
     if settings.memory_bytes is None:
         return f"{_gib(_usable_bytes(settings, machine))} of memory can be given to it"
     if settings.memory_bytes > machine.available_bytes:

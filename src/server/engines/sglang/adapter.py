@@ -16,8 +16,8 @@ from ...engine import LoadProgress, ReportProgress
 from ...engine_settings import Device, EngineSettings, ModelFiles, ModelFormat
 from ...errors import ModelLoadFailed
 from ...gpus import VISIBLE_DEVICES, visible_gpus
+from ...host_resources import measure_host
 from ...model_id import DEFAULT_MODEL
-from ..llama_cpp.machine import measure_machine
 from .arguments import server_arguments
 from .bytecode import bytecode_environment
 from .checkpoint import read_checkpoint
@@ -127,7 +127,7 @@ class SglangLauncher:
             settings,
             checkpoint,
             quantization=quantization,
-            free_bytes=measure_machine().available_bytes if on_cpu else self._free_gpu_bytes(),
+            free_bytes=measure_host().available_bytes if on_cpu else self._free_gpu_bytes(),
         )
         if files.format is ModelFormat.GGUF:
             # Also told by the configuration beside the file, but 0.5.17 does not look there.
@@ -159,7 +159,10 @@ class SglangLauncher:
         environment["HF_HUB_OFFLINE"] = "1"  # the files are here
         if self._settings.device is Device.CPU:
             environment |= cpu_environment(self._settings.num_threads)
-        elif self._settings.gpu_ids:
+            return environment
+        # So that a number means the GPU that nvidia-smi, and NVML, give that number.
+        environment.setdefault("CUDA_DEVICE_ORDER", "PCI_BUS_ID")
+        if self._settings.gpu_ids:
             environment[VISIBLE_DEVICES] = ",".join(self._settings.gpu_ids)
         return environment
 

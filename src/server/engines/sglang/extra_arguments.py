@@ -60,7 +60,7 @@ OWNED: Final[dict[str, str]] = {
     "grpc_mode": _OWN_PROCESS,
     "grpc_port": _OWN_PROCESS,
     "fastapi_root_path": _OWN_PROCESS,
-    "api_key": "use LLM_API_KEYS",
+    "api_key": _OWN_PROCESS,
     "admin_api_key": "the service has no such route",
     "ssl_keyfile": _OWN_PROCESS,
     "ssl_certfile": _OWN_PROCESS,

@@ -10,16 +10,16 @@ _CGROUP = Path("/sys/fs/cgroup")
 
 
 @dataclass(frozen=True, slots=True)
-class Machine:
+class HostResources:
     """CPUs and free memory, after the limits of a container."""
 
     num_cpus: int
     available_bytes: int
 
 
-def measure_machine() -> Machine:
+def measure_host() -> HostResources:
     """Reads affinity, cgroup limits (version 1 and 2) and /proc/meminfo."""
-    return Machine(_num_cpus(), _available_bytes())
+    return HostResources(_num_cpus(), _available_bytes())
 
 
 def _num_cpus() -> int:
