@@ -39,8 +39,8 @@ class KvCacheSettings(SglangSettings):
         CONTEXT_SIZE_FROM_MEMORY,
         ge=1,
         le=2**31 - 1,
-        description="Tokens of KV cache for each concurrent request, never less than one whole "
-        f"context; {CONTEXT_SIZE_FROM_MEMORY}: the cache is sized from memory",
+        description="Tokens of KV cache for each concurrent request; all of it never less than "
+        f"one whole context; {CONTEXT_SIZE_FROM_MEMORY}: sized from memory",
     )
     max_model_len: int | None = setting(
         "LLM_MAX_MODEL_LEN",

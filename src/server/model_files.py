@@ -130,8 +130,10 @@ class ModelFinder:
             wanted.repo == DEFAULT_MODEL.repo and _built_in_folder() is not None
         ):
             state = f"is not whole ({defects[0]})" if defects else "is not on this machine"
+            name = f"{wanted.repo}:{wanted.file}" if wanted.file else wanted.repo
+            state += _describe_neighbours(root, wanted)
             raise ModelLoadFailed(
-                f"'{wanted.repo}' {state}, and HF_HUB_OFFLINE forbids to fetch it: put its files "
+                f"'{name}' {state}, and HF_HUB_OFFLINE forbids to fetch it: put its files "
                 "under LLM_MODEL_PATH or into the cache under HF_HOME"
             )
         return None
@@ -196,3 +198,12 @@ def _built_in_files() -> ModelFiles:
     return ModelFiles(
         str(DEFAULT_MODEL), ModelFormat.GGUF, files[0], f"{BUILT_IN_PACKAGE} {version}"
     )
+
+
+def _describe_neighbours(root: Path | None, wanted: WantedFiles) -> str:
+    """Names the GGUF files beside the one that is missing: most often it is a slip of the pen."""
+    if root is None or wanted.file is None:
+        return ""
+    folders = {path.parent for path in own_places(root.expanduser(), wanted)}
+    names = sorted({file.name for folder in folders for file in folder.glob("*.gguf")})
+    return f" (LLM_MODEL_PATH has {', '.join(names[:5])})" if names else ""

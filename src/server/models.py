@@ -143,8 +143,8 @@ class Models:
                 name, "", State.LOADING, LoadProgress("looking for its model"), "", None
             )
         failure = (
-            "no model of LLM_ALLOWED_MODELS takes it: add the model that it was trained on, or "
-            "take the adapter out of LLM_LORA_ADAPTERS"
+            "no model of LLM_ALLOWED_MODELS takes it: it needs the model that it was trained on, "
+            "run by SGLang on a GPU. Add that, or take the adapter out of LLM_LORA_ADAPTERS"
         )
         failed = [
             model.model_id for model in self._models.values() if model.view.state is State.FAILED

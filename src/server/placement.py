@@ -1,9 +1,10 @@
 """Which model runs on which GPUs, and how much of their memory it may take.
 
-The rule. A model whose share is set by hand (`LLM_MODEL_MEMORY`) gets that. The others get their
-weights, and an equal part of what is then left on each device. Models are given their GPUs in the
-order of their weights, the largest first: the fewest GPUs that hold one, those with most room.
-A single model with no share set is not limited: its engine sizes itself from what is free.
+The rule. A model whose share is set by hand (`LLM_MODEL_MEMORY`) gets that, of all there is. The
+others get their weights, and an equal part of what is then left on each device. Models are given
+their GPUs in the order of their weights, the largest first: the fewest GPUs that hold one, those
+with most room. A single model with no share set is not limited: its engine sizes itself from what
+is free.
 """
 
 from __future__ import annotations
@@ -102,7 +103,7 @@ def place(
         if not is_alone:
             memory = min(
                 _least(demand, len(ids), totals[device])
-                + (room[device] // sharers[device] if demand.amount is None else 0)
+                + (max(0, room[device]) // sharers[device] if demand.amount is None else 0)
                 for device in ids
             )
         gpu_ids = () if ids == (_HOST,) else ids
@@ -113,11 +114,9 @@ def place(
 def _choose(demand: Demand, room: Mapping[str, int], totals: Mapping[str, int]) -> tuple[str, ...]:
     if demand.device is Device.CPU:
         least = _least(demand, 1, totals[_HOST])
-        if least > room[_HOST]:
-            raise DoesNotFit(
-                f"it needs {_gib(least)} of memory, and {_gib(room[_HOST])} are left for it; "
-                "serve fewer models, or set LLM_MODEL_MEMORY"
-            )
+        limit = _limit(demand, room[_HOST], totals[_HOST], USABLE_HOST_SHARE)
+        if least > limit:
+            raise DoesNotFit(_too_much(demand, least, limit))
         return (_HOST,)
     gpu_ids = [gpu_id for gpu_id in room if gpu_id != _HOST]
     for size in demand.sizes:
@@ -127,7 +126,11 @@ def _choose(demand: Demand, room: Mapping[str, int], totals: Mapping[str, int]) 
             continue
         if all(_holds(demand, size, room[gpu_id], totals[gpu_id]) for gpu_id in best):
             return tuple(sorted(best, key=gpu_ids.index))
-    most = max(room[gpu_id] for gpu_id in gpu_ids)
+    emptiest = max(gpu_ids, key=lambda gpu_id: room[gpu_id])
+    most = room[emptiest]
+    if demand.amount is not None:
+        limit = _limit(demand, most, totals[emptiest], USABLE_GPU_SHARE)
+        raise DoesNotFit(_too_much(demand, demand.amount.of(totals[emptiest]), limit))
     sizes = " or ".join(str(size) for size in demand.sizes)
     raise DoesNotFit(
         f"its weights of {_gib(demand.weight_bytes)} do not fit on {sizes} of {len(gpu_ids)} GPUs, "
@@ -138,7 +141,7 @@ def _choose(demand: Demand, room: Mapping[str, int], totals: Mapping[str, int]) 
 
 def _holds(demand: Demand, size: int, room: int, total: int) -> bool:
     if demand.amount is not None:
-        return demand.amount.of(total) <= room
+        return demand.amount.of(total) <= _limit(demand, room, total, USABLE_GPU_SHARE)
     # A fixed number of GPUs is the operator's word: only what cannot be is refused.
     share = MAX_WEIGHT_SHARE if len(demand.sizes) > 1 else 1.0
     shard = demand.shard_bytes(size)
@@ -149,6 +152,23 @@ def _least(demand: Demand, size: int, total: int) -> int:
     if demand.amount is not None:
         return demand.amount.of(total)
     return demand.shard_bytes(size) + demand.fixed_bytes
+
+
+def _limit(demand: Demand, room: int, total: int, usable_share: float) -> int:
+    """What a model may take: all that is left, where its share was set by hand."""
+    return room if demand.amount is None else room + total - int(total * usable_share)
+
+
+def _too_much(demand: Demand, least: int, limit: int) -> str:
+    if demand.amount is None:
+        return (
+            f"it needs {_gib(least)} of memory, and {_gib(limit)} are left for it: serve fewer "
+            "models, or lower the shares of others in LLM_MODEL_MEMORY"
+        )
+    return (
+        f"LLM_MODEL_MEMORY gives it {demand.amount}, which is {_gib(least)}, and {_gib(limit)} are "
+        "left for it: lower that"
+    )
 
 
 def _gib(num_bytes: int) -> str:

@@ -40,6 +40,11 @@ from .sglang_settings import SglangSettings
 _logger = structlog.get_logger(__name__)
 
 _SGLANG_ONLY = set(variables(SglangSettings)) - set(variables(LogSettings))
+_SGLANG_ONLY |= {
+    variable
+    for variable in variables(ServerConfig)
+    if variable.attribute in ("kv_cache_scales", "max_lora_rank")
+}
 
 
 class Preparation:
@@ -201,10 +206,14 @@ def not_honoured(config: ServerConfig, decision: EngineDecision) -> list[str]:
     """Says, one sentence each, which variables are set and mean nothing to the engine chosen."""
     notices: list[str] = []
     if config.has_fp8_kv_cache and decision.device is not Device.CUDA:
+        on_llama_cpp = decision.engine is EngineKind.LLAMACPP
+        kept = "it is float16 on llama.cpp" if on_llama_cpp else "it keeps the model's own type"
         notices.append(
-            f"LLM_PAGED_CACHE_TYPE={config.paged_cache_type.value} needs a GPU; the KV cache keeps "
-            "the model's own type"
+            f"LLM_PAGED_CACHE_TYPE={config.paged_cache_type.value}: an FP8 KV cache needs SGLang "
+            f"on a GPU; {kept}"
         )
+    if config.isq_type is not None and not config.enable_isq:
+        notices.append("LLM_ISQ_TYPE does nothing without LLM_ENABLE_ISQ=true")
     if config.lora_adapters and decision.device is not Device.CUDA:
         notices.append("LLM_LORA_ADAPTERS needs SGLang on a GPU; the model runs without adapters")
     if decision.engine is not EngineKind.LLAMACPP:
@@ -214,12 +223,13 @@ def not_honoured(config: ServerConfig, decision: EngineDecision) -> list[str]:
             "LLM_PAGED_ATTENTION_BLOCK_SIZE means nothing to llama.cpp, whose KV cache has no pages"
         )
     if config.isq is not None:
-        notices.append(
-            f"LLM_ISQ_TYPE={config.isq.value} is not needed for a GGUF file: it is loaded as it is"
-        )
+        notices.append("LLM_ENABLE_ISQ is not needed for a GGUF file: it is loaded as it is")
     names = sorted(
         variable.name for variable in _SGLANG_ONLY if variable.attribute in config.model_fields_set
     )
     if names:
-        notices.append(f"{', '.join(names)}: only SGLang reads this, and llama.cpp runs the model")
+        read = "these" if len(names) > 1 else "this"
+        notices.append(
+            f"{', '.join(names)}: only SGLang reads {read}, and llama.cpp runs the model"
+        )
     return notices

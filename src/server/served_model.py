@@ -21,7 +21,7 @@ from .stall_timer import StallTimer
 
 _logger = structlog.get_logger(__name__)
 
-_TURN = LoadProgress("waiting for other models")
+_TURN = LoadProgress("waiting for its turn to load")
 _ENDING = LoadProgress("ending the engine")
 # Why an engine ended that nobody used: no death, and no reason for another.
 _UNLOADED = ""

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 from tokenwire.server.engine_settings import Device, EngineSettings
-from tokenwire.server.engines.llama_cpp.sizing import DoesNotFit, size_engine
+from tokenwire.server.engines.llama_cpp.sizing import DoesNotFit, describe_cuts, size_engine
 from tokenwire.server.gguf_header import GgufHeader
 from tokenwire.server.host_resources import HostResources, measure_host
 
@@ -86,7 +86,7 @@ def test_small_pool_keeps_useful_context() -> None:
 
 def test_too_little_memory() -> None:
     """Memory that does not hold one slot is refused with both numbers."""
-    with pytest.raises(DoesNotFit, match=r"needs 1\.5 GiB .* 4096 tokens, and 1\.3 GiB"):
+    with pytest.raises(DoesNotFit, match=r"needs 1\d\d\d MiB .* 4096 tokens, and 1\d\d\d MiB"):
         size_engine(SETTINGS, HEADER, FILE_BYTES, machine(1_000))
 
 
@@ -103,8 +103,12 @@ def test_given_memory(given: int, free: int) -> None:
 @pytest.mark.parametrize(
     ("given", "free", "sentence"),
     [
-        (GIB, 10 * GIB, r"needs 1\.5 GiB .* LLM_MODEL_MEMORY gives it 1\.0 GiB: raise it"),
-        (8 * GIB, GIB, r"of the 8\.0 GiB that LLM_MODEL_MEMORY gives it only 1\.0 GiB are free"),
+        (
+            GIB,
+            10 * GIB,
+            r"needs 1\d\d\d MiB .* its share is 1024 MiB: raise it in LLM_MODEL_MEMORY",
+        ),
+        (8 * GIB, GIB, r"of its share of 8192 MiB \(LLM_MODEL_MEMORY\) only 1024 MiB are free"),
     ],
 )
 def test_too_little_given_memory(given: int, free: int, sentence: str) -> None:
@@ -167,3 +171,27 @@ def test_this_machine_has_something() -> None:
     measured = measure_host()
     assert measured.num_cpus >= 1
     assert measured.available_bytes > 1 << 28
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        (SETTINGS, []),
+        (
+            replace(SETTINGS, max_model_len=100_000),
+            ["LLM_MAX_MODEL_LEN=100000 becomes 8192, the longest context that the model knows"],
+        ),
+        (
+            replace(SETTINGS, kv_pool_tokens=8_192, max_model_len=8_192),
+            [
+                f"LLM_MAX_CONCURRENT_REQUESTS={SETTINGS.max_running} becomes 1: the KV cache has room"
+            ],
+        ),
+    ],
+)
+def test_what_becomes_smaller_is_told(settings: EngineSettings, told: list[str]) -> None:
+    """A limit that is asked for and cannot be had is told with what it becomes."""
+    sizes = size_engine(settings, HEADER, FILE_BYTES, machine(100_000))
+    notices = describe_cuts(settings, sizes)
+    assert len(notices) == len(told)
+    assert all(part in notice for part, notice in zip(told, notices, strict=True))

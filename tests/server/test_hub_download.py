@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import sys
 import threading
 from pathlib import Path
 
@@ -104,7 +105,7 @@ async def test_a_killed_process_loses_nothing(place: HubPlace, mirror: HubMirror
     )
     home = place.cache.root.parent
     process = await asyncio.create_subprocess_exec(
-        "python", "-c", script, str(home), mirror.url, env={**os.environ, "PYTHONPATH": "."}
+        sys.executable, "-c", script, str(home), mirror.url, env={**os.environ, "PYTHONPATH": "."}
     )
     async with asyncio.timeout(120):
         await mirror.is_holding.wait()

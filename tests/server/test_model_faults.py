@@ -32,7 +32,11 @@ FOLDER = {"config.json": CONFIG, **TOKENIZER}
 
 FAULTS: dict[str, tuple[str, Mapping[str, bytes], str]] = {
     "no such model": ("owner/m", {}, "'owner/m' is not on this machine"),
-    "no such file": ("owner/m:m.gguf", {"other.gguf": GGUF}, "'owner/m' is not on this machine"),
+    "no such file": (
+        "owner/m:m.gguf",
+        {"other.gguf": GGUF},
+        "'owner/m:m.gguf' is not on this machine (LLM_MODEL_PATH has other.gguf)",
+    ),
     "a truncated GGUF file": ("owner/m:m.gguf", {"m.gguf": GGUF[:-1]}, "'m.gguf' is truncated: "),
     "a corrupt GGUF file": (
         "owner/m:m.gguf",

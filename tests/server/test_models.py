@@ -51,7 +51,8 @@ async def test_nothing_is_loaded_before_all_are_prepared() -> None:
     async with running(preparation, (A, B, C), lazy={C}) as models:
         await wait_until(models, lambda: preparation.asked == [A, B, C])
         await wait_until(
-            models, lambda: view_of(models, B).progress == LoadProgress("waiting for other models")
+            models,
+            lambda: view_of(models, B).progress == LoadProgress("waiting for its turn to load"),
         )
         assert [launcher.num_launches for launcher in given.values()] == [0, 0, 0]
         assert view_of(models, C).progress == LoadProgress("fetching the script")

@@ -93,6 +93,24 @@ def test_a_model_alone_gets_the_share_set_by_hand() -> None:
     assert placed([demand], [], "a/b").memory_bytes == HOST // 4
 
 
+def test_a_share_set_by_hand_may_be_all_there_is() -> None:
+    """It is the operator's word, also beyond what is shared out by itself."""
+    demand = on_cpu("a/b", 1, amount=MemoryAmount.parse("1"))
+    assert placed([demand], [], "a/b").memory_bytes == HOST
+    demand = on_gpu("a/b", 1, amount=MemoryAmount.parse("0.95"))
+    assert placed([demand], h100s(1), "a/b").memory_bytes == int(0.95 * 80 * GIB)
+
+
+@pytest.mark.parametrize("device", [on_cpu, on_gpu])
+def test_a_share_that_is_more_than_there_is_says_so(device: Any) -> None:
+    """The message has the share, what there is, and what to change."""
+    failure = place([device("a/b", 1, amount=MemoryAmount.parse("500GiB"))], h100s(1), HOST)["a/b"]
+    assert isinstance(failure, DoesNotFit)
+    left = "64.0 GiB" if device is on_cpu else "80.0 GiB"
+    assert f"LLM_MODEL_MEMORY gives it 500GiB, which is 500.0 GiB, and {left} are" in str(failure)
+    assert str(failure).endswith("lower that")
+
+
 def test_copies_count() -> None:
     """Two copies over two GPUs have their whole weights on each."""
     demand = on_gpu("a/b", 50, sizes=(2,), num_copies=2)

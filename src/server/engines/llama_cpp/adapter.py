@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+import structlog
+
 from ...engine import Capabilities, LoadProgress, ModelInfo, ReportProgress
 from ...engine_settings import EngineSettings, ModelFiles
 from ...errors import ModelLoadFailed
@@ -22,8 +24,10 @@ from .client import LlamaCppClient, Refused, Unreachable
 from .engine import LlamaCppEngine
 from .process import LlamaCppProcess, make_socket_path
 from .prompts import PromptRenderer, discover_fim_tokens, tokenize
-from .sizing import DoesNotFit, Sizes, size_engine
+from .sizing import DoesNotFit, Sizes, describe_cuts, size_engine
 from .unpacking import unpacked_path
+
+_logger = structlog.get_logger(__name__)
 
 _HEALTH_POLL_S: Final = 0.02
 # Stands before the cause in most of llama.cpp's own errors.
@@ -53,6 +57,8 @@ class LlamaCppLauncher:
         """Starts a child and waits until it answers; see `EngineLauncher.launch`."""
         report(LoadProgress("reading the file's header"))
         plan = await asyncio.to_thread(self._prepare)
+        for notice in describe_cuts(self._settings, plan.sizes):
+            _logger.warning("not_honoured", model=self._files.model_id, notice=notice)
         arguments = ChildArguments(
             model_path=str(self._files.path),
             socket_path=str(make_socket_path()),

@@ -63,6 +63,24 @@ def size_engine(
     return Sizes(num_threads, num_slots, context_length)
 
 
+def describe_cuts(settings: EngineSettings, sizes: Sizes) -> list[str]:
+    """Says, one sentence each, what became smaller than it was asked for."""
+    notices: list[str] = []
+    asked = settings.max_model_len
+    if asked is not None and sizes.context_length < asked:
+        notices.append(
+            f"LLM_MAX_MODEL_LEN={asked} becomes {sizes.context_length}, the longest context that "
+            "the model knows"
+        )
+    if sizes.num_slots < settings.max_running:
+        notices.append(
+            f"LLM_MAX_CONCURRENT_REQUESTS={settings.max_running} becomes {sizes.num_slots}: the KV "
+            f"cache has room for that many requests of {sizes.context_length} tokens; a shorter "
+            "LLM_MAX_MODEL_LEN, or more memory, makes room for more"
+        )
+    return notices
+
+
 def _pool_tokens(
     settings: EngineSettings, header: GgufHeader, file_bytes: int, machine: HostResources
 ) -> int:
@@ -90,10 +108,13 @@ def _describe_memory(settings: EngineSettings, machine: HostResources) -> str:
         return f"{_gib(_usable_bytes(settings, machine))} of memory can be given to it"
     if settings.memory_bytes > machine.available_bytes:
         return (
-            f"of the {_gib(settings.memory_bytes)} that LLM_MODEL_MEMORY gives it only "
+            f"of its share of {_gib(settings.memory_bytes)} (LLM_MODEL_MEMORY) only "
             f"{_gib(machine.available_bytes)} are free"
         )
-    return f"LLM_MODEL_MEMORY gives it {_gib(settings.memory_bytes)}: raise it"
+    return (
+        f"its share is {_gib(settings.memory_bytes)}: raise it in LLM_MODEL_MEMORY, or serve fewer "
+        "models"
+    )
 
 
 def _round_up(num_tokens: int) -> int:
@@ -101,4 +122,6 @@ def _round_up(num_tokens: int) -> int:
 
 
 def _gib(num_bytes: float) -> str:
+    if num_bytes < 10 << 30:
+        return f"{num_bytes / (1 << 20):.0f} MiB"
     return f"{num_bytes / (1 << 30):.1f} GiB"
