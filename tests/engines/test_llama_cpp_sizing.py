@@ -106,7 +106,7 @@ def test_given_memory(given: int, free: int) -> None:
         (
             GIB,
             10 * GIB,
-            r"needs 1\d\d\d MiB .* its share is 1024 MiB: raise it in LLM_MODEL_MEMORY",
+            r"needs 1\d\d\d MiB .* its share is 1024 MiB: raise it in LLM_MODEL",
         ),
         (8 * GIB, GIB, r"of its share of 8192 MiB \(LLM_MODEL_MEMORY\) only 1024 MiB are free"),
     ],
@@ -183,9 +183,7 @@ def test_this_machine_has_something() -> None:
         ),
         (
             replace(SETTINGS, kv_pool_tokens=8_192, max_model_len=8_192),
-            [
-                f"LLM_MAX_CONCURRENT_REQUESTS={SETTINGS.max_running} becomes 1: the KV cache has room"
-            ],
+            [f"LLM_MAX_CONCURRENT_REQUESTS={SETTINGS.max_running} becomes 1: the KV cache"],
         ),
     ],
 )
