@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -130,3 +131,7 @@ if __name__ == "__main__":
         describe(Path(file), Path(folder), json.loads(rest[0]))
     else:
         convert(Path(file), Path(folder))
+    # Everything is on the disk. The package sentencepiece, which gguf imports, may crash Python while
+    # it ends, and the launcher would take that for a failure.
+    sys.stdout.flush()
+    os._exit(0)
