@@ -131,7 +131,7 @@ if __name__ == "__main__":
         describe(Path(file), Path(folder), json.loads(rest[0]))
     else:
         convert(Path(file), Path(folder))
-    # Everything is on the disk. The package sentencepiece, which gguf imports, may crash Python while
-    # it ends, and the launcher would take that for a failure.
+    # Everything is on the disk. The package sentencepiece, which gguf imports, may crash Python
+    # while it ends, and the launcher would take that for a failure.
     sys.stdout.flush()
     os._exit(0)
