@@ -39,8 +39,7 @@ from .sglang_settings import SglangSettings
 
 _logger = structlog.get_logger(__name__)
 
-_SGLANG_ONLY = set(variables(SglangSettings)) - set(variables(LogSettings))
-_SGLANG_ONLY |= {
+_SGLANG_ONLY = (set(variables(SglangSettings)) - set(variables(LogSettings))) | {
     variable
     for variable in variables(ServerConfig)
     if variable.attribute in ("kv_cache_scales", "max_lora_rank")
