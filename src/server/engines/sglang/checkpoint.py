@@ -66,11 +66,6 @@ def count_weight_bytes(path: Path) -> int:
     return sum(file.stat().st_size for file in files)
 
 
-def read_max_position(folder: Path) -> int | None:
-    """Reads the longest context from `config.json`; None where it is not told."""
-    return find_positive(read_config(folder), "max_position_embeddings")
-
-
 def _read_gguf(file: Path) -> Checkpoint:
     try:
         header = read_gguf_header(file)
