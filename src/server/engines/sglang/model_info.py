@@ -2,39 +2,29 @@
 
 from __future__ import annotations
 
-import json
 import math
-import struct
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from ...engine import Capabilities, ModelInfo
+from ...safetensors_file import MalformedSafetensors, read_tensor_shapes
 from .frames import Begin
 from .internals import VERSION, resolved_argument
 from .isq_plugin import METHOD_NAMES
-
-MAX_HEADER_BYTES = 100 << 20
-"""The limit that the safetensors library sets for a header."""
 
 
 def count_parameters(files: Iterable[Path]) -> int:
     """Adds up the sizes of all tensors of safetensors files; 0 where there are none.
 
-    Format: eight bytes of length, little endian, and a JSON object of that length
-    (https://huggingface.co/docs/safetensors).
+    0, too, where a file cannot be read: the model runs all the same.
     """
-    total = 0
-    for file in files:
-        with file.open("rb") as stream:
-            (length,) = struct.unpack("<Q", stream.read(8))
-            if length > MAX_HEADER_BYTES:
-                return 0
-            header = json.loads(stream.read(length))
-        total += sum(
-            math.prod(tensor["shape"]) for name, tensor in header.items() if name != "__metadata__"
+    try:
+        return sum(
+            math.prod(shape) for file in files for shape in read_tensor_shapes(file).values()
         )
-    return total
+    except MalformedSafetensors:
+        return 0
 
 
 def _quantization(server_args: Any, hf_config: Any, begin: Begin) -> str:
