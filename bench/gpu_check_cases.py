@@ -25,11 +25,11 @@ from gpu_check_engine import (
     speed,
     started,
 )
-from tokenwire.server.engine import EngineRequest, SamplingParams, TextPrompt
-from tokenwire.server.engine_settings import ModelFormat
-from tokenwire.server.errors import EngineLost
-from tokenwire.server.gpus import visible_gpus
-from tokenwire.server.isq import IsqType
+from tokenwire.server.contract.engine import EngineRequest, SamplingParams, TextPrompt
+from tokenwire.server.contract.engine_settings import ModelFormat
+from tokenwire.server.contract.errors import EngineLost
+from tokenwire.server.contract.isq_type import IsqType
+from tokenwire.server.machine.gpus import visible_gpus
 
 
 async def check_answer(bench: Bench) -> str:

@@ -10,7 +10,7 @@ from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from tokenwire.server.engine import (
+from tokenwire.server.contract.engine import (
     Accepted,
     ChatMessage,
     ChatPrompt,
@@ -22,14 +22,14 @@ from tokenwire.server.engine import (
     SamplingParams,
     TextPrompt,
 )
-from tokenwire.server.engine_settings import (
+from tokenwire.server.contract.engine_settings import (
     Device,
     EngineSettings,
     ModelFiles,
     ModelFormat,
 )
-from tokenwire.server.engines.sglang.adapter import SglangLauncher
-from tokenwire.server.engines.sglang.remote_engine import SglangEngine
+from tokenwire.server.engines.sglang.front.engine import SglangEngine
+from tokenwire.server.engines.sglang.front.launcher import SglangLauncher
 
 QUESTION = ChatPrompt((ChatMessage(Role.USER, "What is the capital of France?"),))
 STORY = "Once upon a time, in a small village by the sea, there lived an old fisherman. "

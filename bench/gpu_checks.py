@@ -28,9 +28,9 @@ from pathlib import Path
 import gpu_check_cases as cases
 from gpu_check_engine import Bench, Failure, Skipped
 from tokenwire import __version__
-from tokenwire.server.engine_settings import Device, EngineSettings, SglangOptions
-from tokenwire.server.errors import InferenceError
-from tokenwire.server.gpus import visible_gpus
+from tokenwire.server.contract.engine_settings import Device, EngineSettings, SglangOptions
+from tokenwire.server.contract.errors import InferenceError
+from tokenwire.server.machine.gpus import visible_gpus
 
 Check = Callable[[Bench], Awaitable[str]]
 

@@ -25,12 +25,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from isq_channels import reorder_channels
-from tokenwire.server.engine_settings import ModelFiles, ModelFormat
-from tokenwire.server.engines.sglang.converted import provide_converted
+from tokenwire.server.contract.engine_settings import ModelFiles, ModelFormat
+from tokenwire.server.contract.model_id import DEFAULT_MODEL
 from tokenwire.server.engines.sglang.cpu import cpu_environment, offer_kernel_stand_in
-from tokenwire.server.engines.sglang.isq_outcome import IsqOutcome
-from tokenwire.server.engines.sglang.isq_request import request_isq
-from tokenwire.server.model_id import DEFAULT_MODEL
+from tokenwire.server.engines.sglang.front.converted import provide_converted
+from tokenwire.server.engines.sglang.isq.outcome import IsqOutcome
+from tokenwire.server.engines.sglang.isq.request import request_isq
 from unpacking import built_in_file
 
 TEXT = Path(__file__).parent / "isq_text.txt"
@@ -87,8 +87,8 @@ def measure(way: Way, folder: Path, num_tokens: int) -> Measurement:
     offer_kernel_stand_in()
     arguments = {"quantization": request_isq(way.isq)} if way.isq else {}
     # Both import SGLang, which must find what is set above.
-    from tokenwire.server.engines.sglang.internals import Engine  # noqa: PLC0415
-    from tokenwire.server.engines.sglang.model_info import count_parameters  # noqa: PLC0415
+    from tokenwire.server.engines.sglang.host.internals import Engine  # noqa: PLC0415
+    from tokenwire.server.engines.sglang.host.model_info import count_parameters  # noqa: PLC0415
 
     engine = Engine(
         **arguments,

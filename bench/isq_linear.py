@@ -21,10 +21,10 @@ from typing import Any
 
 import torch
 from isq_channels import reorder_channels
-from tokenwire.server.engine_settings import ModelFiles, ModelFormat
-from tokenwire.server.engines.sglang.converted import provide_converted
-from tokenwire.server.engines.sglang.quantized_linear import Int4Weight, Int8Weight, Workspace
-from tokenwire.server.model_id import DEFAULT_MODEL
+from tokenwire.server.contract.engine_settings import ModelFiles, ModelFormat
+from tokenwire.server.contract.model_id import DEFAULT_MODEL
+from tokenwire.server.engines.sglang.front.converted import provide_converted
+from tokenwire.server.engines.sglang.isq.quantized_linear import Int4Weight, Int8Weight, Workspace
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from unpacking import built_in_file
 

@@ -30,8 +30,14 @@ from tokenwire.edge.config import EdgeConfig
 from tokenwire.generated.tokenwire.v1 import inference_pb2, inference_pb2_grpc
 from tokenwire.logs import configure_logging
 from tokenwire.server.app import ServerApp
-from tokenwire.server.config import ServerConfig
-from tokenwire.server.engine import Delta, Engine, EngineRequest, SamplingParams, TextPrompt
+from tokenwire.server.contract.engine import (
+    Delta,
+    Engine,
+    EngineRequest,
+    SamplingParams,
+    TextPrompt,
+)
+from tokenwire.server.settings.server_config import ServerConfig
 
 MODEL_ID = "HuggingFaceTB/SmolLM2-135M-Instruct"
 PROMPT = "Once upon a time, in a small village by the sea,"

@@ -21,11 +21,11 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tokenwire.server.engine_settings import ModelFiles, ModelFormat
-from tokenwire.server.engines.sglang.checkpoint import read_checkpoint
-from tokenwire.server.engines.sglang.converted import provide_described
+from tokenwire.server.contract.engine_settings import ModelFiles, ModelFormat
 from tokenwire.server.engines.sglang.cpu import cpu_environment, offer_kernel_stand_in
-from tokenwire.server.engines.sglang.gguf_architectures import (
+from tokenwire.server.engines.sglang.front.converted import provide_described
+from tokenwire.server.engines.sglang.plan.checkpoint import read_checkpoint
+from tokenwire.server.engines.sglang.plan.gguf_architectures import (
     configuration_overrides,
     read_overrides,
 )

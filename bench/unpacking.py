@@ -16,10 +16,21 @@ import uuid
 from contextlib import aclosing
 from pathlib import Path
 
-from tokenwire.server.engine import Delta, Engine, EngineRequest, SamplingParams, TextPrompt
-from tokenwire.server.engine_settings import Device, EngineSettings, ModelFiles, ModelFormat
-from tokenwire.server.engines.llama_cpp.adapter import LlamaCppLauncher
-from tokenwire.server.model_id import DEFAULT_MODEL
+from tokenwire.server.contract.engine import (
+    Delta,
+    Engine,
+    EngineRequest,
+    SamplingParams,
+    TextPrompt,
+)
+from tokenwire.server.contract.engine_settings import (
+    Device,
+    EngineSettings,
+    ModelFiles,
+    ModelFormat,
+)
+from tokenwire.server.contract.model_id import DEFAULT_MODEL
+from tokenwire.server.engines.llama_cpp.launcher import LlamaCppLauncher
 
 SETTINGS = EngineSettings(Device.CPU, max_running=1, max_model_len=1024)
 

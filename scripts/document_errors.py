@@ -13,8 +13,8 @@ from google.protobuf.json_format import MessageToDict
 from google.rpc import code_pb2, status_pb2
 from tokenwire.edge.errors import TRAITS, Dialect, EdgeError, error_response, failure_of
 from tokenwire.generated.tokenwire.v1 import options_pb2
-from tokenwire.server import errors
-from tokenwire.server.statuses import CallStatus, internal_status, status_of
+from tokenwire.server.contract import errors
+from tokenwire.server.rpc.statuses import CallStatus, internal_status, status_of
 
 OUT = ROOT / "docs" / "errors.md"
 REQUEST_ID = "5f8f1f3c0a6b4b0fa5a1d2f60cf0a6b1"

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from tokenwire.server.engine_choice import EngineKind
+from tokenwire.server.contract.engine_settings import EngineKind
 
 from tests.models.architectures import ARCHITECTURES, Architecture
 from tests.models.documented import (

@@ -15,9 +15,9 @@ import pytest
 cast("dict[str, Any]", sys.modules).setdefault("sentencepiece", None)
 
 # Helpers with asserts, beside the test modules themselves.
-pytest.register_assert_rewrite("tests.engines")
+pytest.register_assert_rewrite("tests.server.engines")
 
-from .engines.sglang_fixtures import (  # noqa: E402, F401 - behind the rewriting, for every test
+from .server.engines.sglang.fixtures import (  # noqa: E402, F401 - behind the rewriting, for every test
     sglang_engine,
     sglang_engine_launcher,
     sglang_model_files,

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from ..server.engine_choice import EngineDecision, Machine, NoEngine, choose_engine
-from ..server.model_id import ModelId
-from ..server.model_settings import ModelSettings
+from ..server.contract.model_id import ModelId
+from ..server.preparation.engine_choice import EngineDecision, Machine, NoEngine, choose_engine
+from ..server.settings.model_settings import ModelSettings
 
 
 def decide_all(

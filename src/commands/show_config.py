@@ -18,16 +18,16 @@ from ..environment import (
     unknown_variables,
     variables,
 )
-from ..server.engine_choice import (
+from ..server.contract.engine_settings import EngineKind
+from ..server.contract.model_id import DEFAULT_MODEL, ModelId
+from ..server.files.model_finder import BUILT_IN_PACKAGE
+from ..server.preparation.engine_choice import (
     EngineDecision,
-    EngineKind,
     Machine,
     NoEngine,
     inspect_machine,
 )
-from ..server.model_files import BUILT_IN_PACKAGE
-from ..server.model_id import DEFAULT_MODEL, ModelId
-from ..server.model_settings import ModelSettings
+from ..server.settings.model_settings import ModelSettings
 from .decisions import decide_all
 from .start import known_variables, load_both
 

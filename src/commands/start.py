@@ -25,8 +25,8 @@ from ..environment import (
 from ..lifecycle import end_with_parent, shutdown_signals
 from ..listening import Listener, find_problem
 from ..logs import configure_logging
-from ..server.config import ServerConfig
-from ..server.engine_choice import inspect_machine
+from ..server.preparation.engine_choice import inspect_machine
+from ..server.settings.server_config import ServerConfig
 from ..supervisor import ChildCommand, Supervisor
 from ..welcome import Addresses, StatusLine, welcome
 from .decisions import decide_all, describe

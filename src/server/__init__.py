@@ -1,0 +1,1 @@
+"""The front: the gRPC server, and the engines that it starts."""

@@ -16,16 +16,18 @@ from ..environment import ConfigurationError
 from ..generated.tokenwire.v1 import inference_pb2, inference_pb2_grpc
 from ..lifecycle import Shutdown, shutdown_signals
 from ..listening import find_problem
-from .config import ServerConfig
-from .health import Health
-from .inference import Inference
-from .interceptors import CallInterceptor
-from .limits import MAX_CONCURRENT_STREAMS, MAX_METADATA_BYTES
-from .metrics import GrpcMetrics, MetricsServer, ModelMetrics, new_registry
-from .models import Models, Prepare
-from .preparation import Preparation
-from .sampling import SamplingDefaults
-from .service import InferenceService
+from .models.models import Models, Prepare
+from .preparation.preparation import Preparation
+from .request.inference import Inference
+from .request.sampling import SamplingDefaults
+from .rpc.health import Health
+from .rpc.interceptors import CallInterceptor
+from .rpc.service import InferenceService
+from .settings.limits import MAX_CONCURRENT_STREAMS, MAX_METADATA_BYTES
+from .settings.server_config import ServerConfig
+from .telemetry.grpc_metrics import GrpcMetrics
+from .telemetry.metrics_server import MetricsServer, new_registry
+from .telemetry.model_metrics import ModelMetrics
 
 _logger = structlog.get_logger(__name__)
 

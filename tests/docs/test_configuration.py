@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tokenwire.edge.config import EdgeConfig
 from tokenwire.environment import Variable, variables
-from tokenwire.server.config import ServerConfig
+from tokenwire.server.settings.server_config import ServerConfig
 
 from .pages import read_page, table_below
 

@@ -6,7 +6,9 @@ import re
 
 from prometheus_client import CollectorRegistry
 from tokenwire.edge.metrics import HttpMetrics
-from tokenwire.server.metrics import GrpcMetrics, ModelMetrics, new_registry
+from tokenwire.server.telemetry.grpc_metrics import GrpcMetrics
+from tokenwire.server.telemetry.metrics_server import new_registry
+from tokenwire.server.telemetry.model_metrics import ModelMetrics
 
 from .pages import read_page, table_below
 

@@ -11,11 +11,16 @@ import pytest_asyncio
 from tokenwire.edge.app import EdgeApp
 from tokenwire.edge.config import EdgeConfig
 from tokenwire.server.app import ServerApp
-from tokenwire.server.config import ServerConfig
-from tokenwire.server.engine import ReportProgress
-from tokenwire.server.engine_settings import Device, EngineSettings, ModelFiles, ModelFormat
-from tokenwire.server.engines.llama_cpp.adapter import LlamaCppLauncher
-from tokenwire.server.models import PreparedModel
+from tokenwire.server.contract.engine import ReportProgress
+from tokenwire.server.contract.engine_settings import (
+    Device,
+    EngineSettings,
+    ModelFiles,
+    ModelFormat,
+)
+from tokenwire.server.engines.llama_cpp.launcher import LlamaCppLauncher
+from tokenwire.server.models.models import PreparedModel
+from tokenwire.server.settings.server_config import ServerConfig
 
 from ..conftest import MODEL_ID
 from .scripted import ScriptedFront

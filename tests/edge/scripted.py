@@ -14,8 +14,8 @@ from tokenwire.generated.tokenwire.v1 import (
     inference_pb2_grpc,
     models_pb2,
 )
-from tokenwire.server.errors import InferenceError
-from tokenwire.server.statuses import status_of
+from tokenwire.server.contract.errors import InferenceError
+from tokenwire.server.rpc.statuses import status_of
 
 MODEL = "owner/model"
 Script = Callable[[Any, grpc.aio.ServicerContext], AsyncIterator[Any]]

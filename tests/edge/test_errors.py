@@ -11,7 +11,7 @@ import pytest
 from google.rpc import code_pb2
 from tokenwire.edge.app import EdgeApp
 from tokenwire.edge.errors import TRAITS, Dialect, EdgeError, error_response, failure_of
-from tokenwire.server.errors import (
+from tokenwire.server.contract.errors import (
     AtCapacity,
     ContextTooLong,
     Draining,

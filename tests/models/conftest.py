@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
-from tokenwire.server.engine_settings import ModelFiles
-from tokenwire.server.engines.sglang.converted import provide_converted
+from tokenwire.server.contract.engine_settings import ModelFiles
+from tokenwire.server.engines.sglang.front.converted import provide_converted
 
 from .architectures import ARCHITECTURES
 from .checkpoints import REFERENCES, Reference

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tokenwire.server.engine_choice import EngineKind
+from tokenwire.server.contract.engine_settings import EngineKind
 
 
 @dataclass(frozen=True, slots=True)

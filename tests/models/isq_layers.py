@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 from tokenwire.server.engines.sglang.cpu import cpu_environment, offer_kernel_stand_in
-from tokenwire.server.engines.sglang.isq_request import request_isq
+from tokenwire.server.engines.sglang.isq.request import request_isq
 
 
 def main() -> None:
@@ -19,7 +19,7 @@ def main() -> None:
     offer_kernel_stand_in()
     request_isq("int4")
     torch.manual_seed(0)
-    method: Any = import_module("tokenwire.server.engines.sglang.isq_method")
+    method: Any = import_module("tokenwire.server.engines.sglang.isq.method")
     linear: Any = import_module("sglang.srt.layers.linear")
     vocabulary: Any = import_module("sglang.srt.layers.vocab_parallel_embedding")
     named = {"quant_config": method.Int4Config(), "prefix": "model.layer"}

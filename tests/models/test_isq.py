@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
-from tokenwire.server.engine import ChatMessage, ChatPrompt, Delta, ModelInfo, Role
-from tokenwire.server.engine_settings import EngineSettings, ModelFiles
-from tokenwire.server.engines.sglang.adapter import SglangLauncher
-from tokenwire.server.isq import IsqType
+from tokenwire.server.contract.engine import ChatMessage, ChatPrompt, Delta, ModelInfo, Role
+from tokenwire.server.contract.engine_settings import EngineSettings, ModelFiles
+from tokenwire.server.contract.isq_type import IsqType
+from tokenwire.server.engines.sglang.front.launcher import SglangLauncher
 
-from ..engines.contract import GREEDY, request_for
+from ..server.engines.contract import GREEDY, request_for
 from .conftest import run_python
 
 QUESTION = ChatPrompt((ChatMessage(Role.USER, "What is the capital of France?"),))

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from tokenwire.server.engine_settings import EngineSettings, ModelFiles
-from tokenwire.server.engines.sglang.adapter import SglangLauncher
+from tokenwire.server.contract.engine_settings import EngineSettings, ModelFiles
+from tokenwire.server.engines.sglang.front.launcher import SglangLauncher
 
-from ..engines.cache_contract import prompts_of_one_prefix
-from ..engines.generation import GREEDY, drain, request_for
+from ..server.engines.cache_contract import prompts_of_one_prefix
+from ..server.engines.generation import GREEDY, drain, request_for
 
 
 async def test_nothing_is_cached(

@@ -6,10 +6,15 @@ import json
 from pathlib import Path
 
 import pytest
-from tokenwire.server.engine_settings import Device, EngineSettings, ModelFiles, ModelFormat
-from tokenwire.server.engines.sglang.adapter import SglangLauncher
-from tokenwire.server.errors import ModelLoadFailed
-from tokenwire.server.weights import find_safetensors_defect
+from tokenwire.server.contract.engine_settings import (
+    Device,
+    EngineSettings,
+    ModelFiles,
+    ModelFormat,
+)
+from tokenwire.server.contract.errors import ModelLoadFailed
+from tokenwire.server.engines.sglang.front.launcher import SglangLauncher
+from tokenwire.server.files.formats.defects import find_safetensors_defect
 
 
 def changed(small_model: Path, folder: Path, **values: object) -> ModelFiles:

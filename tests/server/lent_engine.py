@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 
-from tokenwire.server.engine import (
+from tokenwire.server.contract.engine import (
     Engine,
     EngineEvent,
     EngineRequest,
@@ -14,7 +14,7 @@ from tokenwire.server.engine import (
     RenderedPrompt,
     ReportProgress,
 )
-from tokenwire.server.models import PreparedModel
+from tokenwire.server.models.models import PreparedModel
 
 
 class LentEngine:

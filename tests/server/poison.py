@@ -17,7 +17,7 @@ import grpc
 import pytest
 from tokenwire.generated.tokenwire.v1 import events_pb2, inference_pb2
 
-from ..engines.generation import HANG_S
+from .engines.generation import HANG_S
 from .fronts import Client, collect, failure_of
 from .lent_engine import LentEngine
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Mapping
 
-from tokenwire.server.engine import (
+from tokenwire.server.contract.engine import (
     Accepted,
     Capabilities,
     ChatPrompt,
@@ -22,8 +22,8 @@ from tokenwire.server.engine import (
     RenderedPrompt,
     ReportProgress,
 )
-from tokenwire.server.errors import EngineLost, ModelLoadFailed
-from tokenwire.server.models import PreparedModel
+from tokenwire.server.contract.errors import EngineLost, ModelLoadFailed
+from tokenwire.server.models.models import PreparedModel
 
 MODEL_ID = "test/scripted"
 

@@ -11,9 +11,10 @@ import pytest
 from grpc_health.v1 import health_pb2
 from pydantic import ValidationError
 from tokenwire.generated.tokenwire.v1 import inference_pb2, models_pb2
-from tokenwire.server.model_id import DEFAULT_MODEL
-from tokenwire.server.models import State
+from tokenwire.server.contract.model_id import DEFAULT_MODEL
+from tokenwire.server.models.models import State
 
+from .files.weight_files import CONFIG, LLAMA, TOKENIZER, gguf, index_of, split_part, tensor_file
 from .fronts import (
     Client,
     check,
@@ -23,7 +24,6 @@ from .fronts import (
     start_front,
     wait_for_state,
 )
-from .weight_files import CONFIG, LLAMA, TOKENIZER, gguf, index_of, split_part, tensor_file
 
 SERVING = health_pb2.HealthCheckResponse.SERVING
 NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING

@@ -10,8 +10,8 @@ from typing import Any
 import aiohttp
 from tokenwire.edge.app import EdgeApp
 from tokenwire.edge.config import EdgeConfig
-from tokenwire.server.engine import Engine, ReportProgress
-from tokenwire.server.models import Prepare, PreparedModel
+from tokenwire.server.contract.engine import Engine, ReportProgress
+from tokenwire.server.models.models import Prepare, PreparedModel
 
 from ..server.fronts import Client, start_front
 

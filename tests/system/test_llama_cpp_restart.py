@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import cast
 
-from tokenwire.server.engine import Engine
+from tokenwire.server.contract.engine import Engine
 from tokenwire.server.engines.llama_cpp.engine import LlamaCppEngine
 
 from ..conftest import MODEL_ID

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 import aiohttp
 import pytest
 import pytest_asyncio
-from tokenwire.server.engines.sglang.remote_engine import SglangEngine
+from tokenwire.server.engines.sglang.front.engine import SglangEngine
 
 from ..conftest import MODEL_ID
 from ..server.fronts import Client

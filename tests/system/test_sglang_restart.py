@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import cast
 
 import pytest
-from tokenwire.server.engine import Engine
-from tokenwire.server.engines.sglang.remote_engine import SglangEngine
+from tokenwire.server.contract.engine import Engine
+from tokenwire.server.engines.sglang.front.engine import SglangEngine
 
 from ..conftest import MODEL_ID
-from ..engines.sglang_fixtures import find_process
+from ..server.engines.sglang.fixtures import find_process
 from .restart import assert_survives
 from .services import start_service
 

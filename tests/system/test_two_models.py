@@ -13,11 +13,11 @@ import pytest
 import pytest_asyncio
 from grpc_health.v1 import health_pb2
 from tokenwire.generated.tokenwire.v1 import models_pb2
-from tokenwire.server.engine import Engine, ReportProgress
+from tokenwire.server.contract.engine import Engine, ReportProgress
 from tokenwire.server.engines.llama_cpp.engine import LlamaCppEngine
-from tokenwire.server.engines.sglang.remote_engine import SglangEngine
-from tokenwire.server.models import PreparedModel, State
-from tokenwire.server.preparation import Preparation
+from tokenwire.server.engines.sglang.front.engine import SglangEngine
+from tokenwire.server.models.models import PreparedModel, State
+from tokenwire.server.preparation.preparation import Preparation
 
 from ..conftest import MODEL_ID
 from ..server.fronts import Client, check, collect, failure_of, make_config, wait_for_state

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from itertools import groupby
 
-from ..engine import ChatMessage
+from ..contract.engine import ChatMessage
 
 
 def merge_consecutive(messages: tuple[ChatMessage, ...]) -> tuple[ChatMessage, ...]:

@@ -1,0 +1,1 @@
+"""llama.cpp: a child that runs its server on a private socket."""

@@ -9,8 +9,15 @@ from typing import Any, Final
 
 import aiohttp
 
-from ...engine import EngineEvent, EngineRequest, EngineStatus, ModelInfo, Prompt, RenderedPrompt
-from ...errors import EngineLost, GenerationFailed
+from ...contract.engine import (
+    EngineEvent,
+    EngineRequest,
+    EngineStatus,
+    ModelInfo,
+    Prompt,
+    RenderedPrompt,
+)
+from ...contract.errors import EngineLost, GenerationFailed
 from .client import LlamaCppClient, Refused, Unreachable, read_events
 from .process import LlamaCppProcess
 from .prompts import PromptRenderer

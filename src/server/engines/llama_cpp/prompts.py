@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import assert_never
 
-from ...engine import (
+from ...contract.engine import (
     ChatMessage,
     ChatPrompt,
     InfillPrompt,
@@ -15,7 +15,7 @@ from ...engine import (
     TextPrompt,
     TokenPrompt,
 )
-from ...errors import InvalidRequest
+from ...contract.errors import InvalidRequest
 from ..conversation import merge_consecutive
 from ..fim import FIM_MARKERS, FimTokens, find_fim_tokens, infill_ids
 from .client import LlamaCppClient, Refused

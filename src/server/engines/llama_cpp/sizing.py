@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from ...engine_settings import EngineSettings
-from ...gguf_header import GgufHeader
-from ...host_resources import HostResources
+from ...contract.engine_settings import EngineSettings
+from ...files.formats.gguf_header import GgufHeader
+from ...machine.host_resources import HostResources
 
 MIN_CONTEXT_LENGTH: Final = 4_096
 _FALLBACK_TRAINED_LENGTH: Final = 4_096

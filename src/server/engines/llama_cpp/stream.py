@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from ...engine import Accepted, Delta, EngineEvent, Finished, FinishReason, Prefill
-from ...errors import GenerationFailed
+from ...contract.engine import Accepted, Delta, EngineEvent, Finished, FinishReason, Prefill
+from ...contract.errors import GenerationFailed
 from ..stop_matcher import StopMatcher
 from .client import Json
 

@@ -1,0 +1,1 @@
+"""SGLang: a host process that owns its runtime, and what the front knows of it."""

@@ -14,7 +14,7 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 
-from ...engine import EngineRequest, EngineStatus, FinishReason, ModelInfo
+from ...contract.engine import EngineRequest, EngineStatus, FinishReason, ModelInfo
 
 MAX_FRAME_BYTES: Final = 256 << 20
 """Far above what requests and answers need: a longer frame means that the two ends disagree."""

@@ -1,0 +1,192 @@
+"""Starts llama.cpp for one model."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import structlog
+
+from ...contract.engine import Capabilities, LoadProgress, ModelInfo, ReportProgress
+from ...contract.engine_settings import EngineSettings, ModelFiles
+from ...contract.errors import ModelLoadFailed
+from ...contract.model_id import DEFAULT_MODEL
+from ...files.formats.defects import find_gguf_defect, split_names
+from ...files.formats.gguf_file import MalformedGguf
+from ...files.formats.gguf_header import GgufHeader, read_gguf_header
+from ...machine.host_resources import measure_host
+from ..fim import FimTokens
+from .arguments import ChildArguments, ChildReport
+from .chat_template import MalformedTokenizer, read_chat_template
+from .client import LlamaCppClient, Refused, Unreachable
+from .engine import LlamaCppEngine
+from .process import LlamaCppProcess, make_socket_path
+from .prompts import PromptRenderer, discover_fim_tokens, tokenize
+from .sizing import DoesNotFit, Sizes, describe_cuts, size_engine
+from .unpacking import unpacked_path
+
+_logger = structlog.get_logger(__name__)
+
+_HEALTH_POLL_S: Final = 0.02
+# Stands before the cause in most of llama.cpp's own errors.
+_LOAD_PREFIX: Final = "llama_model_load: error loading model: "
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    header: GgufHeader
+    sizes: Sizes
+    chat_template: str  # instead of the file's own; empty keeps that
+    unpacked: Path | None
+
+    @property
+    def has_chat_template(self) -> bool:
+        return self.header.has_chat_template or bool(self.chat_template)
+
+
+class LlamaCppLauncher:
+    """Starts llama.cpp children for one GGUF file."""
+
+    def __init__(self, files: ModelFiles, settings: EngineSettings) -> None:
+        self._files = files
+        self._settings = settings
+
+    async def launch(self, report: ReportProgress) -> LlamaCppEngine:
+        """Starts a child and waits until it answers; see `EngineLauncher.launch`."""
+        report(LoadProgress("reading the file's header"))
+        plan = await asyncio.to_thread(self._prepare)
+        for notice in describe_cuts(self._settings, plan.sizes):
+            _logger.warning("not_honoured", model=self._files.model_id, notice=notice)
+        arguments = ChildArguments(
+            model_path=str(self._files.path),
+            socket_path=str(make_socket_path()),
+            num_slots=plan.sizes.num_slots,
+            pool_tokens=plan.sizes.pool_tokens,
+            num_threads=plan.sizes.num_threads,
+            chat_template=plan.chat_template,
+            unpacked_path=str(plan.unpacked or ""),
+        )
+        if plan.unpacked and not plan.unpacked.exists():
+            report(LoadProgress("unpacking the weights, this once"))
+        else:
+            report(LoadProgress("loading the weights"))
+        process = await LlamaCppProcess.start(arguments)
+        client = LlamaCppClient(arguments.socket_path)
+        try:
+            async with asyncio.timeout(self._settings.load_timeout_s):
+                child = await self._await_ready(process, client)
+                report(LoadProgress("warming up"))
+                return await self._open(process, client, child, plan)
+        except TimeoutError as error:
+            await _end(process, client)
+            raise ModelLoadFailed(
+                f"'{self._files.path.name}' was not loaded within "
+                f"{self._settings.load_timeout_s:g} s"
+            ) from error
+        except (Unreachable, Refused) as error:
+            # Ended first: it may be dying, and how is what the message tells.
+            await _end(process, client)
+            raise self._load_failed(process.first_error or process.describe_end()) from error
+        except BaseException:
+            await _end(process, client)
+            raise
+
+    def _prepare(self) -> _Plan:
+        try:
+            path = self._files.path
+            defect = find_gguf_defect(path)
+            if defect is not None:
+                raise ModelLoadFailed(defect)
+            header = read_gguf_header(path)
+            file_bytes = sum(path.with_name(name).stat().st_size for name in split_names(path.name))
+            sizes = size_engine(self._settings, header, file_bytes, measure_host())
+            tokenizer = self._files.tokenizer
+            template = "" if tokenizer is None else read_chat_template(tokenizer)
+            is_built_in = self._files.model_id == DEFAULT_MODEL.repo
+            is_split = len(split_names(path.name)) > 1
+            unpacked = unpacked_path(path) if is_built_in and not is_split else None
+            return _Plan(header, sizes, template, unpacked)
+        except (MalformedGguf, MalformedTokenizer, DoesNotFit) as error:
+            raise ModelLoadFailed(str(error)) from error
+
+    async def _await_ready(self, process: LlamaCppProcess, client: LlamaCppClient) -> ChildReport:
+        child = await process.report()
+        if child.error:
+            # The cause comes over another pipe, which is read to its end by then.
+            await process.close()
+            raise self._load_failed(process.first_error or child.error)
+        while True:
+            try:
+                await client.get("/health")
+            except Refused:
+                # Polled: the server answers 503 until it is ready, and tells it no other way. The
+                # caller's timeout ends this.
+                await asyncio.sleep(_HEALTH_POLL_S)
+            else:
+                return child
+
+    def _load_failed(self, reason: str) -> ModelLoadFailed:
+        # It is shown to whoever lists the models: the file's name is enough of its place.
+        reason = reason.replace(f"{self._files.path.parent}/", "").removeprefix(_LOAD_PREFIX)
+        return ModelLoadFailed(f"llama.cpp cannot load '{self._files.path.name}': {reason}")
+
+    async def _open(
+        self,
+        process: LlamaCppProcess,
+        client: LlamaCppClient,
+        child: ChildReport,
+        plan: _Plan,
+    ) -> LlamaCppEngine:
+        meta = (await client.get("/v1/models"))["data"][0]["meta"]
+        slots = await client.get("/slots")
+        warm_up = {"prompt": "Hello", "n_predict": 1, "cache_prompt": False}
+        # As long as it takes to read the weights from the disk: the load's timeout bounds it.
+        await client.post("/completion", warm_up, timeout_s=None)
+        begin = plan.header.begin_token_id
+        renderer = PromptRenderer(
+            client=client,
+            vocab_size=meta["n_vocab"],
+            has_chat_template=plan.has_chat_template,
+            # The file may name a token that its tokenizer is told not to use.
+            begin=begin if begin in await tokenize(client, "") else None,
+            fim=(
+                FimTokens(*plan.header.fim_token_ids)
+                if plan.header.fim_token_ids
+                else await discover_fim_tokens(client)
+            ),
+        )
+        info = ModelInfo(
+            engine=f"llama.cpp b{child.version.rpartition('.')[2]}",
+            device="cpu",
+            num_parameters=meta["n_params"],
+            format="gguf",
+            quantization=plan.header.quantization or meta["ftype"],
+            kv_cache_dtype="float16",
+            context_length=min(plan.sizes.context_length, slots[0]["n_ctx"]),
+            vocab_size=meta["n_vocab"],
+            max_running=len(slots),
+            capabilities=Capabilities(
+                chat=plan.has_chat_template,
+                fill_in_the_middle=renderer.fim is not None,
+                seeds=True,
+                # The stream has only the last id of a character that took several tokens.
+                token_ids=False,
+                min_tokens=False,
+                stop_token_ids=False,
+            ),
+        )
+        return LlamaCppEngine(
+            info,
+            process,
+            client,
+            renderer,
+            num_slots=len(slots),
+            prefix_caching=self._settings.prefix_caching,
+        )
+
+
+async def _end(process: LlamaCppProcess, client: LlamaCppClient) -> None:
+    await process.close()
+    await client.close()

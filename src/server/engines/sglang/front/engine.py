@@ -1,0 +1,249 @@
+"""A running SGLang as the front sees it."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import logging
+from collections.abc import AsyncGenerator, Callable
+from typing import Final, TypeVar
+
+from ....contract.engine import (
+    Accepted,
+    ChatPrompt,
+    EngineEvent,
+    EngineRequest,
+    EngineStatus,
+    Finished,
+    InfillPrompt,
+    ModelInfo,
+    Prompt,
+    RenderedPrompt,
+    TextPrompt,
+    TokenPrompt,
+)
+from ....contract.errors import EngineLost, GenerationFailed, InvalidRequest
+from ..frames import (
+    REPORTS,
+    Abort,
+    AskStatus,
+    Broken,
+    Command,
+    Ended,
+    EngineDead,
+    Failed,
+    FrameError,
+    FrameWriter,
+    Generate,
+    Ready,
+    Refused,
+    Released,
+    RenderChat,
+    Rendered,
+    RenderInfill,
+    RenderText,
+    RenderTokens,
+    Report,
+    StatusTold,
+    Taken,
+    Text,
+    read_frame,
+)
+from .event_stream import EventStream
+from .host_process import HostProcess
+
+logger = logging.getLogger(__name__)
+
+RELEASE_S: Final = 10.0
+
+AnswerT = TypeVar("AnswerT")
+
+
+class SglangEngine:
+    """One model in a host process of its own."""
+
+    def __init__(
+        self,
+        host: HostProcess,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        ready: Ready,
+    ) -> None:
+        self._host = host
+        self._reader = reader
+        self._stream_writer = writer
+        self._writer = FrameWriter(writer)
+        self._ready = ready
+        self._calls = itertools.count(1)
+        self._answers: dict[int, asyncio.Future[Report]] = {}
+        self._streams: dict[str, EventStream] = {}
+        self._why_lost: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self._listening = asyncio.create_task(self._listen(), name="sglang-frames")
+
+    @property
+    def info(self) -> ModelInfo:
+        """The loaded model."""
+        return self._ready.info
+
+    @property
+    def num_pool_tokens(self) -> int:
+        """Tokens of KV cache that each copy of the model has."""
+        return self._ready.num_pool_tokens
+
+    @property
+    def pid(self) -> int:
+        """The process id of the host, which is also the id of its process group."""
+        return self._host.pid
+
+    async def render(self, prompt: Prompt) -> RenderedPrompt:
+        """Applies template and tokenizer in the host."""
+        match await self._ask(lambda call: _render_command(call, prompt)):
+            case Rendered(token_ids=token_ids, stop=stop):
+                return RenderedPrompt(token_ids, stop)
+            case Refused(field=field, description=description):
+                raise InvalidRequest(field, description)
+            case answer:
+                raise _unexpected(answer)
+
+    async def generate(self, request: EngineRequest) -> AsyncGenerator[EngineEvent]:
+        """Runs one request; closing aborts it and waits until the scheduler let go."""
+        self._check_alive()
+        stream = EventStream()
+        self._streams[request.request_id] = stream
+        self._writer.send(Generate(request))
+        try:
+            while True:  # ends with the engine at the latest
+                event = await stream.take()
+                yield event
+                if isinstance(event, Finished):
+                    return
+        finally:
+            await self._let_go(request.request_id, stream)
+
+    async def status(self) -> EngineStatus:
+        """Asks for the scheduler's own count."""
+        match await self._ask(AskStatus):
+            case StatusTold(status=status):
+                return status
+            case answer:
+                raise _unexpected(answer)
+
+    async def wait_lost(self) -> str:
+        """Returns why, once the host or a process of SGLang is dead."""
+        return await asyncio.shield(self._why_lost)
+
+    async def close(self) -> None:
+        """Ends the host's process group."""
+        self._lose("the engine was closed")
+        await self._host.end()
+        await asyncio.wait({self._listening})
+        self._stream_writer.close()
+
+    async def _ask(self, command: Callable[[int], Command]) -> Report:
+        """Sends a command and waits for its answer, as long as the engine lives."""
+        self._check_alive()
+        call = next(self._calls)
+        answer: asyncio.Future[Report] = asyncio.get_running_loop().create_future()
+        self._answers[call] = answer
+        self._writer.send(command(call))
+        try:
+            return await answer
+        finally:
+            del self._answers[call]
+
+    async def _let_go(self, request_id: str, stream: EventStream) -> None:
+        if not stream.has_ended:
+            self._writer.send(Abort(request_id))
+        try:
+            async with asyncio.timeout(RELEASE_S):
+                await stream.released.wait()
+        except TimeoutError:
+            # One long step, of a busy CPU mostly. The host still waits for the scheduler, whose own
+            # watchdog ends it where the step never ends.
+            logger.warning("request %s is still held after %.0f s", request_id, RELEASE_S)
+        finally:
+            del self._streams[request_id]
+
+    async def _listen(self) -> None:
+        why = "the engine's host ended"
+        try:
+            while True:  # ends with the host
+                for report in await read_frame(self._reader, REPORTS):
+                    self._take(report)
+        except (asyncio.IncompleteReadError, ConnectionError):
+            pass
+        except FrameError as error:
+            why = f"the engine's host could not be understood: {error}"
+        finally:
+            self._lose(why)
+
+    def _take(self, report: Report) -> None:
+        match report:
+            case Rendered() | Refused() | Broken() | StatusTold():
+                answer = self._answers.get(report.call)
+                if answer is not None and not answer.done():
+                    answer.set_result(report)
+            case Taken() | Text() | Ended() | Failed() | Released():
+                stream = self._streams.get(report.request_id)
+                if stream is not None:
+                    _put(stream, report)
+            case EngineDead():
+                self._lose(report.description)
+            case _:
+                logger.warning("unexpected %s from the host", type(report).__name__)
+
+    def _check_alive(self) -> None:
+        if self._why_lost.done():
+            raise EngineLost
+
+    def _lose(self, why: str) -> None:
+        """Fails everything that waits for the engine, now."""
+        if not self._why_lost.done():
+            logger.info("the engine is lost: %s", why)
+            self._why_lost.set_result(why)
+        for stream in self._streams.values():
+            stream.end(EngineLost())
+            stream.released.set()
+        for answer in self._answers.values():
+            if not answer.done():
+                answer.set_exception(EngineLost())
+
+
+def _render_command(call: int, prompt: Prompt) -> Command:
+    match prompt:
+        case TextPrompt():
+            return RenderText(call, prompt.text)
+        case TokenPrompt():
+            return RenderTokens(call, prompt.token_ids)
+        case InfillPrompt():
+            return RenderInfill(call, prompt.prefix, prompt.suffix)
+        case ChatPrompt():
+            messages = tuple((message.role.value, message.content) for message in prompt.messages)
+            return RenderChat(call, messages, dict(prompt.template_arguments))
+
+
+def _put(stream: EventStream, report: Taken | Text | Ended | Failed | Released) -> None:
+    match report:
+        case Taken():
+            stream.accept(Accepted(report.num_cached_prompt_tokens))
+        case Text():
+            stream.append(report.text, report.token_ids)
+        case Ended():
+            stream.end(
+                Finished(
+                    report.reason,
+                    report.num_completion_tokens,
+                    report.num_cached_prompt_tokens,
+                    report.matched,
+                )
+            )
+        case Failed():
+            stream.end(GenerationFailed(report.description))
+        case Released():
+            stream.released.set()
+
+
+def _unexpected(answer: Report) -> GenerationFailed:
+    if isinstance(answer, Broken):
+        return GenerationFailed(answer.description)
+    return GenerationFailed(f"the engine's host answered with {type(answer).__name__}")

@@ -1,0 +1,68 @@
+"""Events of one request on their way from the host to its reader."""
+
+from __future__ import annotations
+
+import asyncio
+
+from ....contract.engine import Accepted, Delta, EngineEvent, Finished
+from ....contract.errors import InferenceError
+
+
+class EventStream:
+    """Hands events to one reader; text that he has not taken yet becomes one delta.
+
+    So a reader who never comes costs no more than the text of one answer.
+    """
+
+    def __init__(self) -> None:
+        self._accepted: Accepted | None = None
+        self._texts: list[str] = []
+        self._token_ids: list[int] = []
+        self._end: Finished | InferenceError | None = None
+        self._news = asyncio.Event()
+        self.released = asyncio.Event()
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether the last event is known, taken or not."""
+        return self._end is not None
+
+    def accept(self, accepted: Accepted) -> None:
+        """Puts the event that comes before all text."""
+        self._accepted = accepted
+        self._news.set()
+
+    def append(self, text: str, token_ids: tuple[int, ...]) -> None:
+        """Puts text behind what is waiting."""
+        self._texts.append(text)
+        self._token_ids += token_ids
+        self._news.set()
+
+    def end(self, end: Finished | InferenceError) -> None:
+        """Puts the last event, or what is raised in its place. The first one stays."""
+        if self._end is None:
+            self._end = end
+            self._news.set()
+
+    async def take(self) -> EngineEvent:
+        """Waits for the next event, as long as the engine lives.
+
+        Raises:
+            InferenceError: the generation failed, or the engine is lost. At once, before text
+                that is still waiting.
+        """
+        await self._news.wait()
+        if isinstance(self._end, InferenceError):
+            raise self._end
+        event: EngineEvent
+        if self._accepted is not None:
+            event, self._accepted = self._accepted, None
+        elif self._texts:
+            event = Delta("".join(self._texts), len(self._token_ids), tuple(self._token_ids))
+            self._texts, self._token_ids = [], []
+        else:
+            assert self._end is not None
+            event = self._end
+        if not self._texts and self._end is None:
+            self._news.clear()
+        return event

@@ -1,0 +1,219 @@
+"""Takes the front's commands and hands back what SGLang makes of them."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import multiprocessing
+import signal
+import socket
+import uuid
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, Final, NoReturn
+
+from ....contract.engine import EngineRequest, EngineStatus, RenderedPrompt, SamplingParams
+from ..frames import (
+    COMMANDS,
+    Abort,
+    AskStatus,
+    Begin,
+    Broken,
+    Command,
+    EngineDead,
+    Failed,
+    FrameWriter,
+    Generate,
+    LoadFailed,
+    Message,
+    Ready,
+    StatusTold,
+    read_frame,
+)
+from .generation import Generation
+from .model_info import count_pool_tokens, describe_model
+from .rendering import RenderCommand, Renderer
+from .sampling import Vocabulary
+from .signals import end_group
+
+logger = logging.getLogger(__name__)
+
+NUM_RENDER_THREADS: Final = 2
+FAREWELL_S: Final = 2.0
+
+
+class Desk:
+    """Serves one front for the life of the host."""
+
+    def __init__(self, engine: Any, begin: Begin) -> None:  # SGLang has no types
+        self._engine = engine
+        self._manager = engine.tokenizer_manager
+        self._begin = begin
+        self._renderer = Renderer(engine)
+        self._threads = ThreadPoolExecutor(NUM_RENDER_THREADS, thread_name_prefix="render")
+        self._vocabulary = Vocabulary(
+            int(self._manager.model_config.vocab_size), frozenset(_end_ids(self._manager))
+        )
+        self._generations: dict[str, Generation] = {}
+        self._why_dead: asyncio.Future[str] = engine.loop.create_future()
+
+    async def serve(self, front: socket.socket) -> None:
+        """Warms up, says `Ready`, and serves until the front or a process of SGLang is gone."""
+        reader, stream = await asyncio.open_unix_connection(sock=front.dup())
+        writer = FrameWriter(stream)
+        self._watch_children()
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._end_with_engine(writer))
+            tasks.create_task(self._serve(reader, writer))
+
+    async def _end_with_engine(self, writer: FrameWriter) -> NoReturn:
+        """Waits for a death, tells it and ends: SGLang would leave every request hanging."""
+        writer.send(EngineDead(await self._why_dead))
+        with contextlib.suppress(TimeoutError, ConnectionError):
+            async with asyncio.timeout(FAREWELL_S):
+                await writer.drain()
+        end_group()
+
+    def _watch_children(self) -> None:
+        """Learns of the death of scheduler or detokenizer at once."""
+        loop = asyncio.get_running_loop()
+        self._manager.auto_create_handle_loop()
+        # After auto_create_handle_loop, which installs SGLang's own: its SIGQUIT handler waits
+        # and then kills this process without a word to the front; its SIGTERM handler drains
+        # without an end.
+        loop.add_signal_handler(signal.SIGQUIT, self._set_dead, "a process of the engine died")
+        loop.add_signal_handler(signal.SIGTERM, end_group)
+        for child in multiprocessing.active_children():
+            name = _process_title(child.pid) or child.name
+            loop.add_reader(child.sentinel, self._child_ended, child.sentinel, name)
+
+    def _child_ended(self, sentinel: int, name: str) -> None:
+        asyncio.get_running_loop().remove_reader(sentinel)
+        self._set_dead(f"{name} died")
+
+    def _set_dead(self, why: str) -> None:
+        if not self._why_dead.done():
+            self._why_dead.set_result(why)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: FrameWriter) -> None:
+        try:
+            ready = await self._warm_up()
+        except Exception as error:
+            logger.exception("the first request failed")
+            writer.send(LoadFailed(f"the first request failed: {error}"))
+            await writer.drain()
+            end_group()
+        writer.send(ready)
+        async with asyncio.TaskGroup() as tasks:
+            while True:  # ends with the front, whose end also ends this process
+                for command in await read_frame(reader, COMMANDS):
+                    self._handle(command, writer, tasks)
+
+    async def _warm_up(self) -> Ready:
+        end_id = self._manager.tokenizer.eos_token_id
+        if isinstance(end_id, int) and end_id >= self._vocabulary.size:
+            # With min_tokens the scheduler would bar this id, and crash.
+            raise ValueError(
+                f"the tokenizer ends answers with id {end_id}, and the model's vocabulary has "
+                f"{self._vocabulary.size}: it belongs to another model"
+            )
+        failures: list[str] = []
+
+        def listen(message: Message) -> None:
+            if isinstance(message, Failed):
+                failures.append(message.description)
+
+        first_id = self._renderer.any_token_id
+        await Generation(
+            EngineRequest(
+                uuid.uuid4().hex,
+                RenderedPrompt((first_id,)),
+                SamplingParams(temperature=0.0, top_p=1.0, max_tokens=1),
+            ),
+            self._manager,
+            self._vocabulary,
+            listen,
+        ).run()
+        if failures:
+            raise RuntimeError(failures[0])
+        return Ready(
+            describe_model(
+                self._engine,
+                await self._manager.get_loads(),
+                self._begin,
+                has_chat=self._renderer.has_chat,
+                has_fim=self._renderer.has_fim,
+            ),
+            count_pool_tokens(self._engine),
+        )
+
+    def _handle(self, command: Command, writer: FrameWriter, tasks: asyncio.TaskGroup) -> None:
+        match command:
+            case Generate():
+                request = command.request
+                generation = Generation(request, self._manager, self._vocabulary, writer.send)
+                # Now, not in the task: its abort may lie in this very frame.
+                self._generations[request.request_id] = generation
+                tasks.create_task(self._generate(request.request_id, generation))
+            case Abort():
+                running = self._generations.get(command.request_id)
+                if running is not None:
+                    running.abort()
+            case AskStatus():
+                tasks.create_task(self._tell_status(command.call, writer))
+            case Begin():
+                raise TypeError("the model is already loaded")
+            case _:
+                tasks.create_task(self._render(command, writer))
+
+    async def _generate(self, request_id: str, generation: Generation) -> None:
+        try:
+            await generation.run()
+        finally:
+            del self._generations[request_id]
+
+    async def _render(self, command: RenderCommand, writer: FrameWriter) -> None:
+        loop = asyncio.get_running_loop()
+        try:
+            writer.send(await loop.run_in_executor(self._threads, self._renderer.render, command))
+        except Exception:
+            logger.exception("rendering failed")
+            writer.send(Broken(command.call, "the engine could not render the prompt"))
+
+    async def _tell_status(self, call: int, writer: FrameWriter) -> None:
+        try:
+            loads = await self._manager.get_loads()
+            # The snapshot is written behind the answers of its step: a request that the
+            # scheduler has answered for the last time is not running, whatever it says.
+            num_running = sum(load.num_running_reqs for load in loads)
+            status = EngineStatus(
+                num_running=min(num_running, len(self._manager.rid_to_state)),
+                num_queued=sum(load.num_waiting_reqs for load in loads),
+                kv_usage=max((load.token_usage for load in loads), default=None),
+            )
+        except Exception:
+            logger.exception("the load cannot be told")
+            writer.send(Broken(call, "the engine could not tell its load"))
+        else:
+            writer.send(StatusTold(call, status))
+
+
+def _process_title(pid: int | None) -> str:
+    """Reads what a process calls itself: SGLang names its own `sglang::scheduler` and so on."""
+    try:
+        title = Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return ""
+    words = title.replace(b"\0", b" ").decode(errors="replace").split()
+    return words[0] if words and words[0].startswith("sglang") else ""
+
+
+def _end_ids(manager: Any) -> set[int]:  # SGLang has no types
+    ids = set(manager.model_config.hf_eos_token_id or ())
+    ids |= set(getattr(manager.tokenizer, "additional_stop_token_ids", None) or ())
+    return {
+        token_id
+        for token_id in (*ids, manager.tokenizer.eos_token_id)
+        if isinstance(token_id, int) and token_id >= 0
+    }

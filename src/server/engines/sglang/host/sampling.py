@@ -1,0 +1,59 @@
+"""Sampling values as SGLang spells them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+from ....contract.engine import SamplingParams
+
+BAN: Final = -1e4
+"""A bias that no logit of a real model outweighs. Not infinite: SGLang adds penalties to it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Vocabulary:
+    """The ids that exist, and those that end an answer."""
+
+    size: int
+    end_ids: frozenset[int]
+
+
+def sampling_arguments(params: SamplingParams, vocabulary: Vocabulary) -> dict[str, Any]:
+    """Spells sampling values for SGLang, every one of them.
+
+    Stop strings stay with us (`StopMatcher`): SGLang looks for them in a window of tokens, and
+    misses one that the model spells in an unusual way. Ids outside the vocabulary cannot be
+    generated, and would crash the scheduler as stop ids or in a bias. Where end tokens are to be
+    ignored but stop ids are not, the end tokens are banned, because SGLang ignores both kinds or
+    none.
+    """
+    stop_ids = [token_id for token_id in params.stop_token_ids if 0 <= token_id < vocabulary.size]
+    bias = {
+        str(token_id): value
+        for token_id, value in params.logit_bias.items()
+        if 0 <= token_id < vocabulary.size
+    }
+    if params.ignore_eos and stop_ids:
+        bias |= {str(token_id): BAN for token_id in vocabulary.end_ids.difference(stop_ids)}
+    elif params.min_tokens and not params.ignore_eos:
+        # SGLang before 0.5.19 holds back the tokenizer's end token and these alone, and not the
+        # other end tokens of the model.
+        stop_ids += sorted(vocabulary.end_ids.difference(stop_ids))
+    return {
+        "max_new_tokens": params.max_tokens,
+        "min_new_tokens": params.min_tokens,
+        "temperature": params.temperature,
+        # top_p 0 keeps the likeliest token alone, which is what greedy means; SGLang refuses 0.
+        "top_p": params.top_p or 1.0,
+        "top_k": 1 if params.top_p == 0 else params.top_k or -1,
+        "min_p": params.min_p,
+        "repetition_penalty": params.repetition_penalty,
+        "presence_penalty": params.presence_penalty,
+        "frequency_penalty": params.frequency_penalty,
+        "stop_token_ids": stop_ids or None,
+        "ignore_eos": params.ignore_eos and not stop_ids,
+        "logit_bias": bias or None,
+        "skip_special_tokens": True,
+        "n": 1,
+    }

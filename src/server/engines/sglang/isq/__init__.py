@@ -1,0 +1,1 @@
+"""Quantises weights while SGLang loads them; runs in SGLang's own processes."""

@@ -1,0 +1,116 @@
+"""Scales of an FP8 KV cache: whether there are any, and whether a file of them is good."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, Final
+
+from ....files.formats.safetensors_file import MalformedSafetensors, read_tensor_shapes
+from .checkpoint import Checkpoint
+
+INDEX_FILE: Final = "model.safetensors.index.json"
+
+SCALE_SUFFIXES: Final = (
+    ".k_scale",
+    ".v_scale",
+    ".kv_scale",
+    ".k_proj.output_scale",
+    ".v_proj.output_scale",
+)
+"""Names of scales in checkpoints, as SGLang knows them (`maybe_remap_kv_scale_name`)."""
+
+QUANTIZATIONS_WITH_SCALES: Final = ("fp8", "compressed-tensors", "modelopt", "quark")
+"""Methods whose attention layers take scales from the checkpoint: those with a `…KVCacheMethod`.
+
+With any other, SGLang drops the scales of a checkpoint without a word. `modelopt` also begins the
+names of its kinds.
+"""
+
+ARCHITECTURES_WITH_SCALES_FILE: Final = frozenset(
+    {
+        "ApertusForCausalLM",
+        "ArceeForCausalLM",
+        "Exaone4ForCausalLM",
+        "Glm4ForCausalLM",
+        "HunYuanDenseV1ForCausalLM",
+        "HunYuanMoEV1ForCausalLM",
+        "IQuestCoderForCausalLM",
+        "InternLM3ForCausalLM",
+        "Llama4ForCausalLM",
+        "LlamaForCausalLM",
+        "MiMoForCausalLM",
+        "MiMoV2ASRForCausalLM",
+        "MiMoV2FlashForCausalLM",
+        "MiMoV2ForCausalLM",
+        "Ministral3ForCausalLM",
+        "MistralForCausalLM",
+        "OPTForCausalLM",
+        "Phi3ForCausalLM",
+        "Qwen2ForCausalLM",
+        "Qwen3ForCausalLM",
+        "TeleFLMForCausalLM",
+    }
+)
+"""Architectures whose class in SGLang has `load_kv_cache_scales`; the others fail to start."""
+
+
+def has_scales(folder: Path, scales_file: Path | None, checkpoint: Checkpoint) -> bool:
+    """Returns whether an FP8 KV cache would have scales other than 1.0.
+
+    Reads a file of scales as given, or else the names of the tensors of `folder`.
+    """
+    if scales_file is not None:
+        return True  # that it is good was checked before the start
+    if not checkpoint.quantization.startswith(QUANTIZATIONS_WITH_SCALES) or not folder.is_dir():
+        return False
+    return any(name.endswith(SCALE_SUFFIXES) for name in _tensor_names(folder))
+
+
+def find_scales_defect(scales_file: Path, checkpoint: Checkpoint, tp_size: int) -> str | None:
+    """Returns what is wrong with a file of scales, None where nothing is.
+
+    SGLang would only log it, and compute with 1.0. The format is its `QuantParamSchema`.
+    """
+    architecture = checkpoint.architecture
+    if architecture not in ARCHITECTURES_WITH_SCALES_FILE:
+        return f"SGLang takes no file of scales for {architecture or 'this architecture'}"
+    try:
+        content: Any = json.loads(scales_file.read_bytes())  # any JSON
+        cache = content["kv_cache"]
+        dtype, ranks = cache["dtype"], cache["scaling_factor"]
+        layers = [
+            {int(layer): float(scale) for layer, scale in rank.items()} for rank in _by_rank(ranks)
+        ]
+    except OSError as error:
+        return f"it cannot be read: {error.strerror}"
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return 'it is not of the form {"model_type", "kv_cache": {"dtype", "scaling_factor"}}'
+    if dtype != "float8_e4m3fn":
+        return f"its dtype is {dtype}, and the cache's is float8_e4m3fn"
+    if len(layers) != tp_size:
+        return f"it has scales for {len(layers)} GPUs, and LLM_TP_SIZE is {tp_size}"
+    wanted = checkpoint.num_layers
+    for rank, scales in enumerate(layers):
+        if wanted is not None and scales.keys() != set(range(wanted)):
+            return f"it has scales for {len(scales)} layers of GPU {rank}, the model has {wanted}"
+    return None
+
+
+def _by_rank(ranks: dict[str, dict[str, float]]) -> list[dict[str, float]]:
+    return [ranks[str(rank)] for rank in range(len(ranks))]
+
+
+def _tensor_names(folder: Path) -> set[str]:
+    try:
+        index: Any = json.loads((folder / INDEX_FILE).read_bytes())  # any JSON
+        return set(index["weight_map"])
+    except (OSError, ValueError, KeyError, TypeError):
+        pass
+    names: set[str] = set()
+    for file in sorted(folder.glob("*.safetensors")):
+        try:
+            names |= read_tensor_shapes(file).keys()
+        except MalformedSafetensors:
+            continue  # told where the model's files are looked at
+    return names

@@ -1,0 +1,1 @@
+"""Reads headers of model files, and tells files that are not whole."""

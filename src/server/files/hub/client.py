@@ -1,0 +1,266 @@
+"""Asks a hub, or a mirror of it, for the files of a repository and for their bytes.
+
+The routes and headers are those that `huggingface_hub` uses: `/api/models`, `/resolve`,
+`X-Linked-Etag`. Its own download cannot serve here: it throws away what a cut one left (1.33 and
+2.4), its retries have no end as long as bytes arrive, and nothing can stop it while it waits.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+import urllib.request
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from urllib.parse import quote
+
+import aiohttp
+from aiohttp import hdrs
+from yarl import URL
+
+from .answers import Place, failure_of_connection, failure_of_status, not_a_hub
+from .listing import HubFile, Listing, file_from_headers, listing_from_json
+from .retry import HubFailure, HubLimits, WrongContents
+
+PUBLIC_HUB = "https://huggingface.co"
+# As many as httpx follows for huggingface_hub.
+_MAX_REDIRECTS = 20
+# The listings of the largest repositories have a few MB.
+_MAX_LISTING_BYTES = 64 * 1024 * 1024
+# Large enough that a fast line costs few wake-ups, small beside any model.
+_READ_BUFFER_BYTES = 1024 * 1024
+_CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
+
+
+@dataclass(frozen=True, slots=True)
+class HubAccess:
+    """How the hub is reached. `endpoint` None: the public hub."""
+
+    endpoint: str | None
+    token: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Body:
+    """The bytes from `start` to `end` of a file of `total` bytes; None: the hub does not say."""
+
+    start: int
+    end: int | None
+    total: int | None
+    place: Place
+    stream: aiohttp.StreamReader
+
+
+class HubClient:
+    """One session with a hub, for `async with`. Each call is one try.
+
+    Raises:
+        HubFailure: the endpoint is not an address.
+    """
+
+    def __init__(self, access: HubAccess, limits: HubLimits) -> None:
+        try:
+            address = URL((access.endpoint or PUBLIC_HUB).rstrip("/"))
+            address.origin()
+        except ValueError as error:
+            raise HubFailure("HF_ENDPOINT is not an address", "correct it") from error
+        # An address with a password is not kept: addresses get into messages.
+        self._endpoint = address.with_user(None)
+        self._authorization, self._credential = _authorization(address, access.token)
+        self._limits = limits
+        self._session: aiohttp.ClientSession | None = None
+
+    @property
+    def host(self) -> str:
+        """The host of the hub, with its port where that is not the usual one."""
+        return _host(self._endpoint)
+
+    async def __aenter__(self) -> HubClient:
+        """Opens the session, and no connection yet."""
+        self._session = aiohttp.ClientSession(
+            cookie_jar=aiohttp.DummyCookieJar(), read_bufsize=_READ_BUFFER_BYTES
+        )
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Closes every connection at once."""
+        if self._session is not None:
+            await self._session.close()
+
+    async def list_files(self, repo: str) -> Listing:
+        """Returns the newest revision of a repository's default branch, and its files.
+
+        Raises:
+            TransientFailure: another try may succeed.
+            HubFailure: the hub refuses, or is none.
+        """
+        url = self._url(f"/api/models/{repo}/revision/main").update_query(blobs="true")
+        place = Place(self.host, "", self._credential)
+        timeout_s = self._limits.metadata_timeout_s
+        text = bytearray()
+        async with self._request(hdrs.METH_GET, url, place, timeout_s) as (response, _):
+            async for piece in response.content.iter_any():
+                text += piece
+                if len(text) > _MAX_LISTING_BYTES:
+                    raise not_a_hub(place)
+        try:
+            return listing_from_json(json.loads(text))
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise not_a_hub(place) from error
+
+    async def describe(self, repo: str, revision: str, name: str) -> HubFile:
+        """Asks for size and hash of a file whose listing did not tell them.
+
+        Raises:
+            TransientFailure: another try may succeed.
+            HubFailure: the hub refuses, or names no ETag.
+        """
+        place = Place(self.host, name, self._credential)
+        url = self._file_url(repo, revision, name)
+        timeout_s = self._limits.metadata_timeout_s
+        # Behind a redirect to another host is a store that knows nothing of a hub's headers.
+        async with self._request(hdrs.METH_HEAD, url, place, timeout_s, leaves_host=False) as (
+            response,
+            _,
+        ):
+            file = file_from_headers(name, response.headers, is_redirect=response.status >= 300)
+        if file is None:
+            raise not_a_hub(place)
+        return file
+
+    @asynccontextmanager
+    async def open(
+        self, repo: str, revision: str, file: HubFile, start: int
+    ) -> AsyncGenerator[Body]:
+        """Opens the bytes of a file from `start` on, or from 0 where the hub sends no parts.
+
+        What goes wrong while they are read is raised here, too.
+
+        Raises:
+            TransientFailure: another try may succeed.
+            WrongContents: the hub has not as many bytes, or sends others.
+            HubFailure: the hub refuses.
+        """
+        longest = self._limits.max_range_bytes
+        headers: dict[str, str] = {}
+        if file.size is not None and file.size - start > longest:
+            headers[hdrs.RANGE] = f"bytes={start}-{start + longest - 1}"
+        elif start:
+            headers[hdrs.RANGE] = f"bytes={start}-"
+        place = Place(self.host, file.name, self._credential, "HF_HUB_DOWNLOAD_TIMEOUT")
+        url = self._file_url(repo, revision, file.name)
+        timeout_s = self._limits.stall_timeout_s
+        async with self._request(hdrs.METH_GET, url, place, timeout_s, headers) as (response, at):
+            yield _body(response, at)
+
+    @asynccontextmanager
+    async def _request(
+        self,
+        method: str,
+        url: URL,
+        place: Place,
+        timeout_s: float,
+        headers: Mapping[str, str] | None = None,
+        *,
+        leaves_host: bool = True,
+    ) -> AsyncGenerator[tuple[aiohttp.ClientResponse, Place]]:
+        assert self._session is not None  # entered
+        timeout = aiohttp.ClientTimeout(
+            total=None, connect=timeout_s, sock_connect=timeout_s, sock_read=timeout_s
+        )
+        for _ in range(_MAX_REDIRECTS):
+            sent = {
+                hdrs.USER_AGENT: "tokenwire",
+                # Ranges and lengths are those of the file, not of something packed.
+                hdrs.ACCEPT_ENCODING: "identity",
+                **(headers or {}),
+            }
+            if self._authorization and url.origin() == self._endpoint.origin():
+                # Decided at each hop: a redirect must not carry the token to another host.
+                sent[hdrs.AUTHORIZATION] = self._authorization
+            try:
+                async with self._session.request(
+                    method,
+                    url,
+                    headers=sent,
+                    timeout=timeout,
+                    allow_redirects=False,
+                    proxy=_proxy(url),
+                ) as response:
+                    target = _redirect(response, place)
+                    if target is None or not (leaves_host or target.host == url.host):
+                        if response.status >= 400:
+                            raise failure_of_status(place, response.status, response.headers)
+                        yield response, place
+                        return
+                    url = target
+                    place = place.at(_host(url))
+            except (aiohttp.ClientError, TimeoutError) as error:
+                raise failure_of_connection(place, error, timeout_s) from error
+        raise not_a_hub(place)
+
+    def _url(self, path: str) -> URL:
+        return URL(str(self._endpoint).rstrip("/") + path, encoded=True)
+
+    def _file_url(self, repo: str, revision: str, name: str) -> URL:
+        return self._url(f"/{repo}/resolve/{revision}/{quote(name)}")
+
+
+def _authorization(address: URL, token: str | None) -> tuple[str, str]:
+    """Returns the header and the variable it comes from; both empty where there is neither."""
+    if address.user is not None:
+        # As httpx, and with it huggingface_hub, does: the address wins.
+        pair = f"{address.user}:{address.password or ''}"
+        return f"Basic {base64.b64encode(pair.encode()).decode()}", "HF_ENDPOINT"
+    return (f"Bearer {token}", "HF_TOKEN") if token else ("", "")
+
+
+def _host(url: URL) -> str:
+    return str(url.host) if url.is_default_port() else f"{url.host}:{url.port}"
+
+
+def _redirect(response: aiohttp.ClientResponse, place: Place) -> URL | None:
+    location = response.headers.get(hdrs.LOCATION)
+    if response.status not in (301, 302, 303, 307, 308) or location is None:
+        return None
+    try:
+        # Signed addresses must stay as they are, to the letter.
+        target = response.url.join(URL(location, encoded=True))
+    except ValueError as error:
+        raise not_a_hub(place) from error
+    if target.scheme not in ("http", "https") or not target.host:
+        raise not_a_hub(place)
+    return target.with_user(None)
+
+
+def _proxy(url: URL) -> str | None:
+    """Returns the proxy that the environment names for an address.
+
+    aiohttp's own `trust_env` would also take passwords from ~/.netrc, and fail where there is a
+    token beside them.
+    """
+    proxies = urllib.request.getproxies()
+    proxy = proxies.get(url.scheme) or proxies.get("all")
+    if proxy is None or not proxy.startswith(("http://", "https://")):
+        return None
+    return None if urllib.request.proxy_bypass(url.host or "") else proxy
+
+
+def _body(response: aiohttp.ClientResponse, place: Place) -> Body:
+    is_packed = response.headers.get(hdrs.CONTENT_ENCODING, "identity").lower() != "identity"
+    if response.status != 206:
+        length = None if is_packed else response.content_length
+        return Body(0, length, length, place, response.content)
+    match = _CONTENT_RANGE.fullmatch(response.headers.get(hdrs.CONTENT_RANGE, ""))
+    if match is None or is_packed:
+        raise WrongContents(f"{place.host} sends parts of {place.what} that do not fit together")
+    start, last, total = match.groups()
+    return Body(
+        int(start),
+        int(last) + 1,
+        int(total) if total.isdecimal() else None,
+        place,
+        response.content,
+    )

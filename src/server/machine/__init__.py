@@ -1,0 +1,1 @@
+"""CPUs, memory and GPUs of this host."""

@@ -1,0 +1,1 @@
+"""A model's life: loaded, used, restarted, unloaded; who runs and who waits."""

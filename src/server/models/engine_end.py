@@ -1,0 +1,33 @@
+"""The end of one engine: its death, or an order of ours."""
+
+from __future__ import annotations
+
+import asyncio
+
+from ..contract.engine import Engine
+
+
+class EngineEnd:
+    """Waits for whatever ends an engine."""
+
+    def __init__(self) -> None:
+        self._is_ordered = asyncio.Event()
+        self._reason = ""
+
+    def order(self, reason: str) -> None:
+        """Ends the wait with `reason`; the first order counts."""
+        if not self._is_ordered.is_set():
+            self._reason = reason
+            self._is_ordered.set()
+
+    async def wait(self, engine: Engine) -> str:
+        """Returns why `engine` died, or the reason of the order where there is one."""
+        lost = asyncio.ensure_future(engine.wait_lost())
+        ordered = asyncio.ensure_future(self._is_ordered.wait())
+        try:
+            await asyncio.wait({lost, ordered}, return_when=asyncio.FIRST_COMPLETED)
+            return self._reason if ordered.done() else lost.result() or "it did not say why"
+        finally:
+            lost.cancel()
+            ordered.cancel()
+            await asyncio.gather(lost, ordered, return_exceptions=True)

@@ -1,0 +1,1 @@
+"""From a model id to a launched engine: which engine, which sizes, which place."""

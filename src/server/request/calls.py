@@ -1,0 +1,117 @@
+"""One call as the front works on it: what was asked, and what is told along its way."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from ..contract.engine import Delta, FinishReason, Prefill, Prompt
+
+
+@dataclass(frozen=True, slots=True)
+class SamplingRequest:
+    """Sampling as asked for; None and zeros where the request says nothing.
+
+    Ranges are checked by the proto's rules, except where `clamp` moves values into them.
+    """
+
+    temperature: float | None
+    top_p: float | None
+    top_k: int
+    min_p: float
+    repetition_penalty: float | None
+    presence_penalty: float
+    frequency_penalty: float
+    seed: int | None
+    max_tokens: int | None
+    min_tokens: int
+    stop: tuple[str, ...]
+    stop_token_ids: tuple[int, ...]
+    logit_bias: Mapping[int, float]
+    ignore_eos: bool
+    clamp: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One Generate or Chat.
+
+    `prompt_field` names the prompt in errors. `prompt_without_template` takes the place of
+    `prompt` on a model that cannot chat; None: such a model is refused. `model_id` may be the name
+    of a LoRA adapter; `lora_adapter` is empty where the request names none beside it.
+    """
+
+    request_id: str
+    model_id: str
+    lora_adapter: str
+    prompt: Prompt
+    prompt_field: str
+    prompt_without_template: Prompt | None
+    sampling: SamplingRequest
+    wants_progress: bool
+    wants_token_ids: bool
+    cache_salt: str
+    time_limit_s: float | None
+    max_queue_wait_s: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Loading:
+    """The call waits for its model, which is loaded on demand. `fraction` in [0, 1] where known."""
+
+    step: str
+    fraction: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Queued:
+    """The call waits for a slot."""
+
+    place: int
+    expected_wait_s: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """The engine accepted the call."""
+
+    request_id: str
+    model_id: str
+    model_revision: str
+    num_prompt_tokens: int
+    num_cached_prompt_tokens: int | None
+    max_tokens: int
+    seed: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Decoding:
+    """The engine generates; nothing could be sent for a while."""
+
+    num_completion_tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """The end of a call that succeeded. Times in seconds; None where no token came."""
+
+    reason: FinishReason
+    matched: str | int | None
+    num_prompt_tokens: int
+    num_cached_prompt_tokens: int
+    num_completion_tokens: int
+    queue_s: float
+    ttft_s: float | None
+    prefill_s: float | None
+    decode_s: float
+
+    @property
+    def tokens_per_second(self) -> float:
+        """Output tokens after the first, per second of decode; 0 where there are none."""
+        if self.num_completion_tokens < 2 or self.decode_s <= 0:
+            return 0.0
+        return (self.num_completion_tokens - 1) / self.decode_s
+
+
+ProgressEvent = Loading | Queued | Prefill | Decoding
+CallEvent = ProgressEvent | Started | Delta | Summary

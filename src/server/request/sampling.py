@@ -1,0 +1,115 @@
+"""Sampling as asked for, made into the values that an engine gets."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from ..contract.engine import ModelInfo, SamplingParams
+from ..contract.errors import InvalidRequest
+from .calls import SamplingRequest
+
+_MAX_TEMPERATURE = 2.0
+_MAX_TOP_K = 1_000_000
+_MAX_PENALTY = 2.0
+# The least repetition penalty a clamped request gets: 0 itself would divide by zero.
+_MIN_REPETITION_PENALTY = 0.01
+
+
+@dataclass(frozen=True, slots=True)
+class SamplingDefaults:
+    """What a request gets where it says nothing, and the most tokens it may ask for."""
+
+    temperature: float
+    top_p: float
+    max_tokens: int
+    max_tokens_limit: int
+
+
+def resolve_sampling(
+    asked: SamplingRequest, defaults: SamplingDefaults, model: ModelInfo, num_prompt_tokens: int
+) -> SamplingParams:
+    """Applies defaults, clamps or refuses, and draws a seed where none is given.
+
+    `max_tokens` of the result may be 0. The prompt is expected to fit into the context.
+
+    Raises:
+        InvalidRequest: a value over the server's limit, an id outside the vocabulary, or something
+            that the model's engine cannot do.
+    """
+    _check_engine_can(asked, model)
+    _check_ids("sampling.stop_token_ids", asked.stop_token_ids, model.vocab_size)
+    _check_ids("sampling.logit_bias", asked.logit_bias, model.vocab_size)
+    temperature = _or(asked.temperature, defaults.temperature)
+    top_p = _or(asked.top_p, defaults.top_p)
+    repetition_penalty = _or(asked.repetition_penalty, 1.0)
+    if asked.clamp:
+        temperature = _clamp(temperature, 0.0, _MAX_TEMPERATURE)
+        top_p = _clamp(top_p, 0.0, 1.0)
+        repetition_penalty = _clamp(repetition_penalty, _MIN_REPETITION_PENALTY, _MAX_PENALTY)
+    if top_p == 0:
+        temperature, top_p = 0.0, 1.0  # the smallest nucleus is the likeliest token: greedy
+    room = model.context_length - num_prompt_tokens
+    return SamplingParams(
+        temperature=temperature,
+        top_p=top_p,
+        max_tokens=min(_max_tokens(asked, defaults), room),
+        top_k=round(_clamp(asked.top_k, 0, _MAX_TOP_K)),
+        min_p=_clamp(asked.min_p, 0.0, 1.0),
+        repetition_penalty=repetition_penalty,
+        presence_penalty=_clamp(asked.presence_penalty, -_MAX_PENALTY, _MAX_PENALTY),
+        frequency_penalty=_clamp(asked.frequency_penalty, -_MAX_PENALTY, _MAX_PENALTY),
+        seed=_seed(asked, model),
+        min_tokens=min(asked.min_tokens, room),
+        stop=asked.stop,
+        stop_token_ids=asked.stop_token_ids,
+        logit_bias=asked.logit_bias,
+        ignore_eos=asked.ignore_eos,
+    )
+
+
+def _max_tokens(asked: SamplingRequest, defaults: SamplingDefaults) -> int:
+    if asked.max_tokens is None:
+        return max(defaults.max_tokens, asked.min_tokens)
+    if asked.max_tokens > defaults.max_tokens_limit and not asked.clamp:
+        raise InvalidRequest(
+            "sampling.max_tokens",
+            f"must be at most {defaults.max_tokens_limit}, got {asked.max_tokens}",
+        )
+    return min(asked.max_tokens, defaults.max_tokens_limit)
+
+
+def _seed(asked: SamplingRequest, model: ModelInfo) -> int | None:
+    if not model.capabilities.seeds:
+        return None
+    return secrets.randbits(32) if asked.seed is None else asked.seed
+
+
+def _check_engine_can(asked: SamplingRequest, model: ModelInfo) -> None:
+    can = model.capabilities
+    for field, is_set, is_possible in (
+        ("seed", asked.seed is not None, can.seeds),
+        ("min_tokens", asked.min_tokens > 0, can.min_tokens),
+        ("stop_token_ids", bool(asked.stop_token_ids), can.stop_token_ids),
+    ):
+        if is_set and not is_possible:
+            raise InvalidRequest(
+                f"sampling.{field}", f"is not supported by the engine of this model, {model.engine}"
+            )
+
+
+def _check_ids(field: str, ids: Iterable[int], vocab_size: int) -> None:
+    for token_id in ids:
+        if token_id >= vocab_size:
+            raise InvalidRequest(
+                field, f"token ids of this model are below {vocab_size}, got {token_id}"
+            )
+
+
+def _or(value: float | None, default: float) -> float:
+    return default if value is None else value
+
+
+def _clamp(value: float, low: float, high: float) -> float:
+    return min(max(value, low), high)

@@ -1,0 +1,99 @@
+"""Checks of a request that its proto states: rules, and features that are not built yet."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import protovalidate
+from google.protobuf.descriptor import FieldDescriptor
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.message import Message
+
+from ...generated.tokenwire.v1 import options_pb2
+from ..contract.errors import InvalidRequest
+
+_MAX_VIOLATIONS = 16
+_NOT_BUILT = "is not supported by this version of the server"
+
+
+def validate(request: Message) -> None:
+    """Checks every rule of a request's proto.
+
+    Raises:
+        InvalidRequest: names every field that is set but not built yet, otherwise every field that
+            breaks a rule, 16 at most.
+    """
+    violations = list(_planned_fields(request, ""))
+    if not violations:
+        found = protovalidate.collect_violations(request)
+        violations = [_describe(item, request) for item in found]
+    if violations:
+        field, description = violations[0]
+        raise InvalidRequest(field, description, *violations[1:_MAX_VIOLATIONS])
+
+
+def _planned_fields(message: Message, prefix: str) -> Iterator[tuple[str, str]]:
+    for field, value in message.ListFields():
+        path = f"{prefix}{field.name}"
+        if field.GetOptions().Extensions[options_pb2.planned]:
+            yield path, _NOT_BUILT
+        elif field.enum_type is not None and not field.is_repeated:
+            enum_value = field.enum_type.values_by_number.get(value)
+            if enum_value and enum_value.GetOptions().Extensions[options_pb2.planned_value]:
+                yield path, f"{enum_value.name} {_NOT_BUILT}"
+        elif _is_own_message(field):
+            items: Any = value if field.is_repeated else [value]
+            for index, item in enumerate(items):
+                subscript = f"[{index}]" if field.is_repeated else ""
+                yield from _planned_fields(item, f"{path}{subscript}.")
+
+
+def _is_own_message(field: FieldDescriptor) -> bool:
+    kind = field.message_type
+    if kind is None or kind.GetOptions().map_entry:
+        return False
+    return kind.file.package == "tokenwire.v1"
+
+
+def _describe(violation: protovalidate.Violation, request: Message) -> tuple[str, str]:
+    proto = violation.proto
+    elements = list(proto.field.elements) if proto.field else []
+    path = _path(elements)
+    rule_id = proto.rule_id
+    if not (proto.rule and proto.rule.elements) and "." in rule_id:
+        # A rule over a whole message: by our convention its id starts with the field it is about,
+        # and its own words tell the value.
+        name = rule_id.partition(".")[0]
+        return (f"{path}.{name}" if path else name), proto.message
+    return path or "request", f"{proto.message or rule_id}{_got(elements, request)}"
+
+
+def _path(elements: Sequence[Any]) -> str:
+    """Writes a protovalidate field path as `messages[0].role`."""
+    parts: list[str] = []
+    for element in elements:
+        name = f".{element.field_name}" if parts else element.field_name
+        subscript = element.subscript
+        parts.append(name if subscript is None else f"{name}[{subscript.value}]")
+    return "".join(parts)
+
+
+def _got(elements: Sequence[Any], request: Message) -> str:
+    """Says what a field holds: a number, or how long it is; never the caller's text."""
+    value: Any = request
+    for element in elements:
+        if element.field_name not in value.DESCRIPTOR.fields_by_name:
+            return ""  # a oneof
+        value = getattr(value, element.field_name)
+        if element.subscript is not None:
+            value = value[element.subscript.value]
+    if isinstance(value, Duration):
+        return f", got {value.ToJsonString()}"
+    if isinstance(value, Message):
+        return ""
+    if isinstance(value, str | bytes):
+        return f", got {len(value)}"
+    if isinstance(value, int | float):
+        return f", got {value}"
+    return f", got {len(value)} items"

@@ -1,0 +1,113 @@
+"""Every variable about what a model takes in memory: its KV cache and its quantisation."""
+
+from __future__ import annotations
+
+import enum
+from pathlib import Path
+
+from pydantic import field_validator
+
+from ...environment import setting
+from ..contract.isq_type import IsqType
+from .sglang_settings import SglangSettings
+
+# The old service's default. It would be far too small as a pool, so it means "from memory".
+CONTEXT_SIZE_FROM_MEMORY = 1024
+DEFAULT_ISQ = IsqType.Q8_0
+
+
+class KvCacheType(enum.Enum):
+    """Element type of the KV cache. F8E4M3 and FP8 are two names of one thing."""
+
+    AUTO = "auto"
+    F8E4M3 = "f8e4m3"
+    FP8 = "fp8"
+
+
+class KvCacheSettings(SglangSettings):
+    """Element type, size and sharing of the KV cache, and in-situ quantisation of the weights."""
+
+    paged_attention_block_size: int = setting(
+        "LLM_PAGED_ATTENTION_BLOCK_SIZE",
+        32,
+        ge=1,
+        le=1024,
+        description="Tokens in one page of the KV cache",
+    )
+    paged_attention_context_size: int = setting(
+        "LLM_PAGED_ATTENTION_CONTEXT_SIZE",
+        CONTEXT_SIZE_FROM_MEMORY,
+        ge=1,
+        le=2**31 - 1,
+        description="Tokens of KV cache for each concurrent request; all of it never less than "
+        f"one whole context; {CONTEXT_SIZE_FROM_MEMORY}: sized from memory",
+    )
+    max_model_len: int | None = setting(
+        "LLM_MAX_MODEL_LEN",
+        None,
+        ge=1,
+        le=2**31 - 1,
+        default_text="auto",
+        description="Most tokens of prompt and answer of one request; auto: what the model was "
+        "trained for and the memory allows",
+        takes="auto or a whole number of at least 1",
+    )
+    paged_cache_type: KvCacheType = setting(
+        "LLM_PAGED_CACHE_TYPE",
+        KvCacheType.AUTO,
+        description="Element type of the KV cache; auto: the model's own, f8e4m3 or fp8: FP8",
+    )
+    kv_cache_scales: Path | None = setting(
+        "LLM_KV_CACHE_SCALES",
+        None,
+        description="Scales for an FP8 KV cache where the checkpoint has none",
+        takes="a JSON file in SGLang's format (its --quantization-param-path)",
+    )
+    enable_prefix_caching: bool = setting(
+        "LLM_ENABLE_PREFIX_CACHING",
+        False,
+        description="Keeps the KV cache of prompts for those that begin alike",
+    )
+
+    enable_isq: bool = setting(
+        "LLM_ENABLE_ISQ",
+        False,
+        description="Quantises the weights of a model while it loads (in-situ quantisation)",
+    )
+    isq_type: IsqType | None = setting(
+        "LLM_ISQ_TYPE",
+        None,
+        description=f"Type of in-situ quantisation; unset: {DEFAULT_ISQ.value}",
+    )
+
+    @field_validator("paged_cache_type", mode="before")
+    @classmethod
+    def _lower_type(cls, value: object) -> object:
+        return value.strip().lower() if isinstance(value, str) else value
+
+    @field_validator("kv_cache_scales")
+    @classmethod
+    def _is_scales_file(cls, value: Path | None) -> Path | None:
+        if value is not None and not value.is_file():
+            raise ValueError("there is no such file")
+        return value
+
+    @field_validator("max_model_len", mode="before")
+    @classmethod
+    def _auto_is_none(cls, value: object) -> object:
+        return None if isinstance(value, str) and value.strip().lower() == "auto" else value
+
+    @field_validator("isq_type", mode="before")
+    @classmethod
+    def _upper_type(cls, value: object) -> object:
+        return value.strip().upper() if isinstance(value, str) else value
+
+    @property
+    def has_fp8_kv_cache(self) -> bool:
+        """Whether the KV cache is asked for in FP8."""
+        return self.paged_cache_type is not KvCacheType.AUTO
+
+    @property
+    def isq(self) -> IsqType | None:
+        """The type of in-situ quantisation, where it is asked for."""
+        return (self.isq_type or DEFAULT_ISQ) if self.enable_isq else None

@@ -1,0 +1,282 @@
+"""Every variable about the models: which, where their files are, how their engine runs."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from pydantic import SecretStr, ValidationInfo, field_validator
+
+from ...environment import HttpAddress, setting
+from ..contract.model_id import InvalidModelId, ModelId
+from .kv_cache_settings import KvCacheSettings
+from .memory_amount import MemoryAmount
+
+# Every model and adapter has a health name; these are taken (`health.py`).
+_HEALTH_NAMES = ("liveness", "readiness", "tokenwire.v1.InferenceService")
+# What the field `model` of a request holds.
+_MAX_NAME_LENGTH = 512
+
+
+class EngineChoice(enum.Enum):
+    """Which engine the operator asks for."""
+
+    AUTO = "auto"
+    SGLANG = "sglang"
+    LLAMACPP = "llamacpp"
+
+
+class DeviceChoice(enum.Enum):
+    """Which device the operator asks for."""
+
+    AUTO = "auto"
+    CPU = "cpu"
+    CUDA = "cuda"
+
+
+class ModelSettings(KvCacheSettings):
+    """The part of the configuration that decides which models run, and how."""
+
+    allowed_models: tuple[ModelId, ...] = setting(
+        "LLM_ALLOWED_MODELS",
+        description="Models to serve, separated by commas",
+        takes="model ids separated by commas: owner/repo, owner/repo:file.gguf or "
+        "owner/repo:file.gguf@owner/tokenizer-repo",
+    )
+    engine: EngineChoice = setting(
+        "LLM_ENGINE",
+        EngineChoice.AUTO,
+        description="Engine that runs the model; auto follows its format and the machine",
+    )
+    device: DeviceChoice = setting(
+        "LLM_DEVICE",
+        DeviceChoice.AUTO,
+        description="Device that the engine computes on; auto takes an NVIDIA GPU where one is",
+    )
+    num_threads: int | None = setting(
+        "LLM_NUM_THREADS",
+        None,
+        ge=1,
+        le=1024,
+        description="Threads of an engine on CPU; unset: from the CPUs of this process",
+    )
+    cuda_visible_devices: str | None = setting(
+        "CUDA_VISIBLE_DEVICES",
+        None,
+        keeps_empty=True,
+        description="GPUs that the engine may use; empty: none",
+        takes="GPU indices or ids separated by commas",
+    )
+
+    model_path: Path | None = setting(
+        "LLM_MODEL_PATH",
+        None,
+        description="Folder that models are looked for in first",
+        takes="a folder",
+    )
+    hf_home: Path | None = setting(
+        "HF_HOME",
+        None,
+        description="Folder of the Hugging Face cache; unset: ~/.cache/huggingface",
+        takes="a folder",
+    )
+    hf_endpoint: HttpAddress | None = setting(
+        "HF_ENDPOINT",
+        None,
+        description="Address of the hub or of a mirror; unset: the public hub",
+        takes="an http or https address",
+    )
+    hf_token: SecretStr | None = setting(
+        "HF_TOKEN", None, description="Token for gated models", takes="a token of the hub"
+    )
+    hf_hub_offline: bool = setting(
+        "HF_HUB_OFFLINE", False, description="Never downloads; models must be on this machine"
+    )
+    # Whole numbers: huggingface_hub, which SGLang loads, cannot read others.
+    hf_hub_etag_timeout: int = setting(
+        "HF_HUB_ETAG_TIMEOUT",
+        10,
+        ge=1,
+        le=86_400,
+        description="Longest wait for a hub to list files or describe one, in seconds",
+    )
+    hf_hub_download_timeout: int = setting(
+        "HF_HUB_DOWNLOAD_TIMEOUT",
+        30,
+        ge=1,
+        le=86_400,
+        description="Longest wait for the next bytes of a download, in seconds",
+    )
+    ssl_cert_file: Path | None = setting(
+        "SSL_CERT_FILE",
+        None,
+        description="Certificate authorities that downloads trust",
+        takes="a PEM file",
+    )
+    load_timeout_s: float = setting(
+        "LLM_LOAD_TIMEOUT_S",
+        1800.0,
+        gt=0,
+        le=86_400,
+        description="Longest start of an engine, in seconds, the download not counted",
+    )
+    lazy_load: bool | tuple[ModelId, ...] = setting(
+        "LLM_LAZY_LOAD",
+        False,
+        description="Models that are loaded when they are first asked for: all, none, or these",
+        takes="true, false, or ids of LLM_ALLOWED_MODELS separated by commas",
+    )
+    idle_unload_s: float = setting(
+        "LLM_IDLE_UNLOAD_S",
+        0.0,
+        ge=0,
+        le=31_536_000,
+        description="Seconds without a request after which a model is unloaded until the next one; "
+        "0: never",
+    )
+    stall_timeout_s: float = setting(
+        "LLM_STALL_TIMEOUT_S",
+        600.0,
+        ge=0,
+        le=86_400,
+        description="Seconds after which an engine that gives no sign of running requests is "
+        "replaced; 0: never. A prompt that takes SGLang longer to read would be cut off",
+    )
+    model_memory: Mapping[ModelId, MemoryAmount] = setting(
+        "LLM_MODEL_MEMORY",
+        {},
+        description="Memory that weights, KV cache and work of a model may take together on each "
+        "of its devices; unset: what is free, shared between the models",
+        takes="id=amount separated by commas, an amount being a share such as 0.4 or a size such "
+        "as 20GiB",
+    )
+
+    lora_adapters: Mapping[str, str] = setting(
+        "LLM_LORA_ADAPTERS",
+        {},
+        description="LoRA adapters, served as models of these names; needs a GPU",
+        takes="name=folder or name=owner/repo, separated by commas",
+    )
+    max_lora_rank: int | None = setting(
+        "LLM_MAX_LORA_RANK",
+        None,
+        ge=1,
+        le=4096,
+        description="Largest rank of a LoRA adapter; unset: of those that are named",
+    )
+
+    @field_validator("allowed_models", mode="before")
+    @classmethod
+    def _split_models(cls, value: object) -> object:
+        return _parse_models(value) if isinstance(value, str) else value
+
+    @field_validator("lazy_load", mode="before")
+    @classmethod
+    def _split_lazy(cls, value: object, info: ValidationInfo) -> object:
+        if not isinstance(value, str) or "/" not in value:
+            return value
+        models = _parse_models(value)
+        _check_served(models, info)
+        return models
+
+    @field_validator("model_memory", mode="before")
+    @classmethod
+    def _split_memory(cls, value: object, info: ValidationInfo) -> object:
+        if not isinstance(value, str):
+            return value
+        pairs = _split_pairs(value)
+        models = dict(zip(_parse_models(",".join(pairs)), pairs.values(), strict=False))
+        _check_served(models, info)
+        return {model: MemoryAmount.parse(text) for model, text in models.items()}
+
+    @field_validator("lora_adapters", mode="before")
+    @classmethod
+    def _split_adapters(cls, value: object, info: ValidationInfo) -> object:
+        if not isinstance(value, str):
+            return value
+        adapters = _split_pairs(value)
+        _check_adapter_names(adapters, info)
+        return adapters
+
+    @field_validator("engine", "device", mode="before")
+    @classmethod
+    def _lower_choice(cls, value: object) -> object:
+        return value.strip().lower() if isinstance(value, str) else value
+
+    @field_validator("model_path")
+    @classmethod
+    def _exists(cls, value: Path | None) -> Path | None:
+        try:
+            is_there = value is None or value.expanduser().exists()
+        except OSError as error:
+            raise ValueError(f"cannot be read: {error.strerror}") from error
+        if not is_there:
+            raise ValueError("there is no such folder")
+        return value
+
+    @field_validator("ssl_cert_file")
+    @classmethod
+    def _is_file(cls, value: Path | None) -> Path | None:
+        if value is not None and not value.is_file():
+            raise ValueError("there is no such file")
+        return value
+
+    def is_lazy(self, model: ModelId) -> bool:
+        """Whether a model is loaded when it is first asked for."""
+        return self.lazy_load if isinstance(self.lazy_load, bool) else model in self.lazy_load
+
+
+def _parse_models(value: str) -> tuple[ModelId, ...]:
+    texts = [text.strip() for text in value.split(",") if text.strip()]
+    if not texts:
+        raise ValueError("names no model")
+    models: list[ModelId] = []
+    mistakes: list[str] = []
+    for text in texts:
+        try:
+            models.append(ModelId.parse(text))
+        except InvalidModelId as error:
+            mistakes.append(str(error))
+    if mistakes:
+        raise ValueError("; ".join(mistakes))
+    return tuple(dict.fromkeys(models))
+
+
+def _check_served(models: Iterable[ModelId], info: ValidationInfo) -> None:
+    served = info.data.get("allowed_models")  # missing where it has a mistake itself
+    others = [f"'{model}'" for model in models if served is not None and model not in served]
+    if others:
+        raise ValueError(f"{', '.join(others)} is not in LLM_ALLOWED_MODELS")
+
+
+def _check_adapter_names(names: Iterable[str], info: ValidationInfo) -> None:
+    served = {str(model) for model in info.data.get("allowed_models", ())}
+    for name in names:
+        if name in served:
+            raise ValueError(
+                f"'{name}' is the id of a model of LLM_ALLOWED_MODELS: name the adapter otherwise"
+            )
+        if name in _HEALTH_NAMES:
+            raise ValueError(
+                f"'{name}' is a name of the health service: name the adapter otherwise"
+            )
+        if len(name) > _MAX_NAME_LENGTH:
+            raise ValueError(
+                f"a name has at most {_MAX_NAME_LENGTH} characters, '{name[:32]}…' has {len(name)}"
+            )
+
+
+def _split_pairs(value: str) -> dict[str, str]:
+    """Reads `name=value,name=value`."""
+    pairs: dict[str, str] = {}
+    for text in value.split(","):
+        if not text.strip():
+            continue
+        name, equals, rest = (part.strip() for part in text.rpartition("="))
+        if not (name and equals and rest):
+            raise ValueError(f"'{text.strip()}' is not of the form name=value")
+        if name in pairs:
+            raise ValueError(f"'{name}' stands in it twice")
+        pairs[name] = rest
+    return pairs

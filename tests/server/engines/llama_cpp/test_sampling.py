@@ -1,0 +1,75 @@
+"""Sampling values as llama.cpp takes them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from tokenwire.server.contract.engine import RenderedPrompt, SamplingParams
+from tokenwire.server.engines.llama_cpp.sampling import sampling_fields
+
+PARAMS = SamplingParams(temperature=0.7, top_p=0.9, max_tokens=16, top_k=40, min_p=0.05, seed=7)
+PROMPT = RenderedPrompt((5, 6, 5))
+
+
+def fields(**changes: Any) -> dict[str, Any]:
+    return sampling_fields(replace(PARAMS, **changes), PROMPT)
+
+
+def test_every_value_is_spelt_out() -> None:
+    """No value is left to a default of the server or the file."""
+    assert fields() == {
+        "n_predict": 16,
+        "samplers": ("penalties", "temperature", "top_k", "top_p", "min_p"),
+        "temperature": 0.7,
+        "top_k": 40,
+        "top_p": 0.9,
+        "min_p": 0.05,
+        "mirostat": 0,
+        "dynatemp_range": 0.0,
+        "repeat_penalty": 1.0,
+        "presence_penalty": 0.0,
+        "frequency_penalty": 0.0,
+        "repeat_last_n": 0,
+        "seed": 7,
+        "logit_bias": [],
+        "ignore_eos": False,
+    }
+
+
+@pytest.mark.parametrize("changes", [{"temperature": 0.0}, {"top_p": 0.0}, {"top_k": 1}])
+def test_greedy(changes: dict[str, Any]) -> None:
+    """Each way to ask for the likeliest token gives the same values."""
+    greedy = fields(**changes)
+    assert greedy["samplers"] == ("penalties", "temperature")
+    assert (greedy["temperature"], greedy["top_k"], greedy["top_p"]) == (0.0, 0, 1.0)
+
+
+@pytest.mark.parametrize(
+    "changes", [{"presence_penalty": 0.5}, {"frequency_penalty": 0.5}, {"repetition_penalty": 1.1}]
+)
+def test_penalties_see_whole_sequence(changes: dict[str, Any]) -> None:
+    """A penalty looks back over prompt and answer, and no further."""
+    assert fields(**changes)["repeat_last_n"] == 3 + 16
+
+
+def test_prompt_is_given_back() -> None:
+    """What llama.cpp takes off for the prompt's tokens is added to them."""
+    biases = dict(fields(presence_penalty=1.0, frequency_penalty=0.5)["logit_bias"])
+    assert biases == {5: 2.0, 6: 1.5}
+
+
+def test_logit_bias_adds_up() -> None:
+    """The request's own bias is kept beside what is given back."""
+    biases = dict(fields(frequency_penalty=0.5, logit_bias={5: -100.0, 8: 3.0})["logit_bias"])
+    assert biases == {5: -99.0, 6: 0.5, 8: 3.0}
+
+
+@pytest.mark.parametrize(
+    ("seed", "sent"),
+    [(None, 0xFFFFFFFF), (0, 0), (0xFFFFFFFE, 0xFFFFFFFE), (0xFFFFFFFF, 0xFFFFFFFE)],
+)
+def test_seed(seed: int | None, sent: int) -> None:
+    """Only a missing seed is sent as the number that means "draw one"."""
+    assert fields(seed=seed)["seed"] == sent

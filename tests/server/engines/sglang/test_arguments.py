@@ -1,0 +1,225 @@
+"""Settings, sampling values and files as SGLang spells them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tokenwire.server.contract.engine import SamplingParams
+from tokenwire.server.contract.engine_settings import (
+    Device,
+    EngineSettings,
+    ModelFiles,
+    ModelFormat,
+    SglangOptions,
+)
+from tokenwire.server.engines.sglang.cpu import cpu_environment
+from tokenwire.server.engines.sglang.host.sampling import BAN, Vocabulary, sampling_arguments
+from tokenwire.server.engines.sglang.plan.arguments import NO_MEDIA_DOMAIN, server_arguments
+from tokenwire.server.engines.sglang.plan.checkpoint import Checkpoint
+from tokenwire.server.engines.sglang.plan.memory import FLOAT32_MAX_BYTES
+from tokenwire.server.engines.sglang.plan.weight_quantization import WeightQuantization
+
+FILES = ModelFiles("owner/model:with-colon", ModelFormat.SAFETENSORS, Path("/models/one"))
+ON_CPU = EngineSettings(Device.CPU, max_running=4)
+ON_GPU = EngineSettings(Device.CUDA, max_running=4)
+LLAMA = Checkpoint("LlamaForCausalLM", max_position=8192, weight_bytes=1 << 30)
+VOCABULARY = Vocabulary(100, frozenset({2, 3}))
+PLAIN = SamplingParams(temperature=0.5, top_p=0.9, max_tokens=7)
+
+
+def spell(
+    settings: EngineSettings,
+    checkpoint: Checkpoint = LLAMA,
+    quantization: WeightQuantization = WeightQuantization.NONE,
+) -> dict[str, Any]:
+    return server_arguments(FILES, settings, checkpoint, quantization=quantization)
+
+
+def with_options(settings: EngineSettings, **options: Any) -> EngineSettings:
+    return replace(settings, sglang=SglangOptions(**options))
+
+
+def test_served_name_has_no_colon() -> None:
+    """SGLang refuses a name with a colon, behind which it would read an adapter."""
+    arguments = spell(ON_CPU)
+    assert arguments["served_model_name"] == "owner/model/with-colon"
+    assert arguments["model_path"] == "/models/one"
+
+
+def test_nothing_is_fetched_for_a_prompt() -> None:
+    """SGLang may fetch media from no domain at all; an empty list would mean from any."""
+    assert spell(ON_GPU)["allowed_media_domains"] == [NO_MEDIA_DOMAIN]
+
+
+def test_fp8_cache_on_gpu_only() -> None:
+    """An FP8 cache, and scales for it, cannot start on a CPU."""
+    scales = Path("/scales.json")
+    on_gpu = spell(replace(ON_GPU, fp8_kv_cache=True, kv_cache_scales=scales))
+    assert on_gpu["kv_cache_dtype"] == "fp8_e4m3"
+    assert on_gpu["quantization_param_path"] == "/scales.json"
+    on_cpu = spell(replace(ON_CPU, fp8_kv_cache=True, kv_cache_scales=scales))
+    assert not on_cpu.keys() & {"kv_cache_dtype", "quantization_param_path"}
+
+
+def test_scales_without_fp8_cache() -> None:
+    """Scales mean nothing where the cache is not in FP8: SGLang is not told of them."""
+    arguments = spell(replace(ON_GPU, kv_cache_scales=Path("/scales.json")))
+    assert "quantization_param_path" not in arguments
+
+
+def test_prefix_caching() -> None:
+    """The radix cache is there when asked for."""
+    assert spell(replace(ON_CPU, prefix_caching=True))["disable_radix_cache"] is False
+    assert spell(ON_CPU)["disable_radix_cache"] is True
+
+
+@pytest.mark.parametrize(
+    ("weight_bytes", "dtype"), [(FLOAT32_MAX_BYTES, "float32"), (FLOAT32_MAX_BYTES + 1, "bfloat16")]
+)
+def test_small_model_in_float32(weight_bytes: int, dtype: str) -> None:
+    """A small model is computed in float32 on a CPU; on a GPU the model decides."""
+    checkpoint = replace(LLAMA, weight_bytes=weight_bytes)
+    assert spell(ON_CPU, checkpoint)["dtype"] == dtype
+    assert "dtype" not in spell(ON_GPU, checkpoint)
+
+
+def test_gguf_on_gpu() -> None:
+    """A GGUF file is named as such, with the tokenizer that the id names."""
+    files = replace(FILES, format=ModelFormat.GGUF, tokenizer=Path("/models/tokenizer"))
+    arguments = server_arguments(files, ON_GPU, LLAMA)
+    assert arguments["load_format"] == "gguf"
+    assert arguments["tokenizer_path"] == "/models/tokenizer"
+
+
+@pytest.mark.parametrize(
+    ("quantization", "added"),
+    [
+        (WeightQuantization.NONE, {}),
+        (WeightQuantization.FP8, {"quantization": "fp8"}),
+        (
+            WeightQuantization.BITSANDBYTES,
+            {"quantization": "bitsandbytes", "load_format": "bitsandbytes"},
+        ),
+    ],
+)
+def test_weights_are_quantised_on_gpu(
+    quantization: WeightQuantization, added: dict[str, str]
+) -> None:
+    """In-situ quantisation is SGLang's own online quantisation."""
+    plain = spell(ON_GPU)
+    assert spell(ON_GPU, quantization=quantization) == plain | added
+
+
+def test_parallel_sizes() -> None:
+    """Every size of parallelism and the place among machines reach SGLang on a GPU."""
+    wanted = {
+        "tp_size": 2,
+        "dp_size": 3,
+        "pp_size": 4,
+        "ep_size": 2,
+        "nnodes": 2,
+        "node_rank": 1,
+        "dist_init_addr": "10.0.0.1:5000",
+        "attention_backend": "triton",
+        "schedule_policy": "lpm",
+    }
+    assert spell(with_options(ON_GPU, **wanted)).items() >= wanted.items()
+
+
+def test_attention_backend_is_for_gpus() -> None:
+    """On a CPU SGLang chooses the attention kernels itself."""
+    assert "attention_backend" not in spell(with_options(ON_CPU, attention_backend="fa3"))
+
+
+def test_speculative_decoding() -> None:
+    """The draft model and its sizes are told together with the algorithm, and never without."""
+    sizes = {
+        "speculative_num_steps": 3,
+        "speculative_eagle_topk": 1,
+        "speculative_num_draft_tokens": 4,
+    }
+    draft = {"speculative_draft_model": Path("/draft"), **sizes}
+    arguments = spell(with_options(ON_GPU, speculative_algorithm="EAGLE", **draft))
+    wanted = {
+        "speculative_algorithm": "EAGLE",
+        "speculative_draft_model_path": "/draft",
+        **sizes,
+    }
+    assert arguments.items() >= wanted.items()
+    assert not [name for name in spell(with_options(ON_GPU, **draft)) if "speculative" in name]
+
+
+def test_adapters() -> None:
+    """LoRA adapters are given by name, and the batch has a place for each and for the model."""
+    adapters = {"sql": Path("/lora/sql"), "legal": Path("/lora/legal")}
+    arguments = spell(replace(ON_GPU, lora_adapters=adapters, max_lora_rank=64))
+    assert arguments["enable_lora"] is True
+    assert arguments["lora_paths"] == {"sql": "/lora/sql", "legal": "/lora/legal"}
+    assert arguments["max_loras_per_batch"] == 3
+    assert arguments["max_lora_rank"] == 64
+    assert "enable_lora" not in spell(ON_GPU)
+
+
+def test_every_sampling_value_is_explicit() -> None:
+    """No value is left to SGLang's or the model's own defaults."""
+    assert sampling_arguments(PLAIN, VOCABULARY) == {
+        "max_new_tokens": 7,
+        "min_new_tokens": 0,
+        "temperature": 0.5,
+        "top_p": 0.9,
+        "top_k": -1,
+        "min_p": 0.0,
+        "repetition_penalty": 1.0,
+        "presence_penalty": 0.0,
+        "frequency_penalty": 0.0,
+        "stop_token_ids": None,
+        "ignore_eos": False,
+        "logit_bias": None,
+        "skip_special_tokens": True,
+        "n": 1,
+    }
+
+
+def test_top_p_zero_is_greedy() -> None:
+    """SGLang refuses top_p 0, which means greedy."""
+    arguments = sampling_arguments(replace(PLAIN, top_p=0.0), VOCABULARY)
+    assert (arguments["top_p"], arguments["top_k"]) == (1.0, 1)
+
+
+def test_foreign_stop_tokens_are_dropped() -> None:
+    """Stop tokens that the model cannot generate never reach the scheduler: it would crash."""
+    params = replace(PLAIN, stop_token_ids=(-1, 5, 100, 2**31))
+    assert sampling_arguments(params, VOCABULARY)["stop_token_ids"] == [5]
+
+
+def test_a_bias_outside_the_vocabulary_is_left_out() -> None:
+    """Nothing has such an id, and its index would crash the scheduler."""
+    params = replace(PLAIN, logit_bias={5: 1.0, VOCABULARY.size: 2.0})
+    assert sampling_arguments(params, VOCABULARY)["logit_bias"] == {"5": 1.0}
+
+
+def test_every_end_is_held_back() -> None:
+    """With a least number of tokens SGLang knows every end token, whatever its version."""
+    arguments = sampling_arguments(replace(PLAIN, min_tokens=4, stop_token_ids=(5,)), VOCABULARY)
+    assert arguments["stop_token_ids"] == [5, 2, 3]
+    ignoring = sampling_arguments(replace(PLAIN, min_tokens=4, ignore_eos=True), VOCABULARY)
+    assert ignoring["stop_token_ids"] is None
+
+
+def test_end_is_banned_where_only_stop_tokens_stop() -> None:
+    """SGLang ignores stop tokens together with the end, so the end is kept from coming."""
+    params = replace(PLAIN, stop_token_ids=(3, 5), ignore_eos=True, logit_bias={7: 1.0})
+    arguments = sampling_arguments(params, VOCABULARY)
+    assert arguments["ignore_eos"] is False
+    assert arguments["logit_bias"] == {"7": 1.0, "2": BAN}
+
+
+def test_cpu_threads_do_not_spin() -> None:
+    """Threads that wait give their core away."""
+    environment = cpu_environment(3)
+    assert environment["OMP_WAIT_POLICY"] == "PASSIVE"
+    assert environment["OMP_NUM_THREADS"] == "3"
+    assert int(cpu_environment(None)["OMP_NUM_THREADS"]) >= 1

@@ -1,0 +1,79 @@
+"""What the service believes of SGLang's model classes, read from their sources."""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+from pathlib import Path
+
+import pytest
+from tokenwire.server.engines.sglang.plan.architecture_limits import NO_CLASS
+from tokenwire.server.engines.sglang.plan.kv_scales import ARCHITECTURES_WITH_SCALES_FILE
+from tokenwire.server.engines.sglang.plan.weight_quantization import BITSANDBYTES_ARCHITECTURES
+
+
+def attributes(node: ast.ClassDef) -> set[str]:
+    """The names that the body of a class sets or defines."""
+    names: set[str] = set()
+    for statement in node.body:
+        match statement:
+            case ast.FunctionDef(name=name):
+                names.add(name)
+            case ast.Assign(targets=targets):
+                names |= {target.id for target in targets if isinstance(target, ast.Name)}
+            case ast.AnnAssign(target=ast.Name(id=name)):
+                names.add(name)
+            case _:
+                pass
+    return names
+
+
+@pytest.fixture(scope="module")
+def classes() -> dict[str, set[str]]:
+    """Attributes of every model class by its name, inherited ones included."""
+    spec = importlib.util.find_spec("sglang")
+    assert spec is not None
+    assert spec.submodule_search_locations is not None
+    folder = Path(spec.submodule_search_locations[0]) / "srt" / "models"
+    own: dict[str, set[str]] = {}
+    bases: dict[str, list[str]] = {}
+    for file in folder.glob("*.py"):
+        for node in ast.parse(file.read_text("utf-8-sig")).body:
+            if isinstance(node, ast.ClassDef):
+                own[node.name] = attributes(node)
+                bases[node.name] = [base.id for base in node.bases if isinstance(base, ast.Name)]
+
+    def collect(name: str, seen: frozenset[str]) -> set[str]:
+        if name not in own or name in seen:
+            return set()
+        return own[name].union(*(collect(base, seen | {name}) for base in bases[name]))
+
+    return {name: collect(name, frozenset()) for name in own}
+
+
+@pytest.mark.parametrize("architecture", sorted(BITSANDBYTES_ARCHITECTURES))
+def test_bitsandbytes(classes: dict[str, set[str]], architecture: str) -> None:
+    """SGLang's loader for bitsandbytes takes each architecture of the table."""
+    assert "bitsandbytes_stacked_params_mapping" in classes[architecture]
+
+
+@pytest.mark.parametrize("architecture", sorted(ARCHITECTURES_WITH_SCALES_FILE))
+def test_scales_file(classes: dict[str, set[str]], architecture: str) -> None:
+    """SGLang reads a file of scales for each architecture of the table."""
+    assert "load_kv_cache_scales" in classes[architecture]
+
+
+def test_scales_table_is_whole(classes: dict[str, set[str]]) -> None:
+    """No architecture that takes a file of scales is refused, drafts and parts of models aside."""
+    takers = {
+        name
+        for name, attributes in classes.items()
+        if "load_kv_cache_scales" in attributes and name.endswith("ForCausalLM")
+    }
+    assert takers - ARCHITECTURES_WITH_SCALES_FILE == set()
+
+
+@pytest.mark.parametrize("architecture", sorted(NO_CLASS))
+def test_no_class(classes: dict[str, set[str]], architecture: str) -> None:
+    """What is refused for want of a class has none."""
+    assert architecture not in classes

@@ -1,0 +1,30 @@
+"""Conversations for templates that demand alternation."""
+
+from __future__ import annotations
+
+from tokenwire.server.contract.engine import ChatMessage, Role
+from tokenwire.server.engines.conversation import merge_consecutive
+
+
+def test_merges_neighbours() -> None:
+    """Neighbours of one role are joined by a blank line, in order."""
+    merged = merge_consecutive(
+        (
+            ChatMessage(Role.USER, "a"),
+            ChatMessage(Role.USER, "b"),
+            ChatMessage(Role.USER, ""),
+            ChatMessage(Role.ASSISTANT, "c"),
+            ChatMessage(Role.USER, "d"),
+        )
+    )
+    assert merged == (
+        ChatMessage(Role.USER, "a\n\nb\n\n"),
+        ChatMessage(Role.ASSISTANT, "c"),
+        ChatMessage(Role.USER, "d"),
+    )
+
+
+def test_leaves_alternation() -> None:
+    """An alternating conversation stays as it is."""
+    messages = (ChatMessage(Role.SYSTEM, "s"), ChatMessage(Role.USER, "u"))
+    assert merge_consecutive(messages) == messages

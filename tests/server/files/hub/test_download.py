@@ -1,0 +1,231 @@
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+import threading
+from pathlib import Path
+
+import huggingface_hub
+import pytest
+from filelock import FileLock
+from tokenwire.server.contract.errors import ModelLoadFailed
+
+from .mirror import LISTING, REVISION, Fault, HubMirror, git_sha1, sha256
+from .place import FILES, REPO, SIZE, SMALL, WEIGHTS, HubPlace
+
+
+async def cut_off(place: HubPlace) -> None:
+    """Ends a download while half of the weights has arrived."""
+    place.mirror.held.add(WEIGHTS)
+    async with asyncio.timeout(60):
+        task = asyncio.ensure_future(place.run())
+        await place.mirror.is_holding.wait()
+        while not place.partial.exists() or place.partial.stat().st_size < SIZE // 2:  # noqa: ASYNC110 - the other side of a socket tells nobody
+            await asyncio.sleep(0.01)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+    place.mirror.held.clear()
+
+
+async def threads_end() -> None:
+    """Waits for the last instructions of threads that have said that they end."""
+    for thread in threading.enumerate():
+        if thread.name == "hub-download":
+            await asyncio.to_thread(thread.join, 5)
+            assert not thread.is_alive()
+
+
+async def test_the_cache_is_that_of_huggingface_hub(place: HubPlace) -> None:
+    """What was fetched is found by huggingface_hub itself, without a network."""
+    found = await place.run()
+    path = huggingface_hub.snapshot_download(
+        REPO, cache_dir=place.cache.root, local_files_only=True
+    )
+    assert Path(path) == found.path
+    assert place.contents() == FILES
+    contents = {sha256(FILES[WEIGHTS])} | {git_sha1(FILES[n]) for n in FILES if n != WEIGHTS}
+    assert set(place.left()) == contents
+    assert place.defect() is None
+
+
+async def test_the_mirror_is_a_hub_to_huggingface_hub(place: HubPlace, mirror: HubMirror) -> None:
+    """What huggingface_hub fetches from the mirror is used, and not fetched again."""
+
+    def fetch() -> str | None:
+        for name in ("config.json", WEIGHTS):
+            huggingface_hub.hf_hub_download(
+                REPO, name, cache_dir=place.cache.root, endpoint=mirror.url
+            )
+        api = huggingface_hub.HfApi(endpoint=mirror.url)
+        info = api.model_info(REPO, revision="main", files_metadata=True)
+        assert {f.rfilename: f.size for f in info.siblings or []} == {
+            name: len(body) for name, body in FILES.items()
+        }
+        return info.sha
+
+    assert await asyncio.to_thread(fetch) == REVISION
+    mirror.log.clear()
+    await place.run()
+    assert mirror.fetched == ["tokenizer.json"]
+    assert place.contents() == FILES
+
+
+async def test_a_cut_download_goes_on_where_it_ended(place: HubPlace, mirror: HubMirror) -> None:
+    """After a restart only the missing bytes are asked for; files that are whole are not."""
+    await cut_off(place)
+    assert place.defect() == "its download was cut off"
+    assert place.contents() == {}
+    here = place.partial.stat().st_size
+    mirror.log.clear()
+    place.steps.clear()
+    await place.run()
+    assert mirror.fetched == [WEIGHTS]
+    assert mirror.asked(WEIGHTS)[0].range == f"bytes={here}-"
+    assert mirror.num_sent() == SIZE - here
+    assert place.contents() == FILES
+    fractions = [step.fraction for step in place.steps if step.fraction is not None]
+    assert min(fractions) >= SMALL / (SMALL + SIZE)
+    assert fractions[-1] == 1.0
+
+
+async def test_a_killed_process_loses_nothing(place: HubPlace, mirror: HubMirror) -> None:
+    """What a process that was killed had received lies on the disk, and is not fetched again."""
+    mirror.held.add(WEIGHTS)
+    script = (
+        "import asyncio, sys\n"
+        "from pathlib import Path\n"
+        "from tests.server.files.hub.mirror import HubMirror\n"
+        "from tests.server.files.hub.place import HubPlace\n"
+        "place = HubPlace(HubMirror({}), Path(sys.argv[1]))\n"
+        "place.endpoint = sys.argv[2]\n"
+        "asyncio.run(place.run())\n"
+    )
+    home = place.cache.root.parent
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", script, str(home), mirror.url, env={**os.environ, "PYTHONPATH": "."}
+    )
+    async with asyncio.timeout(120):
+        await mirror.is_holding.wait()
+        while not place.partial.exists() or place.partial.stat().st_size < SIZE // 2:  # noqa: ASYNC110 - as above
+            await asyncio.sleep(0.01)
+        process.kill()
+        await process.wait()
+    mirror.held.clear()
+    here = place.partial.stat().st_size
+    mirror.log.clear()
+    await place.run()
+    assert mirror.num_sent() == SIZE - here
+    assert place.contents() == FILES
+
+
+async def test_a_hub_that_lists_names_only(place: HubPlace, mirror: HubMirror) -> None:
+    """Sizes and hashes that do not come with the list are asked for, and hold as much."""
+    mirror.tells_contents = False
+    mirror.fail(WEIGHTS, Fault(body=bytes(SIZE)), Fault(cut=1000))
+    await place.run()
+    assert sorted(a.name for a in mirror.log if a.method == "HEAD") == sorted(FILES)
+    assert [asked.range for asked in mirror.asked(WEIGHTS)] == [None, None, "bytes=1000-"]
+    assert place.contents() == FILES
+
+
+async def test_large_files_come_in_ranges(place: HubPlace, mirror: HubMirror) -> None:
+    """A file beyond what one answer may hold is asked for in pieces, in one row."""
+    place.bound(max_range_bytes=100_000)
+    await place.run()
+    ranges = [asked.range for asked in mirror.asked(WEIGHTS)]
+    assert ranges[:3] == ["bytes=0-99999", "bytes=100000-199999", "bytes=200000-299999"]
+    assert place.waits == []
+    assert place.contents() == FILES
+
+
+async def test_equal_contents_are_fetched_once(place: HubPlace, mirror: HubMirror) -> None:
+    """Two names of the same contents cost one download, and both are there."""
+    mirror.repos[REPO]["copy.safetensors"] = FILES[WEIGHTS]
+    await place.run()
+    assert len(mirror.fetched) == len(FILES)
+    assert place.contents() == mirror.repos[REPO]
+
+
+async def test_cancel_ends_at_once(place: HubPlace) -> None:
+    """A download that is not wanted any more leaves no thread, no connection and no lock."""
+    await cut_off(place)
+    await threads_end()
+    with FileLock(place.cache.lock_file(REPO), timeout=0):
+        pass
+
+
+async def test_cancel_during_a_wait(place: HubPlace, mirror: HubMirror) -> None:
+    """The wait before another try does not hold up the end."""
+    waits = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    async def sleep(_: float) -> None:
+        loop.call_soon_threadsafe(waits.set)
+        await asyncio.Event().wait()
+
+    place.sleep = sleep  # type: ignore[method-assign]
+    mirror.always[LISTING] = Fault(status=503)
+    async with asyncio.timeout(30):
+        task = asyncio.ensure_future(place.run())
+        await waits.wait()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+    await threads_end()
+
+
+async def test_two_downloads_into_one_cache(place: HubPlace, mirror: HubMirror) -> None:
+    """The second one waits for the first, and finds its files; nothing is fetched twice."""
+    mirror.held.add(WEIGHTS)
+    async with asyncio.timeout(60):
+        first = asyncio.ensure_future(place.run())
+        await mirror.is_holding.wait()
+        waiting = asyncio.Event()
+
+        def report(progress: object) -> None:
+            if "waiting for another server" in str(progress):
+                waiting.set()
+
+        second = asyncio.ensure_future(place.download().run(report))
+        await waiting.wait()
+        mirror.release.set()
+        assert await first == await second
+    assert sorted(mirror.fetched) == sorted(FILES)
+    assert place.contents() == FILES
+
+
+async def test_a_lock_that_is_never_freed(place: HubPlace) -> None:
+    """Waiting for a process that fetches nothing is bounded."""
+    place.bound(lock_stall_s=0.05)
+    lock = place.cache.lock_file(REPO)
+    lock.parent.mkdir(parents=True)
+    with (
+        FileLock(lock, timeout=0),
+        pytest.raises(ModelLoadFailed, match=r"another process has held .*tokenwire\.lock"),
+    ):
+        await place.run()
+    await place.run()
+    assert place.contents() == FILES
+
+
+async def test_progress_counts_each_byte_once(place: HubPlace) -> None:
+    """The fraction never falls, ends at one, and the words tell amounts."""
+    await place.run()
+    fractions = [step.fraction for step in place.steps if step.fraction is not None]
+    assert fractions == sorted(fractions)
+    assert fractions[-1] == 1.0
+    assert place.steps[-1].step == "downloading, 0.3 of 0.3 MiB"
+
+
+async def test_the_mark_tells_hashes(place: HubPlace) -> None:
+    """The mark of a whole download has the size and the ETag of each file."""
+    await place.run()
+    marks = list((place.blobs.parent / ".tokenwire").iterdir())
+    content = json.loads(marks[0].read_text())
+    assert content["complete"] is True
+    assert content["files"] == {name: len(body) for name, body in FILES.items()}
+    assert content["etags"][WEIGHTS] == sha256(FILES[WEIGHTS])
+    assert (place.blobs.parent / "refs" / "main").read_text() == REVISION

@@ -1,0 +1,131 @@
+"""An engine that lives and does nothing, over a real socket and with a clock moved by hand."""
+
+from __future__ import annotations
+
+import pytest
+from tokenwire.server.models.models import State
+from tokenwire.server.settings.limits import MAX_CONCURRENT_RENDERS
+
+from ..fronts import collect, failure_of, start_front, wait_for_state, wait_until
+from ..scripted_engine import ScriptedEngine, ScriptedLauncher, ScriptedPreparation
+from .hand_clock import HandClock
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> HandClock:
+    made = HandClock()
+    monkeypatch.setattr("tokenwire.server.models.stall_timer.get_running_loop", lambda: made)
+    return made
+
+
+async def test_frozen_engine_is_replaced(clock: HandClock) -> None:
+    """Its streams end with ENGINE_LOST after LLM_STALL_TIMEOUT_S, and the next engine answers."""
+    frozen, healthy = ScriptedEngine(), ScriptedEngine()
+    healthy.allow(1)
+    launcher = ScriptedLauncher(frozen, healthy)
+    async with start_front(launcher.prepare, LLM_STALL_TIMEOUT_S="100") as client:
+        call = client.inference.Chat(client.chat("go"))
+        await frozen.wait_until(running=1)
+        clock.advance(100)
+        failure = await failure_of(call)
+        assert failure.reason == "ENGINE_LOST"
+        assert failure.retry_after_s == 5
+        await wait_for_state(client.app, State.SERVING)
+        request = client.chat("go")
+        request.sampling.max_tokens = 1
+        assert (await collect(client.inference.Chat(request))).text == "0 "
+        assert frozen.is_closed
+        assert next(iter(client.app.models)).num_restarts == 1
+
+
+async def test_every_token_is_a_sign(clock: HandClock) -> None:
+    """An answer may take longer than LLM_STALL_TIMEOUT_S as long as tokens come."""
+    engine = ScriptedEngine()
+    async with start_front(ScriptedLauncher(engine).prepare, LLM_STALL_TIMEOUT_S="100") as client:
+        request = client.chat("go")
+        request.sampling.max_tokens = 5
+        call = client.inference.Chat(request)
+        await engine.wait_until(running=1)
+        for _ in range(4):
+            engine.allow(1)
+            while (await call.read()).WhichOneof("event") != "deltas":
+                pass
+            clock.advance(90)
+        engine.allow(1)
+        assert (await collect(call)).text == "4 "
+        assert next(iter(client.app.models)).engine is engine
+
+
+async def test_engine_that_reads_no_prompt_is_replaced(clock: HandClock) -> None:
+    """A frozen engine is found, too, where no request got as far as a slot."""
+    frozen = ScriptedEngine()
+    frozen.renders.clear()
+    launcher = ScriptedLauncher(frozen)
+    async with start_front(launcher.prepare, LLM_STALL_TIMEOUT_S="100") as client:
+        call = client.inference.Chat(client.chat("go"))
+        await frozen.wait_until_rendering(1)
+        clock.advance(100)
+        assert (await failure_of(call)).reason == "ENGINE_LOST"
+        assert frozen.is_closed
+
+
+async def test_prompt_that_was_read_is_a_sign(clock: HandClock) -> None:
+    """Reading the prompt and generating each have the whole time."""
+    engine = ScriptedEngine()
+    engine.renders.clear()
+    async with start_front(ScriptedLauncher(engine).prepare, LLM_STALL_TIMEOUT_S="100") as client:
+        request = client.chat("go")
+        request.sampling.max_tokens = 1
+        call = client.inference.Chat(request)
+        await engine.wait_until_rendering(1)
+        clock.advance(90)
+        engine.renders.set()
+        await engine.wait_until(running=1)
+        clock.advance(90)
+        engine.allow(1)
+        assert (await collect(call)).text == "0 "
+        assert next(iter(client.app.models)).num_restarts == 0
+        assert next(iter(client.app.models)).engine is engine
+
+
+async def test_frozen_engine_holds_up_no_other_model() -> None:
+    """However many prompts wait for a frozen engine, those of another model are read."""
+    frozen, healthy = ScriptedEngine(), ScriptedEngine()
+    frozen.renders.clear()
+    healthy.allow(1)
+    launchers = {"test/a": ScriptedLauncher(frozen), "test/b": ScriptedLauncher(healthy)}
+    async with start_front(
+        ScriptedPreparation(launchers).prepare, LLM_ALLOWED_MODELS="test/a,test/b"
+    ) as client:
+        await wait_for_state(client.app, State.SERVING, model="test/b")
+        hung = [client.inference.Chat(client.chat("go")) for _ in range(2 * MAX_CONCURRENT_RENDERS)]
+        await frozen.wait_until_rendering(MAX_CONCURRENT_RENDERS)
+        request = client.on("test/b").chat("go")
+        request.sampling.max_tokens = 1
+        assert (await collect(client.inference.Chat(request))).text == "0 "
+        for call in hung:
+            call.cancel()
+
+
+async def test_next_engine_has_the_whole_time(clock: HandClock) -> None:
+    """The silence of an engine that died is not held against the one in its place."""
+    first, second = ScriptedEngine(), ScriptedEngine()
+    second.renders.clear()
+    launcher = ScriptedLauncher(first, second)
+    async with start_front(launcher.prepare, LLM_STALL_TIMEOUT_S="100") as client:
+        request = client.chat("go")
+        request.sampling.max_tokens = 1
+        lost = client.inference.Chat(request)
+        await first.wait_until(running=1)
+        clock.advance(90)
+        first.die()
+        assert (await failure_of(lost)).reason == "ENGINE_LOST"
+        await wait_until(client.app.models, lambda: launcher.num_launches == 2)
+        await wait_for_state(client.app, State.SERVING)
+        call = client.inference.Chat(request)
+        await second.wait_until_rendering(1)
+        clock.advance(90)
+        second.renders.set()
+        second.allow(1)
+        assert (await collect(call)).text == "0 "
+        assert next(iter(client.app.models)).engine is second

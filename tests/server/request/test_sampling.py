@@ -1,0 +1,125 @@
+"""Sampling as asked for, made into what an engine gets."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from tokenwire.server.contract.engine import Capabilities, ModelInfo
+from tokenwire.server.contract.errors import InvalidRequest
+from tokenwire.server.request.calls import SamplingRequest
+from tokenwire.server.request.sampling import SamplingDefaults, resolve_sampling
+
+DEFAULTS = SamplingDefaults(temperature=0.7, top_p=0.9, max_tokens=512, max_tokens_limit=4096)
+NOTHING = SamplingRequest(
+    temperature=None,
+    top_p=None,
+    top_k=0,
+    min_p=0,
+    repetition_penalty=None,
+    presence_penalty=0,
+    frequency_penalty=0,
+    seed=None,
+    max_tokens=None,
+    min_tokens=0,
+    stop=(),
+    stop_token_ids=(),
+    logit_bias={},
+    ignore_eos=False,
+    clamp=False,
+)
+MODEL = ModelInfo(
+    engine="test 1",
+    device="cpu",
+    num_parameters=1,
+    format="none",
+    quantization="none",
+    kv_cache_dtype="none",
+    context_length=10_000,
+    vocab_size=100,
+    max_running=1,
+    capabilities=Capabilities(
+        chat=True,
+        fill_in_the_middle=False,
+        seeds=True,
+        token_ids=True,
+        min_tokens=True,
+        stop_token_ids=True,
+    ),
+)
+
+
+def test_absent_values_take_the_defaults() -> None:
+    """A request that says nothing gets the server's defaults, and everything else off."""
+    params = resolve_sampling(NOTHING, DEFAULTS, MODEL, 10)
+    assert (params.temperature, params.top_p, params.max_tokens) == (0.7, 0.9, 512)
+    assert (params.top_k, params.min_p, params.repetition_penalty) == (0, 0, 1)
+    assert params.seed is not None
+
+
+def test_clamp_moves_values_to_the_nearest_end() -> None:
+    """With clamp every value outside its range moves to the nearest end of it."""
+    asked = replace(
+        NOTHING,
+        clamp=True,
+        temperature=9.0,
+        top_p=3.0,
+        top_k=-4,
+        min_p=7,
+        presence_penalty=-9,
+        frequency_penalty=9,
+        max_tokens=10**6,
+    )
+    params = resolve_sampling(asked, DEFAULTS, MODEL, 10)
+    assert (params.temperature, params.top_p, params.top_k, params.min_p) == (2, 1, 0, 1)
+    assert (params.presence_penalty, params.frequency_penalty) == (-2, 2)
+    assert params.max_tokens == 4096
+
+
+def test_max_tokens_over_the_limit_is_refused_with_both_numbers() -> None:
+    """Without clamp, more tokens than the server's limit are refused."""
+    with pytest.raises(InvalidRequest, match=r"sampling.max_tokens: .*4096, got 5000"):
+        resolve_sampling(replace(NOTHING, max_tokens=5000), DEFAULTS, MODEL, 10)
+
+
+def test_top_p_zero_is_greedy() -> None:
+    """top_p 0, the smallest nucleus, is greedy decoding on every engine."""
+    params = resolve_sampling(replace(NOTHING, top_p=0.0), DEFAULTS, MODEL, 10)
+    assert (params.temperature, params.top_p) == (0, 1)
+
+
+def test_max_tokens_is_cut_to_the_room_in_the_context() -> None:
+    """An answer never gets more tokens than the context has left."""
+    assert resolve_sampling(NOTHING, DEFAULTS, MODEL, 9_990).max_tokens == 10
+
+
+@pytest.mark.parametrize(
+    ("asked", "capability", "field"),
+    [
+        (replace(NOTHING, seed=1), "seeds", "sampling.seed"),
+        (replace(NOTHING, min_tokens=1), "min_tokens", "sampling.min_tokens"),
+        (replace(NOTHING, stop_token_ids=(1,)), "stop_token_ids", "sampling.stop_token_ids"),
+    ],
+)
+def test_what_the_engine_cannot_do_is_refused(
+    asked: SamplingRequest, capability: str, field: str
+) -> None:
+    """A value that the engine would ignore is refused, and the engine named."""
+    model = replace(MODEL, capabilities=replace(MODEL.capabilities, **{capability: False}))
+    with pytest.raises(InvalidRequest, match=f"{field}: .*test 1"):
+        resolve_sampling(asked, DEFAULTS, model, 10)
+
+
+def test_no_seed_is_drawn_where_it_would_not_count() -> None:
+    """An engine that honours no seeds gets none, and none is told."""
+    model = replace(MODEL, capabilities=replace(MODEL.capabilities, seeds=False))
+    assert resolve_sampling(NOTHING, DEFAULTS, model, 10).seed is None
+
+
+@pytest.mark.parametrize(
+    "asked", [replace(NOTHING, stop_token_ids=(100,)), replace(NOTHING, logit_bias={100: 1.0})]
+)
+def test_ids_outside_the_vocabulary_are_refused(asked: SamplingRequest) -> None:
+    """An id that the model does not have is refused with the vocabulary's size."""
+    with pytest.raises(InvalidRequest, match="below 100, got 100"):
+        resolve_sampling(asked, DEFAULTS, MODEL, 10)

@@ -1,0 +1,153 @@
+"""What a request's proto refuses, by field."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+from google.protobuf.duration_pb2 import Duration
+from tokenwire.generated.tokenwire.v1 import chat_pb2, inference_pb2, options_pb2, sampling_pb2
+from tokenwire.server.contract.errors import InvalidRequest
+from tokenwire.server.rpc.validation import validate
+
+
+def generate(**fields: Any) -> inference_pb2.GenerateRequest:
+    """A valid GenerateRequest but for `fields`."""
+    return inference_pb2.GenerateRequest(**({"model": "m", "text": "hi"} | fields))
+
+
+def chat(*messages: chat_pb2.Message, **fields: Any) -> inference_pb2.ChatRequest:
+    """A ChatRequest with these messages, or with one valid one."""
+    return inference_pb2.ChatRequest(
+        model="m", messages=messages or (message(chat_pb2.ROLE_USER),), **fields
+    )
+
+
+def message(role: Any, **fields: Any) -> chat_pb2.Message:
+    """A message of a role, with some text."""
+    parts = [chat_pb2.ContentPart(text="hi")]
+    return chat_pb2.Message(**({"role": role, "content": parts} | fields))
+
+
+def sampling(**fields: Any) -> inference_pb2.GenerateRequest:
+    """A GenerateRequest with these sampling values."""
+    return generate(sampling=sampling_pb2.Sampling(**fields))
+
+
+@pytest.mark.parametrize("request_", [generate(), chat(), sampling(temperature=2, top_p=0)])
+def test_good_requests_pass(request_: Any) -> None:
+    """A request within every rule passes."""
+    validate(request_)
+
+
+@pytest.mark.parametrize(
+    ("request_", "field", "words"),
+    [
+        (generate(model=""), "model", "at least 1"),
+        (generate(model="m" * 513), "model", "513"),
+        (generate(text=""), "text", "at least 1"),
+        (inference_pb2.GenerateRequest(model="m"), "prompt", "required"),
+        (generate(token_ids=inference_pb2.TokenIds()), "token_ids.ids", "at least 1"),
+        (generate(suffix="x", as_instruction=True), "suffix", "as_instruction"),
+        (inference_pb2.ChatRequest(model="m"), "messages", "at least 1"),
+        (chat(message(chat_pb2.ROLE_UNSPECIFIED)), "messages[0].role", ""),
+        (chat(message(99)), "messages[0].role", "99"),
+        (chat(message(2, content=[chat_pb2.ContentPart()])), "messages[0].content[0].part", ""),
+        (sampling(temperature=2.5), "sampling.temperature", "between 0 and 2, got 2.5"),
+        (sampling(temperature=-1), "sampling.temperature", "got -1"),
+        (sampling(temperature=math.nan), "sampling.temperature", ""),
+        (sampling(temperature=math.inf, clamp=True), "sampling.temperature", "finite"),
+        (sampling(top_p=1.5), "sampling.top_p", "got 1.5"),
+        (sampling(top_k=-1), "sampling.top_k", "got -1"),
+        (sampling(min_p=2), "sampling.min_p", "got 2"),
+        (sampling(repetition_penalty=0), "sampling.repetition_penalty", "above 0"),
+        (sampling(presence_penalty=3), "sampling.presence_penalty", "got 3"),
+        (sampling(frequency_penalty=-3), "sampling.frequency_penalty", "got -3"),
+        (sampling(max_tokens=-1), "sampling.max_tokens", "got -1"),
+        (sampling(max_tokens=-1, clamp=True), "sampling.max_tokens", "got -1"),
+        (sampling(min_tokens=5, max_tokens=4), "sampling.min_tokens", "max_tokens (4), got 5"),
+        (sampling(stop=[""]), "sampling.stop[0]", "at least 1"),
+        (sampling(stop=["x"] * 17), "sampling.stop", "17 items"),
+        (sampling(stop=["x" * 257]), "sampling.stop[0]", "257"),
+        (sampling(logit_bias={3: 101}), "sampling.logit_bias[3]", "got 101"),
+        (generate(delivery=9), "delivery", "got 9"),
+        (generate(time_limit=Duration()), "time_limit", "greater than"),
+        (generate(max_queue_wait=Duration(seconds=-1)), "max_queue_wait", "greater than"),
+        (generate(cache_salt="x" * 257), "cache_salt", "257"),
+    ],
+)
+def test_broken_rules_name_the_field(request_: Any, field: str, words: str) -> None:
+    """Every broken rule is refused by the field's name, with limit and value."""
+    with pytest.raises(InvalidRequest) as refused:
+        validate(request_)
+    named = dict(refused.value.violations)
+    assert field in named
+    assert words in named[field]
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"temperature": 99},
+        {"top_p": 7},
+        {"top_k": -5},
+        {"min_p": -1},
+        {"repetition_penalty": 0},
+        {"presence_penalty": 9},
+        {"frequency_penalty": -9},
+    ],
+)
+def test_clamp_steps_aside_from_ranges(fields: dict[str, float]) -> None:
+    """With clamp, a value outside its range is not refused."""
+    validate(sampling(clamp=True, **fields))
+
+
+PLANNED = [
+    (sampling(n=2), "sampling.n"),
+    (sampling(logprobs=3), "sampling.logprobs"),
+    (generate(constraint=sampling_pb2.Constraint(json_object=True)), "constraint"),
+    (generate(priority=1), "priority"),
+    (generate(detach_timeout=Duration(seconds=1)), "detach_timeout"),
+    (generate(resume=inference_pb2.Resume(request_id="x")), "resume"),
+    (chat(tools=[chat_pb2.Tool(name="x")]), "tools"),
+    (chat(tool_choice=chat_pb2.ToolChoice(name="x")), "tool_choice"),
+    (chat(reasoning=chat_pb2.Reasoning(hidden=True)), "reasoning"),
+    (chat(message(chat_pb2.ROLE_TOOL)), "messages[0].role"),
+    (chat(message(3, tool_calls=[chat_pb2.ToolCall(name="x")])), "messages[0].tool_calls"),
+    (chat(message(2, tool_call_id="x")), "messages[0].tool_call_id"),
+    (
+        chat(message(2, content=[chat_pb2.ContentPart(image=chat_pb2.Image(url="x"))])),
+        "messages[0].content[0].image",
+    ),
+]
+
+
+@pytest.mark.parametrize(("request_", "field"), PLANNED)
+def test_features_that_are_not_built_are_refused_by_name(request_: Any, field: str) -> None:
+    """A field whose feature is not built yet is refused and named, never ignored."""
+    with pytest.raises(InvalidRequest) as refused:
+        validate(request_)
+    assert refused.value.violations[0][0] == field
+    assert "not supported" in refused.value.message
+
+
+def test_every_planned_field_is_covered() -> None:
+    """The cases above name every field and value that the protos mark as planned."""
+    marked = set()
+    for file in (inference_pb2, chat_pb2, sampling_pb2):
+        for kind in file.DESCRIPTOR.message_types_by_name.values():
+            marked |= {
+                field.name
+                for field in kind.fields
+                if field.GetOptions().Extensions[options_pb2.planned]
+            }
+    tested = {field.rpartition(".")[2] for _, field in PLANNED}
+    assert marked <= tested
+
+
+def test_many_violations_are_bounded() -> None:
+    """However many fields are wrong, an error names 16 at most: trailers are small."""
+    with pytest.raises(InvalidRequest) as refused:
+        validate(chat(*[message(chat_pb2.ROLE_UNSPECIFIED)] * 100))
+    assert len(refused.value.violations) == 16

@@ -1,0 +1,160 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from tokenwire.environment import ConfigurationError, load, variables
+from tokenwire.server.contract.model_id import ModelId
+from tokenwire.server.settings.kv_cache_settings import KvCacheType
+from tokenwire.server.settings.model_settings import EngineChoice
+from tokenwire.server.settings.server_config import ServerConfig
+
+from ...surroundings import MODEL_ID, surround
+
+# What deployments of the service before this one set, with the defaults that they rely on.
+DOCUMENTED = {
+    "LLM_ALLOWED_MODELS": "",
+    "LLM_DEFAULT_TEMPERATURE": "0.7",
+    "LLM_DEFAULT_TOP_P": "0.9",
+    "LLM_DEFAULT_MAX_TOKENS": "512",
+    "LLM_MAX_TOKENS_LIMIT": "4096",
+    "LLM_MAX_CONCURRENT_REQUESTS": "10",
+    "LLM_MODEL_PATH": "",
+    "HF_HOME": "",
+    "HF_ENDPOINT": "",
+    "HF_TOKEN": "",
+    "LLM_ENABLE_ISQ": "false",
+    "LLM_ISQ_TYPE": "",
+    "LLM_PAGED_ATTENTION_BLOCK_SIZE": "32",
+    "LLM_PAGED_ATTENTION_CONTEXT_SIZE": "1024",
+    "LLM_PAGED_CACHE_TYPE": "auto",
+    "LLM_ENABLE_PREFIX_CACHING": "false",
+    "SERVICE_NAME": "llm-inference-api",
+    "OTEL_EXPORTER_OTLP_ENDPOINT": "http://localhost:4317",
+    "LOG_FORMAT": "json",
+    "SERVER_SSL_ENABLED": "false",
+    "TLS_SERVER_CERT_PATH": "",
+    "TLS_SERVER_KEY_PATH": "",
+    "LLM_QUEUE_TIMEOUT_MS": "30000",
+    "GPU_PRESSURE_THRESHOLD": "95.0",
+    "CUDA_VISIBLE_DEVICES": "",
+    "SSL_CERT_FILE": "",
+}
+
+
+def problems_of() -> tuple[str, ...]:
+    with pytest.raises(ConfigurationError) as caught:
+        load(ServerConfig)
+    return caught.value.problems
+
+
+@pytest.mark.parametrize(("name", "default"), DOCUMENTED.items())
+def test_documented_variables_keep_their_defaults(name: str, default: str) -> None:
+    """Every variable of the service before this one exists, with the same default."""
+    assert {variable.name: variable.default for variable in variables(ServerConfig)}[
+        name
+    ] == default
+
+
+def test_no_models_is_a_clear_mistake(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Without LLM_ALLOWED_MODELS the start ends, and says which forms it takes."""
+    for value in ({}, {"LLM_ALLOWED_MODELS": ""}):
+        surround(monkeypatch, tmp_path, **value)
+        (problem,) = problems_of()
+        assert problem.startswith("LLM_ALLOWED_MODELS: is not set; takes model ids")
+        assert "owner/repo:file.gguf" in problem
+
+
+def test_defaults(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """With the models alone, everything else takes its default."""
+    surround(monkeypatch, tmp_path, LLM_ALLOWED_MODELS=MODEL_ID)
+    config = load(ServerConfig)
+    assert config.allowed_models == (ModelId.parse(MODEL_ID),)
+    assert config.kv_pool_tokens is None
+    assert config.max_model_len is None
+    assert config.default_max_tokens == 512
+    assert config.notices() == []
+
+
+def test_values_are_parsed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Choices ignore case, auto stands for none, and the pool follows from both its numbers."""
+    surround(
+        monkeypatch,
+        tmp_path,
+        LLM_ALLOWED_MODELS=f" {MODEL_ID} , a/b:c.gguf@d/e,",
+        LLM_ENGINE="SGLang",
+        LLM_PAGED_CACHE_TYPE="F8E4M3",
+        LLM_MAX_MODEL_LEN="auto",
+        LLM_PAGED_ATTENTION_CONTEXT_SIZE="4096",
+        LLM_MAX_CONCURRENT_REQUESTS="8",
+        HF_ENDPOINT="https://hub.example/",
+    )
+    config = load(ServerConfig)
+    assert config.engine is EngineChoice.SGLANG
+    assert config.paged_cache_type is KvCacheType.F8E4M3
+    assert config.has_fp8_kv_cache
+    assert config.kv_pool_tokens == 4096 * 8
+    assert config.max_model_len is None
+    assert config.hf_endpoint == "https://hub.example"
+    assert config.allowed_models[0] == ModelId.parse(MODEL_ID)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "problem"),
+    [
+        ("LLM_GRPC_PORT", "70000", "takes a whole number from 0 to 65535, got '70000'"),
+        ("LLM_DEFAULT_TEMPERATURE", "2.5", "takes a number from 0 to 2, got '2.5'"),
+        ("LLM_DEFAULT_TOP_P", "nan", "takes a number from 0 to 1, got 'nan'"),
+        ("LLM_DEFAULT_MAX_TOKENS", "5000", "is above LLM_MAX_TOKENS_LIMIT, which is 4096"),
+        ("LLM_MAX_CONCURRENT_REQUESTS", "0", "takes a whole number from 1 to 4096, got '0'"),
+        ("LLM_QUEUE_TIMEOUT_MS", "30s", "got '30s'"),
+        ("LLM_PAGED_CACHE_TYPE", "int8", "takes one of auto, f8e4m3, fp8, got 'int8'"),
+        ("LLM_MAX_MODEL_LEN", "long", "takes auto or a whole number of at least 1, got 'long'"),
+        ("LLM_ENABLE_PREFIX_CACHING", "maybe", "takes true or false, got 'maybe'"),
+        ("GPU_PRESSURE_THRESHOLD", "101", "got '101'"),
+        ("LOG_FORMAT", "xml", "takes one of json, pretty, got 'xml'"),
+        ("HF_ENDPOINT", "hub", "takes an http or https address (got 'hub')"),
+        ("LLM_MODEL_PATH", "/nowhere/at/all", "there is no such folder"),
+        ("SSL_CERT_FILE", "/nowhere.pem", "there is no such file (got '/nowhere.pem')"),
+        ("LLM_ALLOWED_MODELS", "TheBloke/x-GGUF", "name one of them, as in owner/repo:file.gguf"),
+        ("LLM_ALLOWED_MODELS", ",", "names no model"),
+    ],
+)
+def test_mistakes_name_the_variable(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str, value: str, problem: str
+) -> None:
+    """A value that does not parse ends the start with its variable and what it takes."""
+    surround(monkeypatch, tmp_path, **{"LLM_ALLOWED_MODELS": MODEL_ID, name: value})
+    (line,) = problems_of()
+    assert line.startswith(f"{name}: ")
+    assert problem in line
+
+
+def test_all_bad_ids_are_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """One look at the message is enough to mend the whole list of models."""
+    surround(monkeypatch, tmp_path, LLM_ALLOWED_MODELS="x, a/b, ../c")
+    (line,) = problems_of()
+    assert "'x'" in line
+    assert "'../c'" in line
+
+
+def test_a_lower_limit_lowers_the_default(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """LLM_MAX_TOKENS_LIMIT below 512 needs no LLM_DEFAULT_MAX_TOKENS beside it."""
+    surround(monkeypatch, tmp_path, LLM_ALLOWED_MODELS=MODEL_ID, LLM_MAX_TOKENS_LIMIT="100")
+    assert load(ServerConfig).default_max_tokens == 100
+
+
+def test_what_comes_later_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Variables of features that are not built yet are reported."""
+    surround(
+        monkeypatch,
+        tmp_path,
+        LLM_ALLOWED_MODELS=MODEL_ID,
+        SERVER_SSL_ENABLED="true",
+        GPU_PRESSURE_THRESHOLD="90",
+        OTEL_EXPORTER_OTLP_ENDPOINT="http://collector:4317",
+    )
+    notices = "\n".join(load(ServerConfig).notices())
+    assert "SERVER_SSL_ENABLED is set, but TLS is not in force yet; the server speaks" in notices
+    for name in ("GPU_PRESSURE_THRESHOLD", "OTEL_EXPORTER_OTLP_ENDPOINT"):
+        assert name in notices
