@@ -11,7 +11,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tokenwire.server.contract.engine import (
-    Accepted,
     ChatMessage,
     ChatPrompt,
     Delta,
@@ -20,6 +19,7 @@ from tokenwire.server.contract.engine import (
     Prompt,
     Role,
     SamplingParams,
+    Started,
     TextPrompt,
 )
 from tokenwire.server.contract.engine_settings import (
@@ -115,7 +115,7 @@ async def ask(
     async with aclosing(engine.generate(request)) as events:
         async for event in events:
             match event:
-                case Accepted():
+                case Started():
                     ttft_s = time.perf_counter() - start_s
                 case Delta():
                     text += event.text

@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import AsyncGenerator, Mapping
 
 from tokenwire.server.contract.engine import (
-    Accepted,
     Capabilities,
     ChatPrompt,
     Delta,
@@ -21,6 +20,7 @@ from tokenwire.server.contract.engine import (
     Prompt,
     RenderedPrompt,
     ReportProgress,
+    Started,
 )
 from tokenwire.server.contract.errors import EngineLost, ModelLoadFailed
 from tokenwire.server.models.models import PreparedModel
@@ -126,7 +126,7 @@ class ScriptedEngine:
                     has_ended = True
                     raise self.failure
                 if number == 0:
-                    yield Accepted(0)
+                    yield Started(0)
                 yield Delta(f"{number} ", 1, (number,))
             has_ended = True
             yield Finished(FinishReason.LENGTH, request.params.max_tokens, 0)

@@ -128,7 +128,7 @@ class Prefill:
 
 
 @dataclass(frozen=True, slots=True)
-class Accepted:
+class Started:
     """The engine took the request: from here on it is bound to produce an answer."""
 
     num_cached_prompt_tokens: int | None = None
@@ -160,7 +160,7 @@ class Finished:
     matched: str | int | None = None
 
 
-EngineEvent = Accepted | Prefill | Delta | Finished
+EngineEvent = Started | Prefill | Delta | Finished
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,10 +211,20 @@ class EngineStatus:
 
 @dataclass(frozen=True, slots=True)
 class LoadProgress:
-    """A step of loading, in words; `fraction` in [0, 1] where known."""
+    """A step of loading, in words; `fraction` in [0, 1] where known.
+
+    `detail` says how far the step is. It changes often, so it is told to those who ask and is not
+    logged.
+    """
 
     step: str
     fraction: float | None = None
+    detail: str = ""
+
+    @property
+    def text(self) -> str:
+        """The step with its detail."""
+        return f"{self.step}, {self.detail}" if self.detail else self.step
 
 
 ReportProgress = Callable[[LoadProgress], None]
@@ -245,8 +255,8 @@ class Engine(Protocol):
     def generate(self, request: EngineRequest) -> AsyncGenerator[EngineEvent]:
         """Prefills, then decodes until a stop condition.
 
-        Yields any number of `Prefill`, then one `Accepted`, then deltas in order and, last, exactly
-        one `Finished`. `Prefill` may also come right after `Accepted`. Closing the iterator aborts
+        Yields any number of `Prefill`, then one `Started`, then deltas in order and, last, exactly
+        one `Finished`. `Prefill` may also come right after `Started`. Closing the iterator aborts
         the request, and returns once the engine has let go of it (bounded by 10 s).
 
         Raises:

@@ -14,15 +14,23 @@ class InferenceError(Exception):
 
     `metadata` becomes `google.rpc.ErrorInfo.metadata`; `violations` are field paths, with proto
     field names and dots, and what is wrong with each.
+
+    `message` never holds a path, or an engine's own words: those go into `detail`, which the log
+    gets and no caller does:
+
+        raise ModelLoadFailed("the files of 'owner/name' are not whole", detail=f"{path}: {why}")
     """
 
     reason: ClassVar[str]
     violations: tuple[tuple[str, str], ...] = ()
 
-    def __init__(self, message: str, *, metadata: dict[str, str] | None = None) -> None:
+    def __init__(
+        self, message: str, *, metadata: dict[str, str] | None = None, detail: str = ""
+    ) -> None:
         super().__init__(message)
         self.message = message
         self.metadata = metadata or {}
+        self.detail = detail
 
 
 class InvalidRequest(InferenceError):

@@ -110,7 +110,7 @@ class ServedModel:
             return self._engine
         if self._state is State.FAILED:
             raise ModelLoadFailed(f"model '{self.model_id}' failed to load: {self._failure}")
-        step = f" ({self._progress.step})" if self._progress else ""
+        step = f" ({self._progress.text})" if self._progress else ""
         raise ModelLoading(f"model '{self.model_id}' is loading{step}")
 
     @asynccontextmanager
@@ -284,10 +284,8 @@ class ServedModel:
         self._set(State.FAILED, None)
 
     def _report(self, progress: LoadProgress) -> None:
-        # Behind the comma stands how far the step is: told to those who ask, not to the log.
-        step = progress.step.partition(",")[0]
-        if self._progress is None or step != self._progress.step.partition(",")[0]:
-            _logger.info("model_loading", model=self.model_id, step=step)
+        if self._progress is None or progress.step != self._progress.step:
+            _logger.info("model_loading", model=self.model_id, step=progress.step)
         self._set(State.LOADING, progress)
 
     def _set(self, state: State, progress: LoadProgress | None) -> None:

@@ -72,7 +72,7 @@ class Queued:
 
 
 @dataclass(frozen=True, slots=True)
-class Started:
+class CallStarted:
     """The engine accepted the call."""
 
     request_id: str
@@ -92,7 +92,7 @@ class Decoding:
 
 
 @dataclass(frozen=True, slots=True)
-class Summary:
+class CallFinished:
     """The end of a call that succeeded. Times in seconds; None where no token came."""
 
     reason: FinishReason
@@ -114,4 +114,4 @@ class Summary:
 
 
 ProgressEvent = Loading | Queued | Prefill | Decoding
-CallEvent = ProgressEvent | Started | Delta | Summary
+CallEvent = ProgressEvent | CallStarted | Delta | CallFinished

@@ -10,7 +10,6 @@ from contextlib import aclosing
 from dataclasses import dataclass, replace
 
 from ..contract.engine import (
-    Accepted,
     ChatPrompt,
     Delta,
     EngineRequest,
@@ -22,6 +21,7 @@ from ..contract.engine import (
     Prefill,
     Prompt,
     RenderedPrompt,
+    Started,
     TextPrompt,
     TokenPrompt,
 )
@@ -29,7 +29,7 @@ from ..contract.errors import ContextTooLong, InvalidRequest, ModelLoadFailed
 from ..models.admission import QueuePlace
 from ..models.models import Models, Route, ServedModel
 from ..settings.limits import MAX_PROMPT_CHARACTERS
-from .calls import Call, CallEvent, Loading, Queued, Started, Summary
+from .calls import Call, CallEvent, CallFinished, CallStarted, Loading, Queued
 from .sampling import SamplingDefaults, resolve_sampling
 
 Emit = Callable[[CallEvent], None]
@@ -50,9 +50,9 @@ class _Clock:
         if self.first_token_s is None:
             self.first_token_s = self.last_token_s
 
-    def summarize(self, finished: Finished, num_prompt_tokens: int) -> Summary:
+    def summarize(self, finished: Finished, num_prompt_tokens: int) -> CallFinished:
         first_s, last_s = self.first_token_s, self.last_token_s
-        return Summary(
+        return CallFinished(
             reason=finished.reason,
             matched=finished.matched,
             num_prompt_tokens=num_prompt_tokens,
@@ -83,7 +83,7 @@ class Inference:
         self._queue_timeout_s = queue_timeout_s
 
     async def run(self, call: Call, emit: Emit) -> None:
-        """Serves one call and emits its events, last a `Summary`.
+        """Serves one call and emits its events, last a `CallFinished`.
 
         Cancelling it gives up the place in the queue, or aborts the engine's work and returns once
         the engine has let go of it.
@@ -96,7 +96,7 @@ class Inference:
         max_wait_s = self._max_wait_s(call)
 
         def tell_step(progress: LoadProgress) -> None:
-            emit(Loading(progress.step, progress.fraction))
+            emit(Loading(progress.text, progress.fraction))
 
         async with route.model.use(max_wait_s, tell_step) as load_wait_s:
             wait = _Wait(arrived_s, load_wait_s, max(0.0, max_wait_s - load_wait_s))
@@ -111,7 +111,7 @@ class Inference:
         if num_prompt_tokens >= engine.info.context_length:
             raise ContextTooLong(call.prompt_field, num_prompt_tokens, engine.info.context_length)
         params = resolve_sampling(call.sampling, self._defaults, engine.info, num_prompt_tokens)
-        started = Started(
+        started = CallStarted(
             request_id=call.request_id,
             model_id=call.model_id,
             model_revision=model.view.revision,
@@ -182,7 +182,7 @@ class Inference:
         request: EngineRequest,
         *,
         call: Call,
-        started: Started,
+        started: CallStarted,
         clock: _Clock,
         emit: Emit,
     ) -> None:
@@ -199,7 +199,7 @@ class Inference:
                         match event:
                             case Prefill():
                                 emit(event)
-                            case Accepted(cached):
+                            case Started(cached):
                                 num_cached = cached or 0
                                 has_started = True
                                 emit(replace(started, num_cached_prompt_tokens=cached))

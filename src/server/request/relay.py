@@ -6,7 +6,7 @@ import asyncio
 from dataclasses import dataclass
 
 from ..contract.engine import Delta, Prefill
-from .calls import CallEvent, Decoding, Loading, ProgressEvent, Queued, Started, Summary
+from .calls import CallEvent, CallFinished, CallStarted, Decoding, Loading, ProgressEvent, Queued
 
 
 @dataclass(slots=True)
@@ -17,10 +17,10 @@ class Batch:
     """
 
     progress: ProgressEvent | None = None
-    started: Started | None = None
+    started: CallStarted | None = None
     delta: Delta | None = None
     num_deltas: int = 0
-    summary: Summary | None = None
+    summary: CallFinished | None = None
 
 
 class Relay:
@@ -41,10 +41,10 @@ class Relay:
         match event:
             case Delta():
                 self._add(event)
-            case Started():
+            case CallStarted():
                 self._pending.started = event
                 self._pending.progress = None
-            case Summary():
+            case CallFinished():
                 self._pending.summary = event
             case Loading() | Queued() | Prefill() | Decoding():
                 self._pending.progress = event

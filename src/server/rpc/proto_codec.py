@@ -26,13 +26,13 @@ from ..contract.errors import InvalidRequest
 from ..models.models import ModelView, State
 from ..request.calls import (
     Call,
+    CallFinished,
+    CallStarted,
     Decoding,
     Loading,
     ProgressEvent,
     Queued,
     SamplingRequest,
-    Started,
-    Summary,
 )
 
 INSTRUCTION_SYSTEM_LINE: Final = "You are a helpful assistant."
@@ -163,7 +163,7 @@ def encode_progress(event: ProgressEvent) -> events_pb2.Progress:
             )
 
 
-def encode_started(started: Started) -> events_pb2.Started:
+def encode_started(started: CallStarted) -> events_pb2.Started:
     """Turns the facts of a started request into its event."""
     return events_pb2.Started(
         request_id=started.request_id,
@@ -183,7 +183,7 @@ def encode_delta(delta: Delta) -> events_pb2.Delta:
     )
 
 
-def encode_choice_finished(summary: Summary) -> events_pb2.ChoiceFinished:
+def encode_choice_finished(summary: CallFinished) -> events_pb2.ChoiceFinished:
     """Turns the end of the only choice into its event."""
     finished = events_pb2.ChoiceFinished(finish_reason=_FINISH_REASONS[summary.reason])
     match summary.matched:
@@ -196,7 +196,7 @@ def encode_choice_finished(summary: Summary) -> events_pb2.ChoiceFinished:
     return finished
 
 
-def encode_finished(summary: Summary) -> events_pb2.Finished:
+def encode_finished(summary: CallFinished) -> events_pb2.Finished:
     """Turns the numbers of a request into its last event."""
     timings = events_pb2.Timings(
         queue=_duration(summary.queue_s),
@@ -218,7 +218,7 @@ def encode_finished(summary: Summary) -> events_pb2.Finished:
 
 
 def encode_final(
-    started: Started, text: str, token_ids: Sequence[int], summary: Summary
+    started: CallStarted, text: str, token_ids: Sequence[int], summary: CallFinished
 ) -> events_pb2.Finished:
     """Turns a whole answer into the one message of delivery FINAL."""
     finished = encode_finished(summary)
@@ -248,7 +248,7 @@ def _encode_model(view: ModelView, max_output_tokens: int) -> models_pb2.Model:
         base_model=view.base_model,
     )
     if view.progress is not None:
-        model.progress = view.progress.step
+        model.progress = view.progress.text
         if view.progress.fraction is not None:
             model.progress_fraction = view.progress.fraction
     if view.info is not None:

@@ -8,7 +8,7 @@ from typing import Any
 import grpc
 
 from ...generated.tokenwire.v1 import events_pb2, inference_pb2
-from ..request.calls import Decoding, ProgressEvent, Started, Summary
+from ..request.calls import CallFinished, CallStarted, Decoding, ProgressEvent
 from ..request.relay import Batch, Relay
 from ..settings.limits import PROGRESS_INTERVAL_S
 from .proto_codec import (
@@ -36,7 +36,7 @@ class Sender:
         self._wants_progress = wants_progress
         self._has_sent = False
         self._position = 0
-        self.summary: Summary | None = None
+        self.summary: CallFinished | None = None
 
     async def send_deltas(self, relay: Relay) -> None:
         """Sends events as they come, until the relay ends."""
@@ -60,7 +60,7 @@ class Sender:
 
     async def send_final(self, relay: Relay) -> None:
         """Sends the whole answer as one message."""
-        started: Started | None = None
+        started: CallStarted | None = None
         texts: list[str] = []
         token_ids: list[int] = []
         while (batch := await relay.take()) is not None:
@@ -70,7 +70,7 @@ class Sender:
             if batch.delta is not None:
                 texts.append(batch.delta.text)
                 token_ids.extend(batch.delta.token_ids)
-        assert started is not None, "a call that succeeds tells Started"
+        assert started is not None, "a call that succeeds tells CallStarted"
         assert self.summary is not None, "a call that succeeds tells its summary"
         await self._write(finished=encode_final(started, "".join(texts), token_ids, self.summary))
 

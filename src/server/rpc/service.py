@@ -12,7 +12,7 @@ import structlog
 from ...generated.tokenwire.v1 import events_pb2, inference_pb2, inference_pb2_grpc
 from ..contract.errors import Draining, InferenceError
 from ..models.models import Models
-from ..request.calls import Call, Summary
+from ..request.calls import Call, CallFinished
 from ..request.inference import Inference
 from ..request.relay import Relay
 from ..telemetry.model_metrics import ModelMetrics
@@ -125,7 +125,9 @@ class InferenceService(inference_pb2_grpc.InferenceServiceServicer):
             relay.close(error)
             raise
 
-    def _note(self, call: Call, outcome: str, summary: Summary | None, duration_s: float) -> None:
+    def _note(
+        self, call: Call, outcome: str, summary: CallFinished | None, duration_s: float
+    ) -> None:
         fields: dict[str, object] = {
             "model": call.model_id,
             "outcome": outcome,

@@ -13,7 +13,7 @@ from prometheus_client import (
 )
 
 from ..models.models import ModelView, ServedModel, State
-from ..request.calls import Summary
+from ..request.calls import CallFinished
 
 # Buckets of the OpenTelemetry conventions for generative AI (gen-ai-metrics.md).
 _TTFT_BUCKETS_S = (
@@ -141,7 +141,7 @@ class ModelMetrics:
         for reason in ("stop", "eos", "length", "time_limit"):
             self._finished.labels(model, reason)
 
-    def finished(self, model: str, summary: Summary) -> None:
+    def finished(self, model: str, summary: CallFinished) -> None:
         """Counts a request that ended well."""
         self._finished.labels(model, summary.reason.value).inc()
         self._tokens.labels(model, "input").observe(summary.num_prompt_tokens)

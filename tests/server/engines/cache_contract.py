@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from uuid import uuid4
 
-from tokenwire.server.contract.engine import Accepted, Engine, RenderedPrompt, TextPrompt
+from tokenwire.server.contract.engine import Engine, RenderedPrompt, Started, TextPrompt
 
 from .generation import (
     GREEDY,
@@ -95,6 +95,6 @@ class CacheContract(Contract):
     async def test_cached_count_agrees(self, engine: Engine) -> None:
         """Acceptance, where it counts cached tokens, and the end tell the same number."""
         result = await answer(engine, PARIS)
-        accepted = next(event for event in result.events if isinstance(event, Accepted))
+        accepted = next(event for event in result.events if isinstance(event, Started))
         told = accepted.num_cached_prompt_tokens
         assert told is None or told == result.finished.num_cached_prompt_tokens

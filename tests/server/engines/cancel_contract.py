@@ -8,11 +8,11 @@ from dataclasses import replace
 from uuid import uuid4
 
 from tokenwire.server.contract.engine import (
-    Accepted,
     Delta,
     Engine,
     Prefill,
     RenderedPrompt,
+    Started,
     TextPrompt,
 )
 
@@ -87,7 +87,7 @@ class CancelContract(Contract):
         )
         async with asyncio.timeout(HANG_S), aclosing(engine.generate(request)) as events:
             first = await anext(events)
-        assert isinstance(first, Accepted | Prefill)
+        assert isinstance(first, Started | Prefill)
         await assert_idle(engine)
 
     async def test_close_while_decoding(self, engine: Engine) -> None:

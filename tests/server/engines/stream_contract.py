@@ -7,12 +7,12 @@ from dataclasses import replace
 
 import pytest
 from tokenwire.server.contract.engine import (
-    Accepted,
     Delta,
     Engine,
     Finished,
     FinishReason,
     Prefill,
+    Started,
     TextPrompt,
 )
 
@@ -45,8 +45,8 @@ class StreamContract(Contract):
     async def test_accepted_once_before_deltas(self, engine: Engine) -> None:
         """There is exactly one acceptance, before any text."""
         kinds = [type(event) for event in (await answer(engine, PARIS)).events]
-        assert kinds.count(Accepted) == 1
-        assert kinds.index(Accepted) < kinds.index(Delta)
+        assert kinds.count(Started) == 1
+        assert kinds.index(Started) < kinds.index(Delta)
 
     async def test_prefill_never_goes_back(self, engine: Engine) -> None:
         """Progress grows, stays within the prompt and ends before the text begins."""

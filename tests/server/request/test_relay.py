@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 from tokenwire.server.contract.engine import Delta, FinishReason
 from tokenwire.server.contract.errors import EngineLost
-from tokenwire.server.request.calls import Queued, Started, Summary
+from tokenwire.server.request.calls import CallFinished, CallStarted, Queued
 from tokenwire.server.request.relay import Relay
 
-STARTED = Started("r", "m", "", 1, 0, 5, None)
-SUMMARY = Summary(FinishReason.EOS, None, 1, 0, 2, 0.0, 0.1, 0.1, 0.2)
+STARTED = CallStarted("r", "m", "", 1, 0, 5, None)
+SUMMARY = CallFinished(FinishReason.EOS, None, 1, 0, 2, 0.0, 0.1, 0.1, 0.2)
 
 
 async def test_events_pass_one_by_one_to_a_fast_reader() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from ...contract.engine import Accepted, Delta, EngineEvent, Finished, FinishReason, Prefill
+from ...contract.engine import Delta, EngineEvent, Finished, FinishReason, Prefill, Started
 from ...contract.errors import GenerationFailed
 from ..stop_matcher import StopMatcher
 from .client import Json
@@ -41,12 +41,12 @@ class StreamReader:
         if (progress := event.get("prompt_progress")) is not None:
             if self._num_cached is None:
                 self._num_cached = progress["cache"]
-                yield Accepted(self._num_cached)
+                yield Started(self._num_cached)
             yield Prefill(progress["processed"], progress["total"])
             return
         if self._num_cached is None:
             self._num_cached = 0
-            yield Accepted()
+            yield Started()
         num_tokens: int = event["tokens_predicted"]
         self.has_server_finished = event["stop"]
         passed = self._matcher.push(event["content"], is_last=self.has_server_finished)

@@ -151,7 +151,7 @@ class StatusTold(Message, frozen=True):
     status: EngineStatus
 
 
-class Taken(Message, frozen=True):
+class GenerationStarted(Message, frozen=True):
     """The scheduler ran the prompt: the first delta follows."""
 
     request_id: str
@@ -166,7 +166,7 @@ class Text(Message, frozen=True):
     token_ids: tuple[int, ...]
 
 
-class Ended(Message, frozen=True):
+class GenerationFinished(Message, frozen=True):
     """The good end of a generation."""
 
     request_id: str
@@ -206,9 +206,9 @@ Report = (
     | Refused
     | Broken
     | StatusTold
-    | Taken
+    | GenerationStarted
     | Text
-    | Ended
+    | GenerationFinished
     | Failed
     | Released
     | EngineDead

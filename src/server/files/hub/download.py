@@ -94,7 +94,7 @@ class HubDownload:
             def on_retry(retry: Retry) -> None:
                 log_retry(self._repo, retry, self._limits)
                 wait = f"next try in {retry.wait_s:.0f} s"
-                tell(LoadProgress(f"{asking}, {wait}: {retry.failure.reason}"))
+                tell(LoadProgress(asking, None, f"{wait}: {retry.failure.reason}"))
 
             def tries() -> Tries:
                 return Tries(self._limits, on_retry, self._sleep)

@@ -50,7 +50,11 @@ async def hub_lock(
         here = cache.num_bytes(repo)
         if here != num_bytes:
             num_bytes, grew_s = here, time.monotonic()
-            tell(LoadProgress(f"waiting for another server that fetches it, {amount(here)} so far"))
+            tell(
+                LoadProgress(
+                    "waiting for another server that fetches it", None, f"{amount(here)} so far"
+                )
+            )
         if time.monotonic() - grew_s > limits.lock_stall_s:
             raise HubFailure(
                 f"another process has held {file} for {limits.lock_stall_s:.0f} s and fetched "

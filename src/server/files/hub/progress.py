@@ -84,7 +84,7 @@ class HubProgress:
         log_retry(self._repo, retry, self._limits)
         self._told_s = float("-inf")
         wait = f"next try in {retry.wait_s:.0f} s"
-        self._say(f"downloading, {self._amounts()}, {wait}: {retry.failure.reason}")
+        self._say(f"{self._amounts()}, {wait}: {retry.failure.reason}")
 
     def finish(self) -> None:
         """Tells the end, however short ago the last step was told."""
@@ -96,11 +96,11 @@ class HubProgress:
         if now_s - self._told_s < self._limits.report_interval_s:
             return
         rate = self._rate(now_s)
-        step = f"downloading, {self._amounts()}"
+        detail = self._amounts()
         if rate > 0 and self.done < self.total:
             left_s = (self.total - self.done) / rate
-            step += f", {amount(int(rate))}/s, {duration(left_s)} left"
-        self._say(step)
+            detail += f", {amount(int(rate))}/s, {duration(left_s)} left"
+        self._say(detail)
         if now_s - self._logged_s >= self._limits.log_interval_s:
             self._logged_s = now_s
             _logger.info(
@@ -111,13 +111,13 @@ class HubProgress:
                 bytes_per_s=int(rate),
             )
 
-    def _say(self, step: str) -> None:
+    def _say(self, detail: str) -> None:
         now_s = self._clock()
         if now_s - self._told_s < self._limits.report_interval_s:
             return
         self._told_s = now_s
         fraction = min(self.done / self.total, 1.0) if self.total else None
-        self._tell(LoadProgress(step, fraction))
+        self._tell(LoadProgress("downloading", fraction, detail))
 
     def _amounts(self) -> str:
         return amounts(self.done, self.total) if self.total else amount(self.done)

@@ -7,13 +7,13 @@ import socket
 
 import pytest
 from tokenwire.server.contract.engine import (
-    Accepted,
     Delta,
     EngineRequest,
     Finished,
     FinishReason,
     RenderedPrompt,
     SamplingParams,
+    Started,
 )
 from tokenwire.server.contract.errors import EngineLost
 from tokenwire.server.engines.sglang.frames import (
@@ -22,10 +22,10 @@ from tokenwire.server.engines.sglang.frames import (
     REPORTS,
     Abort,
     AskStatus,
-    Ended,
     FrameError,
     FrameWriter,
     Generate,
+    GenerationFinished,
     RenderChat,
     Text,
     encode_frame,
@@ -40,12 +40,12 @@ END = Finished(FinishReason.EOS, 3, 0)
 async def test_stream_in_order() -> None:
     """Acceptance, text, end."""
     stream = EventStream()
-    stream.accept(Accepted(4))
+    stream.accept(Started(4))
     stream.append("a", (1,))
     stream.append("b", (2, 3))
     stream.end(END)
     assert [await stream.take() for _ in range(3)] == [
-        Accepted(4),
+        Started(4),
         Delta("ab", 3, (1, 2, 3)),
         END,
     ]
@@ -82,8 +82,8 @@ async def test_one_turn_is_one_frame() -> None:
     messages = [
         Text("a", "x", (1,)),
         Text("b", "🌍", (2, 3)),
-        Ended("a", FinishReason.STOP, 3, 1, "\n"),
-        Ended("b", FinishReason.STOP, 3, 1, 17),
+        GenerationFinished("a", FinishReason.STOP, 3, 1, "\n"),
+        GenerationFinished("b", FinishReason.STOP, 3, 1, 17),
     ]
     for message in messages:
         frames.send(message)

@@ -217,7 +217,7 @@ async def test_progress_counts_each_byte_once(place: HubPlace) -> None:
     fractions = [step.fraction for step in place.steps if step.fraction is not None]
     assert fractions == sorted(fractions)
     assert fractions[-1] == 1.0
-    assert place.steps[-1].step == "downloading, 0.3 of 0.3 MiB"
+    assert place.steps[-1].text == "downloading, 0.3 of 0.3 MiB"
 
 
 async def test_the_mark_tells_hashes(place: HubPlace) -> None:

@@ -71,7 +71,7 @@ async def test_a_hub_without_parts(place: HubPlace, mirror: HubMirror) -> None:
     await place.run()
     assert mirror.num_sent([WEIGHTS]) == 100_000 + SIZE
     assert place.contents() == FILES
-    assert place.steps[-1].step == "downloading, 0.3 of 0.3 MiB"
+    assert place.steps[-1].text == "downloading, 0.3 of 0.3 MiB"
 
 
 @pytest.mark.parametrize("fault", [Fault(stall=1000), Fault(drip=1000)])
@@ -119,7 +119,7 @@ async def test_a_hub_asks_to_wait(place: HubPlace, mirror: HubMirror, name: str)
     await place.run()
     assert place.waits == [7.0, 55.0]
     assert place.contents() == FILES
-    assert any("next try in 7 s" in step.step for step in place.steps)
+    assert any("next try in 7 s" in step.text for step in place.steps)
 
 
 async def test_a_hub_asks_to_wait_for_too_long(place: HubPlace, mirror: HubMirror) -> None:

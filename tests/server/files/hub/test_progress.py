@@ -42,7 +42,7 @@ def test_what_was_here_counts_as_done_and_not_for_the_rate(
     progress.found("b", 10 * MIB)
     clock.now_s += 2
     progress.arrived("b", 4 * MIB)
-    assert steps == [LoadProgress("downloading, 24.0 of 40.0 MiB, 2.0 MiB/s, 8 s left", 24 / 40)]
+    assert steps == [LoadProgress("downloading", 24 / 40, "24.0 of 40.0 MiB, 2.0 MiB/s, 8 s left")]
 
 
 def test_steps_are_told_now_and_then(
@@ -66,11 +66,11 @@ def test_the_rate_is_that_of_the_last_seconds(
     for _ in range(10):
         clock.now_s += 1
         progress.arrived("b", 2 * MIB)
-    assert "2.0 MiB/s" in steps[-1].step
+    assert "2.0 MiB/s" in steps[-1].text
     for _ in range(11):
         clock.now_s += 1
         progress.arrived("b", MIB // 4)
-    assert "0.2 MiB/s" in steps[-1].step
+    assert "0.2 MiB/s" in steps[-1].text
 
 
 def test_contents_that_are_thrown_away_count_no_more(progress: HubProgress) -> None:
@@ -85,7 +85,7 @@ def test_a_wait_is_told_at_once(progress: HubProgress, steps: list[LoadProgress]
     """Whoever looks at the step sees that there is a wait, and why."""
     progress.arrived("a", MIB)
     progress.retrying(Retry(TransientFailure("hub failed (status 503)"), 1, 4.2))
-    assert steps[-1].step == (
+    assert steps[-1].text == (
         "downloading, 1.0 of 40.0 MiB, next try in 4 s: hub failed (status 503)"
     )
 
@@ -97,8 +97,8 @@ def test_the_log_says_one_word_per_step(
     progress.arrived("a", MIB)
     clock.now_s += 1
     progress.taking_up("b", 2 * MIB, 20 * MIB)
-    assert {step.step.partition(",")[0] for step in steps} == {"downloading"}
-    assert steps[-1].step.endswith("b is taken up: 2.0 of 20.0 MiB")
+    assert {step.step for step in steps} == {"downloading"}
+    assert steps[-1].text.endswith("b is taken up: 2.0 of 20.0 MiB")
 
 
 def test_the_log_tells_progress_now_and_then(progress: HubProgress, clock: Clock) -> None:
@@ -123,7 +123,7 @@ def test_sizes_that_are_not_known(steps: list[LoadProgress], clock: Clock) -> No
     progress = HubProgress("owner/repo", {"a": None}, steps.append, HubLimits(), clock)
     clock.now_s += 1
     progress.arrived("a", MIB)
-    assert steps == [LoadProgress("downloading, 1.0 MiB", None)]
+    assert steps == [LoadProgress("downloading", None, "1.0 MiB")]
 
 
 @pytest.mark.parametrize(

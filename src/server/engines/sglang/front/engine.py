@@ -9,7 +9,6 @@ from collections.abc import AsyncGenerator, Callable
 from typing import Final, TypeVar
 
 from ....contract.engine import (
-    Accepted,
     ChatPrompt,
     EngineEvent,
     EngineRequest,
@@ -19,6 +18,7 @@ from ....contract.engine import (
     ModelInfo,
     Prompt,
     RenderedPrompt,
+    Started,
     TextPrompt,
     TokenPrompt,
 )
@@ -29,12 +29,13 @@ from ..frames import (
     AskStatus,
     Broken,
     Command,
-    Ended,
     EngineDead,
     Failed,
     FrameError,
     FrameWriter,
     Generate,
+    GenerationFinished,
+    GenerationStarted,
     Ready,
     Refused,
     Released,
@@ -45,7 +46,6 @@ from ..frames import (
     RenderTokens,
     Report,
     StatusTold,
-    Taken,
     Text,
     read_frame,
 )
@@ -183,7 +183,7 @@ class SglangEngine:
                 answer = self._answers.get(report.call)
                 if answer is not None and not answer.done():
                     answer.set_result(report)
-            case Taken() | Text() | Ended() | Failed() | Released():
+            case GenerationStarted() | Text() | GenerationFinished() | Failed() | Released():
                 stream = self._streams.get(report.request_id)
                 if stream is not None:
                     _put(stream, report)
@@ -222,13 +222,15 @@ def _render_command(call: int, prompt: Prompt) -> Command:
             return RenderChat(call, messages, dict(prompt.template_arguments))
 
 
-def _put(stream: EventStream, report: Taken | Text | Ended | Failed | Released) -> None:
+def _put(
+    stream: EventStream, report: GenerationStarted | Text | GenerationFinished | Failed | Released
+) -> None:
     match report:
-        case Taken():
-            stream.accept(Accepted(report.num_cached_prompt_tokens))
+        case GenerationStarted():
+            stream.accept(Started(report.num_cached_prompt_tokens))
         case Text():
             stream.append(report.text, report.token_ids)
-        case Ended():
+        case GenerationFinished():
             stream.end(
                 Finished(
                     report.reason,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from ....contract.engine import Accepted, Delta, EngineEvent, Finished
+from ....contract.engine import Delta, EngineEvent, Finished, Started
 from ....contract.errors import InferenceError
 
 
@@ -15,7 +15,7 @@ class EventStream:
     """
 
     def __init__(self) -> None:
-        self._accepted: Accepted | None = None
+        self._accepted: Started | None = None
         self._texts: list[str] = []
         self._token_ids: list[int] = []
         self._end: Finished | InferenceError | None = None
@@ -27,7 +27,7 @@ class EventStream:
         """Whether the last event is known, taken or not."""
         return self._end is not None
 
-    def accept(self, accepted: Accepted) -> None:
+    def accept(self, accepted: Started) -> None:
         """Puts the event that comes before all text."""
         self._accepted = accepted
         self._news.set()

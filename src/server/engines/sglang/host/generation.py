@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from ....contract.engine import EngineRequest, FinishReason
 from ...stop_matcher import StopMatcher
-from ..frames import Ended, Failed, Message, Released, Taken, Text
+from ..frames import Failed, GenerationFinished, GenerationStarted, Message, Released, Text
 from .internals import GenerateReqInput
 from .sampling import Vocabulary, sampling_arguments
 
@@ -100,7 +100,7 @@ class Generation:
             return
         if not self._is_taken:
             self._is_taken = True
-            self._send(Taken(self._id, meta.get("cached_tokens") or 0))
+            self._send(GenerationStarted(self._id, meta.get("cached_tokens") or 0))
         text: str = item["text"]
         ids: list[int] = list(item["output_ids"])
         if finish is not None:
@@ -145,7 +145,7 @@ class Generation:
     ) -> None:
         self._is_over = True
         self._send(
-            Ended(
+            GenerationFinished(
                 self._id,
                 reason,
                 meta["completion_tokens"],
