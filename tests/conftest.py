@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
+from xdist.remote import Producer
+from xdist.scheduler import LoadScopeScheduling
 
 # The package gguf imports it where it can. A Python that has loaded it often crashes while it ends
 # (its capsules outlive its types), and the whole run would count as failed.
@@ -26,6 +28,40 @@ from .server.engines.sglang.fixtures import (  # noqa: E402, F401 - behind the r
 )
 
 MODEL_ID = "HuggingFaceTB/SmolLM2-135M-Instruct"
+
+# The modules that start an SGLang. `make test` runs them in one worker, which shares one start.
+_WITH_SGLANG = (
+    "tests/server/engines/sglang/test_lora.py",
+    "tests/server/engines/sglang/test_poison.py",
+    "tests/server/engines/sglang/test_restart.py",
+    "tests/server/engines/sglang/test_sglang.py",
+    "tests/system/test_sglang.py",
+    "tests/system/test_sglang_restart.py",
+    "tests/system/test_two_models.py",
+)
+_SGLANG_FIXTURES = {"sglang_engine", "sglang_without_scheduler"}
+
+
+class _SglangFirst(LoadScopeScheduling):
+    """Gives one worker all that starts an SGLang, and the others a module at a time."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        module = nodeid.partition("::")[0]
+        return "sglang" if module in _WITH_SGLANG else module
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> _SglangFirst:
+    """Decides which worker runs what, where there are several."""
+    return _SglangFirst(config, log)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Puts what starts an SGLang first: it takes longest, so the rest runs beside it."""
+    for item in items:
+        if _SGLANG_FIXTURES & set(getattr(item, "fixturenames", ())):
+            module = item.nodeid.partition("::")[0]
+            assert module in _WITH_SGLANG, f"{module} starts an SGLang: name it in _WITH_SGLANG"
+    items.sort(key=lambda item: item.nodeid.partition("::")[0] not in _WITH_SGLANG)
 
 
 @pytest.fixture(scope="session")
