@@ -101,7 +101,7 @@ def _model_path(arguments: ChildArguments) -> str:
     if not target.exists():
         try:
             unpack(Path(arguments.model_path), target)
-        except OSError as error:
+        except (ImportError, MemoryError, OSError) as error:
             print(f"the weights stay packed: {error}", file=sys.stderr, flush=True)
             return arguments.model_path
     return str(target)

@@ -8,13 +8,13 @@ with Paris, as it does on SGLang, from exact activations only. On a CPU it decod
 
 from __future__ import annotations
 
-import ctypes
-import importlib.util
+import importlib
 import os
+import sys
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, cast
 
 
 def unpacked_path(source: Path, environment: Mapping[str, str] = os.environ) -> Path:
@@ -29,125 +29,47 @@ def unpacked_path(source: Path, environment: Mapping[str, str] = os.environ) -> 
 def unpack(source: Path, target: Path) -> None:
     """Writes `source` to `target` with every quantised tensor as float16.
 
-    `target` appears only once it is whole. Uses the functions of gguf.h and ggml.h that the
-    engine's own library exports; a process of its own is the place for it, as for the engine.
+    `target` appears only once it is whole. The built-in model takes some 3 s and 600 MB of
+    memory: a process of its own is the place for it, as for the engine.
 
     Raises:
-        OSError: the library lacks a function, or the file cannot be read or kept.
+        ImportError: the package gguf is not installed.
+        OSError: the file cannot be read or kept.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     handle, partial = tempfile.mkstemp(prefix=f"{target.name}.", dir=target.parent)
     os.close(handle)
     try:
-        _write_unpacked(_load_library(), os.fsencode(source), os.fsencode(partial))
+        _write_unpacked(_import_gguf(), source, partial)
         Path(partial).replace(target)
-    except AttributeError as error:
-        raise OSError(str(error)) from error
     finally:
         Path(partial).unlink(missing_ok=True)
 
 
-_TYPE_F16: Final = 1  # enum ggml_type
-_FILE_TYPE_F16: Final = 1  # enum llama_ftype
+def _import_gguf() -> Any:  # its types are partial
+    # It imports these where it can, for vocabularies of other kinds: one makes Python crash while
+    # it ends (its capsules outlive its types), the other takes long.
+    modules = cast("dict[str, Any]", sys.modules)  # None, which forbids an import, is no module
+    modules.setdefault("sentencepiece", None)
+    modules.setdefault("mistral_common", None)
+    return importlib.import_module("gguf")
 
 
-class _GgufInit(ctypes.Structure):
-    """struct gguf_init_params."""
-
-    _fields_ = (("no_alloc", ctypes.c_bool), ("ctx", ctypes.POINTER(ctypes.c_void_p)))
-
-
-class _GgmlInit(ctypes.Structure):
-    """struct ggml_init_params."""
-
-    _fields_ = (
-        ("mem_size", ctypes.c_size_t),
-        ("mem_buffer", ctypes.c_void_p),
-        ("no_alloc", ctypes.c_bool),
-    )
-
-
-_ToFloat = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64)
-
-
-class _TypeTraits(ctypes.Structure):
-    """The beginning of struct ggml_type_traits."""
-
-    _fields_ = (
-        ("type_name", ctypes.c_char_p),
-        ("block_size", ctypes.c_int64),
-        ("block_size_interleave", ctypes.c_int64),
-        ("type_size", ctypes.c_size_t),
-        ("is_quantized", ctypes.c_bool),
-        ("to_float", _ToFloat),
-    )
-
-
-def _load_library() -> ctypes.CDLL:
-    spec = importlib.util.find_spec("xllamacpp.xllamacpp")
-    if spec is None or spec.origin is None:
-        raise OSError("the library of xllamacpp is not found")
-    library = ctypes.CDLL(spec.origin)
-    pointer, size, number = ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int64
-    for name, result, arguments in (
-        ("gguf_init_from_file", pointer, (ctypes.c_char_p, _GgufInit)),
-        ("gguf_init_empty", pointer, ()),
-        ("gguf_set_kv", None, (pointer, pointer)),
-        ("gguf_set_val_u32", None, (pointer, ctypes.c_char_p, ctypes.c_uint32)),
-        ("gguf_get_n_tensors", number, (pointer,)),
-        ("gguf_get_tensor_name", ctypes.c_char_p, (pointer, number)),
-        ("gguf_get_tensor_type", ctypes.c_int, (pointer, number)),
-        ("gguf_get_tensor_ne", ctypes.POINTER(number), (pointer, number)),
-        ("gguf_add_tensor", None, (pointer, pointer)),
-        ("gguf_write_to_file", ctypes.c_bool, (pointer, ctypes.c_char_p, ctypes.c_bool)),
-        ("ggml_init", pointer, (_GgmlInit,)),
-        ("ggml_tensor_overhead", size, ()),
-        ("ggml_get_tensor", pointer, (pointer, ctypes.c_char_p)),
-        ("ggml_get_data", pointer, (pointer,)),
-        ("ggml_nelements", number, (pointer,)),
-        ("ggml_n_dims", ctypes.c_int, (pointer,)),
-        ("ggml_new_tensor", pointer, (pointer, ctypes.c_int, ctypes.c_int, pointer)),
-        ("ggml_set_name", pointer, (pointer, ctypes.c_char_p)),
-        ("ggml_get_type_traits", ctypes.POINTER(_TypeTraits), (ctypes.c_int,)),
-        ("ggml_fp32_to_fp16_row", None, (pointer, pointer, number)),
-    ):
-        function = getattr(library, name)
-        function.restype = result
-        function.argtypes = arguments
-    return library
-
-
-def _write_unpacked(lib: ctypes.CDLL, source: bytes, target: bytes) -> None:
-    # Nothing is freed: the process loads the result next, and the kernel takes the rest back from
-    # it when it ends. What stays is under 0.5 GB for the one file that this is for.
-    tensors = ctypes.c_void_p()
-    packed = lib.gguf_init_from_file(source, _GgufInit(False, ctypes.pointer(tensors)))
-    if not packed:
-        raise OSError("the file cannot be read")
-    unpacked = lib.gguf_init_empty()
-    lib.gguf_set_kv(unpacked, packed)
-    lib.gguf_set_val_u32(unpacked, b"general.file_type", _FILE_TYPE_F16)
-    for index in range(lib.gguf_get_n_tensors(packed)):
-        name = lib.gguf_get_tensor_name(packed, index)
-        tensor = lib.ggml_get_tensor(tensors, name)
-        traits = lib.ggml_get_type_traits(lib.gguf_get_tensor_type(packed, index)).contents
-        if traits.is_quantized:
-            shape = lib.gguf_get_tensor_ne(packed, index)
-            tensor = _as_float16(lib, tensor, name, traits, shape)
-        lib.gguf_add_tensor(unpacked, tensor)
-    if not lib.gguf_write_to_file(unpacked, target, False):
-        raise OSError("the unpacked weights cannot be written")
-
-
-def _as_float16(lib: ctypes.CDLL, tensor: int, name: bytes, traits: _TypeTraits, shape: Any) -> int:
-    num_elements = lib.ggml_nelements(tensor)
-    room = 2 * num_elements + 2 * lib.ggml_tensor_overhead()
-    context = lib.ggml_init(_GgmlInit(room, None, False))
-    if not context:
-        raise OSError("there is not enough memory")
-    converted: int = lib.ggml_new_tensor(context, _TYPE_F16, lib.ggml_n_dims(tensor), shape)
-    lib.ggml_set_name(converted, name)
-    values = (ctypes.c_float * num_elements)()
-    traits.to_float(lib.ggml_get_data(tensor), ctypes.addressof(values), num_elements)
-    lib.ggml_fp32_to_fp16_row(ctypes.addressof(values), lib.ggml_get_data(converted), num_elements)
-    return converted
+def _write_unpacked(gguf: Any, source: Path, target: str) -> None:
+    reader = gguf.GGUFReader(source)
+    architecture = reader.fields.pop("general.architecture").contents()
+    del reader.fields["general.file_type"]
+    writer = gguf.GGUFWriter(target, architecture)
+    for name, field in reader.fields.items():
+        if not name.startswith("GGUF."):  # the reader's own names for the file's first numbers
+            writer.add_key_value(name, field.contents(), field.types[0], field.types[-1])
+    writer.add_file_type(gguf.LlamaFileType.MOSTLY_F16)
+    for tensor in reader.tensors:
+        values = tensor.data
+        if tensor.tensor_type not in (gguf.GGMLQuantizationType.F32, gguf.GGMLQuantizationType.F16):
+            values = gguf.dequantize(values, tensor.tensor_type).astype("float16")
+        writer.add_tensor(tensor.name, values)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
