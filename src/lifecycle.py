@@ -1,4 +1,4 @@
-"""How a process of the service learns that it should end."""
+"""How a process of the service learns that it should end, and how it waits for that."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 import os
 import signal
 import threading
-from collections.abc import Generator
+from collections.abc import Awaitable, Generator
 from contextlib import contextmanager
 
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
@@ -39,6 +39,24 @@ def shutdown_signals() -> Generator[Shutdown]:
     finally:
         for number in STOP_SIGNALS:
             loop.remove_signal_handler(number)
+
+
+async def wait_first(*waits: Awaitable[object], timeout_s: float | None = None) -> None:
+    """Returns once one of `waits` is over, or after `timeout_s` seconds, and cancels the others.
+
+    Whoever wants to know which one it was looks at its result afterwards:
+
+        idle = asyncio.ensure_future(in_flight.wait_idle())
+        await wait_first(idle, shutdown.forced.wait(), timeout_s=60)
+        if idle.cancelled(): ...
+    """
+    tasks = [asyncio.ensure_future(wait) for wait in waits]
+    try:
+        await asyncio.wait(tasks, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def end_with_parent(parent_pipe: int, drain_timeout_s: float) -> None:

@@ -13,16 +13,13 @@ from dataclasses import dataclass, field
 import structlog
 
 from .environment import EXIT_CONFIGURATION
-from .lifecycle import Shutdown
+from .lifecycle import Shutdown, wait_first
+from .restart_backoff import RestartBackoff
 
-_log = structlog.stdlib.get_logger(__name__)
+_logger = structlog.get_logger(__name__)
 
-_FIRST_DELAY_S = 0.5
-_LONGEST_DELAY_S = 30.0
-# A process that lived this long was well: its next death starts the delays anew.
-_SETTLED_S = 60.0
-# After so many deaths in a row it is left to whoever started this process.
-_MAX_DEATHS = 6
+# The next death is left to whoever started this process.
+_RESTART_DELAYS_S = (0.5, 1.0, 2.0, 4.0, 8.0)
 _LOG_TIMEOUT_S = 5.0
 _STREAM_LIMIT_BYTES = 1024 * 1024
 
@@ -89,28 +86,25 @@ class _Child:
 
     async def keep(self) -> None:
         """Starts the process, and again whenever it ends, until the shutdown."""
-        num_deaths = 0
+        backoff = RestartBackoff(_RESTART_DELAYS_S)
         try:
             while not self._shutdown.draining.is_set():
                 lifetime_s, status = await self._run_once()
                 if self._shutdown.draining.is_set():
                     return
-                num_deaths = 1 if lifetime_s > _SETTLED_S else num_deaths + 1
-                if status == EXIT_CONFIGURATION or num_deaths >= _MAX_DEATHS:
-                    _log.error("child given up", child=self._command.name, exit_status=status)
+                delay_s = backoff.next_delay_s(lifetime_s)
+                if status == EXIT_CONFIGURATION or delay_s is None:
+                    _logger.error("child_given_up", child=self._command.name, exit_status=status)
                     self.exit_status = EXIT_CONFIGURATION if status == EXIT_CONFIGURATION else 1
                     self._shutdown.request()
                     return
-                delay_s = min(_FIRST_DELAY_S * 2 ** (num_deaths - 1), _LONGEST_DELAY_S)
-                _log.warning(
-                    "child died",
+                _logger.warning(
+                    "child_died",
                     child=self._command.name,
                     exit_status=status,
                     restart_in_s=delay_s,
                 )
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(delay_s):
-                        await self._shutdown.draining.wait()
+                await wait_first(self._shutdown.draining.wait(), timeout_s=delay_s)
         finally:
             self._is_over.set()
 
@@ -123,7 +117,7 @@ class _Child:
         self._signal(signal.SIGTERM)
         if await self._ends_within(self._command.force_timeout_s):
             return
-        _log.error("child killed", child=self._command.name)
+        _logger.error("child_killed", child=self._command.name)
         self.exit_status = max(self.exit_status, 1)
         self._signal(signal.SIGKILL)
         await self._is_over.wait()  # nothing outlives SIGKILL
@@ -156,14 +150,8 @@ class _Child:
         return clock() - started_s, status
 
     async def _ends_within(self, timeout_s: float, *, unless_forced: bool = False) -> bool:
-        over = asyncio.ensure_future(self._is_over.wait())
-        forced = asyncio.ensure_future(self._shutdown.forced.wait())
-        waits = [over, forced] if unless_forced else [over]
-        try:
-            await asyncio.wait(waits, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            over.cancel()
-            forced.cancel()
+        forced = (self._shutdown.forced.wait(),) if unless_forced else ()
+        await wait_first(self._is_over.wait(), *forced, timeout_s=timeout_s)
         return self._is_over.is_set()
 
     def _signal(self, number: signal.Signals) -> None:

@@ -121,7 +121,7 @@ async def test_a_killed_child_is_started_again(tmp_path: Path) -> None:
         await both_listen(service)
         before = service.children()
         os.kill(before["server"], signal.SIGKILL)
-        died = await service.event("child died")
+        died = await service.event("child_died")
         assert (died["child"], died["exit_status"]) == ("server", -signal.SIGKILL)
         await service.event("listening", SERVER)
         assert await service.is_live()
@@ -244,3 +244,13 @@ async def test_mistakes_of_a_child_are_not_tried_again() -> None:
     async with asyncio.timeout(GUARD_S):
         assert await Supervisor(commands, shutdown, lines.write).run() == 2
     assert lines.seen.count("up") <= 2
+
+
+async def test_a_child_that_keeps_dying_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After the last of the waits everything ends, and the status tells it."""
+    monkeypatch.setattr("tokenwire.supervisor._RESTART_DELAYS_S", (0.0, 0.0))
+    lines, shutdown = Lines(), Shutdown()
+    dying = python("dying", "import sys; print('up', file=sys.stderr); sys.exit(3)")
+    async with asyncio.timeout(GUARD_S):
+        assert await Supervisor((dying,), shutdown, lines.write).run() == 1
+    assert lines.seen == ["up"] * 3

@@ -13,7 +13,7 @@ from aiohttp import web
 from prometheus_client import CollectorRegistry
 
 from ..environment import ConfigurationError
-from ..lifecycle import shutdown_signals
+from ..lifecycle import shutdown_signals, wait_first
 from .api.routes import ApiRoutes
 from .body import BodyReader
 from .canonical.routes import CanonicalRoutes
@@ -128,22 +128,12 @@ class EdgeApp:
 
     async def _drain(self) -> None:
         self._in_flight.is_draining = True
-        idle = asyncio.create_task(self._in_flight.wait_idle())
-        forced = asyncio.create_task(self._forced.wait())
-        try:
-            await asyncio.wait(
-                (idle, forced),
-                timeout=self._config.drain_timeout_s,
-                return_when=asyncio.FIRST_COMPLETED,
-            )
-            if not idle.done():
-                _log.warning("drain_cut_short")
-                self._front.end_calls()
-                await asyncio.wait((idle,), timeout=_CLEANUP_TIMEOUT_S)
-        finally:
-            for waiting in (idle, forced):
-                waiting.cancel()
-            await asyncio.gather(idle, forced, return_exceptions=True)
+        idle = asyncio.ensure_future(self._in_flight.wait_idle())
+        await wait_first(idle, self._forced.wait(), timeout_s=self._config.drain_timeout_s)
+        if idle.cancelled():
+            _log.warning("drain_cut_short")
+            self._front.end_calls()
+            await wait_first(self._in_flight.wait_idle(), timeout_s=_CLEANUP_TIMEOUT_S)
 
 
 async def serve(config: EdgeConfig) -> int:

@@ -14,7 +14,7 @@ from grpc_reflection.v1alpha import reflection
 
 from ..environment import ConfigurationError
 from ..generated.tokenwire.v1 import inference_pb2, inference_pb2_grpc
-from ..lifecycle import Shutdown, shutdown_signals
+from ..lifecycle import Shutdown, shutdown_signals, wait_first
 from ..listening import find_problem
 from .models.models import Models, Prepare
 from .preparation.preparation import Preparation
@@ -132,11 +132,11 @@ class ServerApp:
         _logger.info("draining", timeout_s=config.drain_timeout_s)
         self._health.drain()
         forced = shutdown.forced if shutdown else asyncio.Event()
-        await _wait_for_any(config.drain_delay_s, forced.wait())
+        await wait_first(forced.wait(), timeout_s=config.drain_delay_s)
         self._service.refuse_new()
-        await _wait_for_any(config.drain_timeout_s, forced.wait(), self._service.wait_idle())
+        await wait_first(forced.wait(), self._service.wait_idle(), timeout_s=config.drain_timeout_s)
         self._service.end_all()
-        await _wait_for_any(_LAST_WORDS_S, self._service.wait_idle())
+        await wait_first(self._service.wait_idle(), timeout_s=_LAST_WORDS_S)
 
     def _make_server(self) -> grpc.aio.Server:
         config = self._config
@@ -200,13 +200,3 @@ def _methods() -> list[tuple[str, str, str]]:
 async def _end(task: asyncio.Task[None]) -> None:
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
-
-
-async def _wait_for_any(timeout_s: float, *things: Any) -> None:
-    tasks = [asyncio.ensure_future(thing) for thing in things]
-    try:
-        await asyncio.wait(tasks, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
+from ...lifecycle import wait_first
 from ..contract.engine import Engine
 
 
@@ -23,11 +24,5 @@ class EngineEnd:
     async def wait(self, engine: Engine) -> str:
         """Returns why `engine` died, or the reason of the order where there is one."""
         lost = asyncio.ensure_future(engine.wait_lost())
-        ordered = asyncio.ensure_future(self._is_ordered.wait())
-        try:
-            await asyncio.wait({lost, ordered}, return_when=asyncio.FIRST_COMPLETED)
-            return self._reason if ordered.done() else lost.result() or "it did not say why"
-        finally:
-            lost.cancel()
-            ordered.cancel()
-            await asyncio.gather(lost, ordered, return_exceptions=True)
+        await wait_first(lost, self._is_ordered.wait())
+        return self._reason if self._is_ordered.is_set() else lost.result() or "it did not say why"

@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager, contextmanager, nullcontext
 
 import structlog
 
+from ...restart_backoff import RestartBackoff
 from ..contract.engine import Engine, LoadProgress, ModelInfo
 from ..contract.errors import AtCapacity, ModelLoadFailed, ModelLoading
 from ..settings.limits import MAX_CONCURRENT_RENDERS
@@ -16,7 +17,6 @@ from .admission import Admission
 from .engine_end import EngineEnd
 from .idle_timer import IdleTimer
 from .model_state import ModelView, Prepare, PreparedModel, State
-from .restart_backoff import RestartBackoff
 from .stall_timer import StallTimer
 
 _logger = structlog.get_logger(__name__)
@@ -25,6 +25,8 @@ _TURN = LoadProgress("waiting for its turn to load")
 _ENDING = LoadProgress("ending the engine")
 # Why an engine ended that nobody used: no death, and no reason for another.
 _UNLOADED = ""
+# Waits before the first, second, … restart of an engine that keeps dying.
+_RESTART_DELAYS_S = (0.0, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0, 30.0)
 
 OnLoading = Callable[[LoadProgress], None]
 
@@ -181,7 +183,7 @@ class ServedModel:
 
     async def _keep_running(self, prepared: PreparedModel, turn: asyncio.Lock) -> None:
         """Runs engines one after another, until one is unloaded."""
-        backoff = RestartBackoff()
+        backoff = RestartBackoff(_RESTART_DELAYS_S)
         order: asyncio.Lock | None = turn
         while True:
             lived_s, reason = await self._run_once(prepared, order)
