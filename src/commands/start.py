@@ -31,6 +31,8 @@ from ..supervisor import ChildCommand, Supervisor
 from ..welcome import Addresses, StatusLine, welcome
 from .decisions import decide_all, describe
 
+_logger = structlog.get_logger(__name__)
+
 # What a process may need beside its drain: closing ports and engines.
 _STOP_MARGIN_S = 30.0
 _STDIN = 0
@@ -47,8 +49,8 @@ def load_both() -> tuple[ServerConfig, EdgeConfig]:
         ConfigurationError: holds the mistakes of both.
     """
     problems: list[str] = []
-    server = _load_or_note(ServerConfig, problems)
-    edge = _load_or_note(EdgeConfig, problems)
+    server = _load_or_collect(ServerConfig, problems)
+    edge = _load_or_collect(EdgeConfig, problems)
     if server is None or edge is None:
         raise ConfigurationError(problems)
     return server, edge
@@ -156,7 +158,7 @@ async def _farewell(
     line.write("\nStopping: running requests finish first; Ctrl-C again ends them.\n")
 
 
-def _load_or_note(settings_class: type[SettingsT], problems: list[str]) -> SettingsT | None:
+def _load_or_collect(settings_class: type[SettingsT], problems: list[str]) -> SettingsT | None:
     try:
         return load(settings_class)
     except ConfigurationError as error:
@@ -165,9 +167,8 @@ def _load_or_note(settings_class: type[SettingsT], problems: list[str]) -> Setti
 
 
 def _log_notices(config: ServerConfig) -> None:
-    log = structlog.stdlib.get_logger(__name__)
     for notice in [*config.notices(), *unknown_variables(known_variables())]:
-        log.warning(notice)
+        _logger.warning("variable_not_honoured", notice=notice)
 
 
 def _secrets(config: ServerConfig) -> list[str]:

@@ -18,7 +18,7 @@ from .model_finder import ModelFinder
 _logger = structlog.get_logger(__name__)
 
 
-class AdapterFinder:
+class LoraFinder:
     """Finds the adapters of `LLM_LORA_ADAPTERS`, each once, for all models."""
 
     def __init__(self, settings: ModelSettings, finder: ModelFinder) -> None:
@@ -41,7 +41,9 @@ class AdapterFinder:
                 try:
                     folder = await self._find_folder(place, report)
                 except ModelLoadFailed as error:
-                    _logger.error("adapter_failed", adapter=name, reason=error.message)
+                    _logger.error(
+                        "adapter_failed", adapter=name, reason=error.message, detail=error.detail
+                    )
                     continue
                 self._found[name] = await asyncio.to_thread(read_adapter, name, folder)
         is_alone = len(self._settings.allowed_models) == 1
@@ -59,7 +61,8 @@ class AdapterFinder:
             repo = ModelId.parse(place)
         except InvalidModelId:
             raise ModelLoadFailed(
-                f"'{place}' in LLM_LORA_ADAPTERS is neither a folder nor a repository owner/repo"
+                "its place in LLM_LORA_ADAPTERS is neither a folder nor a repository owner/repo",
+                detail=place,
             ) from None
         return await self._finder.find_adapter(repo.repo, report)
 
@@ -70,5 +73,7 @@ def _own_folder(place: str) -> Path | None:
         return None
     defect = find_adapter_defect(folder)
     if defect is not None:
-        raise ModelLoadFailed(f"'{place}' in LLM_LORA_ADAPTERS is not whole: {defect}")
+        raise ModelLoadFailed(
+            f"its folder in LLM_LORA_ADAPTERS is not whole: {defect}", detail=place
+        )
     return folder

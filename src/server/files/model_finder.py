@@ -13,7 +13,7 @@ from ..contract.engine_settings import EngineKind, ModelFiles, ModelFormat
 from ..contract.errors import ModelLoadFailed
 from ..contract.model_id import DEFAULT_MODEL, ModelId
 from ..settings.model_settings import ModelSettings
-from .formats.defects import find_gguf_defect
+from .formats.defects import describe_os_error, find_gguf_defect
 from .formats.gguf_header import read_gguf_header
 from .hub.cache import HubCache
 from .hub.download import HubAccess, HubDownload, HubLimits, default_cache_root
@@ -94,9 +94,8 @@ class ModelFinder:
         try:
             return self._look_here(wanted)
         except OSError as error:
-            name = Path(error.filename).name if error.filename else "a file"
             raise ModelLoadFailed(
-                f"'{wanted.repo}' cannot be read: {name}: {error.strerror}"
+                f"'{wanted.repo}': {describe_os_error(error)}", detail=str(error)
             ) from error
 
     def _look_here(self, wanted: WantedFiles) -> tuple[Path, str] | None:
@@ -109,9 +108,9 @@ class ModelFinder:
                 if defect is None:
                     return path, ""
                 raise ModelLoadFailed(
-                    f"'{wanted.repo}' under LLM_MODEL_PATH is not whole: {defect}"
+                    f"'{wanted.repo}' under LLM_MODEL_PATH is not whole: {defect}", detail=str(path)
                 )
-        defects: list[str] = []
+        defects: list[tuple[str, Path]] = []
         for cache in self._caches():
             for snapshot in cache.snapshots(wanted.repo):
                 path = wanted.within(snapshot.path)
@@ -122,18 +121,19 @@ class ModelFinder:
                 ) or wanted.find_defect(path)
                 if defect is None:
                     return path, snapshot.revision
-                defects.append(defect)
+                defects.append((defect, path))
             if cache.was_cut_off(wanted.repo, wanted.selection):
-                defects.append("its download was cut off")
+                defects.append(("its download was cut off", cache.root))
         if self._settings.hf_hub_offline and not (
             wanted.repo == DEFAULT_MODEL.repo and _built_in_folder() is not None
         ):
-            state = f"is not whole ({defects[0]})" if defects else "is not on this machine"
+            state = f"is not whole ({defects[0][0]})" if defects else "is not on this machine"
             name = f"{wanted.repo}:{wanted.file}" if wanted.file else wanted.repo
             state += _describe_neighbours(root, wanted)
             raise ModelLoadFailed(
                 f"'{name}' {state}, and HF_HUB_OFFLINE forbids to fetch it: put its files "
-                "under LLM_MODEL_PATH or into the cache under HF_HOME"
+                "under LLM_MODEL_PATH or into the cache under HF_HOME",
+                detail="; ".join(f"{path}: {defect}" for defect, path in defects),
             )
         return None
 
@@ -166,7 +166,9 @@ class ModelFinder:
         path = wanted.within(snapshot.path)
         defect = await asyncio.to_thread(wanted.find_defect, path)
         if defect is not None:
-            raise ModelLoadFailed(f"'{wanted.repo}' is not whole, as it was fetched: {defect}")
+            raise ModelLoadFailed(
+                f"'{wanted.repo}' is not whole, as it was fetched: {defect}", detail=str(path)
+            )
         return path, snapshot.revision
 
 
@@ -192,7 +194,9 @@ def _built_in_files() -> ModelFiles:
         )
     defect = find_gguf_defect(files[0])
     if defect is not None:
-        raise ModelLoadFailed(f"the package '{BUILT_IN_PACKAGE}' is not whole: {defect}")
+        raise ModelLoadFailed(
+            f"the package '{BUILT_IN_PACKAGE}' is not whole: {defect}", detail=str(files[0])
+        )
     version = importlib.metadata.version(BUILT_IN_PACKAGE)
     return ModelFiles(
         str(DEFAULT_MODEL), ModelFormat.GGUF, files[0], f"{BUILT_IN_PACKAGE} {version}"

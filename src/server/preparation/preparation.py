@@ -18,7 +18,7 @@ from ..engines.sglang.front.launcher import SglangLauncher
 from ..engines.sglang.plan.checkpoint import read_checkpoint
 from ..engines.sglang.plan.gguf_architectures import find_gguf_obstacle
 from ..engines.sglang.plan.refusals import find_notices, find_refusal
-from ..files.lora_finder import AdapterFinder
+from ..files.lora_finder import LoraFinder
 from ..files.model_finder import ModelFinder
 from ..machine.gpus import describe_gpus, visible_gpus
 from ..machine.host_resources import measure_host
@@ -51,7 +51,7 @@ class Preparation:
     def __init__(self, config: ServerConfig) -> None:
         self._config = config
         self._finder = ModelFinder(config)
-        self._adapters = AdapterFinder(config, self._finder)
+        self._adapters = LoraFinder(config, self._finder)
         self._placements = Placements(visible_gpus, lambda: measure_host().available_bytes)
         self._machine = inspect_machine()
         _logger.info("machine", gpus=describe_gpus(self._machine.gpus))

@@ -8,7 +8,7 @@ import pytest
 from structlog.testing import capture_logs
 from tokenwire.server.contract.model_id import ModelId
 from tokenwire.server.files.formats.lora_folder import find_adapter_defect
-from tokenwire.server.files.lora_finder import AdapterFinder
+from tokenwire.server.files.lora_finder import LoraFinder
 from tokenwire.server.files.model_finder import ModelFinder
 
 from ..fronts import make_config
@@ -24,7 +24,7 @@ def write_adapter(folder: Path, base_model: str | None) -> Path:
     return folder
 
 
-def finder_for(models: str, adapters: dict[str, object], folder: Path) -> AdapterFinder:
+def finder_for(models: str, adapters: dict[str, object], folder: Path) -> LoraFinder:
     config = make_config(
         LLM_ALLOWED_MODELS=models,
         LLM_LORA_ADAPTERS=",".join(f"{name}={place}" for name, place in adapters.items()),
@@ -32,7 +32,7 @@ def finder_for(models: str, adapters: dict[str, object], folder: Path) -> Adapte
         HF_HOME=str(folder),
         HF_HUB_OFFLINE="true",
     )
-    return AdapterFinder(config, ModelFinder(config))
+    return LoraFinder(config, ModelFinder(config))
 
 
 async def test_adapters_belong_to_the_model_they_were_trained_for(tmp_path: Path) -> None:
@@ -61,7 +61,7 @@ async def test_the_only_model_has_all_adapters(tmp_path: Path) -> None:
     [
         (
             "broken",
-            "in LLM_LORA_ADAPTERS is not whole: adapter_model.safetensors is",
+            "its folder in LLM_LORA_ADAPTERS is not whole: adapter_model.safetensors is",
         ),
         ("nowhere/at/all", "is neither a folder nor a repository owner/repo"),
     ],
@@ -79,6 +79,8 @@ async def test_an_adapter_that_is_not_to_be_had_is_left_out(
     (line,) = [log for log in logs if log["event"] == "adapter_failed"]
     assert line["adapter"] == "bad"
     assert reason in line["reason"]
+    assert line["detail"] == str(adapters["bad"])
+    assert line["detail"] not in line["reason"]
 
 
 def test_pickles_are_no_adapter(tmp_path: Path) -> None:

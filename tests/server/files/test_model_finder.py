@@ -85,8 +85,11 @@ async def test_a_gguf_file_of_the_operator(place: Place, layout: str) -> None:
 async def test_a_broken_copy_of_the_operator_is_told(place: Place, mirror: HubMirror) -> None:
     """A copy that is not whole ends the load, and is not passed over for a download."""
     write(place.models / REPO, {**SAFETENSORS_FILES, "model.safetensors": safetensors(300)[:-1]})
-    with pytest.raises(ModelLoadFailed, match=r"not whole: model\.safetensors is cut short"):
+    with pytest.raises(
+        ModelLoadFailed, match=r"not whole: model\.safetensors is cut short"
+    ) as caught:
         await place.find(REPO)
+    assert caught.value.detail == str(place.models / REPO)
     assert mirror.requests == 0
 
 
@@ -201,8 +204,10 @@ async def test_cache_filled_by_others(place: Place, mirror: HubMirror) -> None:
     shards = {"weight_map": {"a": "model-1.safetensors", "b": "model-2.safetensors"}}
     write(snapshot, {"model.safetensors.index.json": json.dumps(shards).encode()})
     write(snapshot, {"model-1.safetensors": tensor_file("a")})
-    with pytest.raises(ModelLoadFailed, match=r"model-2\.safetensors is missing"):
+    with pytest.raises(ModelLoadFailed, match=r"model-2\.safetensors is missing") as caught:
         await place.find(REPO, HF_HUB_OFFLINE="true")
+    assert str(snapshot) not in caught.value.message
+    assert caught.value.detail == f"{snapshot}: model-2.safetensors is missing"
     assert mirror.requests == 0
 
 

@@ -35,10 +35,15 @@ class ChildArguments:
 
 @dataclass(frozen=True, slots=True)
 class ChildReport:
-    """The one line that the child prints: its version, or why it cannot serve."""
+    """The one line that the child prints: its version, or why it cannot serve.
+
+    `error` is in our words, and tells whoever lists the models what to do; `detail` holds words of
+    others, for the log. With a version, it says why the weights stay packed.
+    """
 
     version: str = ""
     error: str = ""
+    detail: str = ""
 
     def to_json(self) -> str:
         """Writes the line, without its end."""

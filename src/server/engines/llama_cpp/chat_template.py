@@ -32,4 +32,5 @@ def read_chat_template(folder: Path) -> str:
         # Several templates with names, as older versions of transformers wrote them.
         return str({each["name"]: each["template"] for each in template}.get("default", ""))
     except (OSError, ValueError, AttributeError, TypeError, KeyError) as error:
-        raise MalformedTokenizer(f"the tokenizer in '{folder.name}' cannot be read") from error
+        name = template_file.name if template_file.is_file() else config_file.name
+        raise MalformedTokenizer(f"{name} of the tokenizer cannot be read") from error

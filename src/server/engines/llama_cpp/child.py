@@ -27,6 +27,10 @@ _CPU_FLAGS: Final = ("avx2", "fma", "f16c")
 _PR_SET_PDEATHSIG: Final = 1
 
 
+class _MissingPart(Exception):
+    """The machine lacks something that llama.cpp needs. The message says what to do."""
+
+
 def main() -> None:
     """Serves until stdin ends or SIGTERM comes, then leaves at once."""
     arguments = ChildArguments.from_json(sys.argv[1])
@@ -40,13 +44,17 @@ def main() -> None:
     _die_with_parent(signal.SIGKILL)
     try:
         xllamacpp = _import_xllamacpp()
-        server = xllamacpp.Server(_params(xllamacpp, arguments, _model_path(arguments)))
-    except (ImportError, RuntimeError, ValueError) as error:
-        _report(ChildReport(error=str(error)))
+        model_path, packed_because = _model_path(arguments)
+        server = xllamacpp.Server(_params(xllamacpp, arguments, model_path))
+    except _MissingPart as error:
+        _report(ChildReport(error=str(error), detail=str(error.__cause__ or "")))
+        sys.exit(1)
+    except (RuntimeError, ValueError) as error:
+        _report(ChildReport(detail=str(error)))
         sys.exit(1)
     # From here on stdin tells, and leaves time to remove the socket.
     _die_with_parent(0)
-    _report(ChildReport(version=str(xllamacpp.__version__)))
+    _report(ChildReport(version=str(xllamacpp.__version__), detail=packed_because))
     sys.stdin.buffer.read()
     del server  # kept alive up to here
     _leave(arguments)
@@ -70,17 +78,15 @@ def _die_with_parent(signal_number: int) -> None:
 def _import_xllamacpp() -> Any:  # the wheel has no types
     missing = _missing_cpu_flags()
     if missing:
-        raise ImportError(f"the build of llama.cpp needs a CPU with {', '.join(missing)}")
+        raise _MissingPart(f"the build of llama.cpp needs a CPU with {', '.join(missing)}")
     try:
         import xllamacpp  # noqa: PLC0415 - the front imports this package without the extra
     except ImportError as error:
         if "libgomp" in str(error):
-            raise ImportError(
+            raise _MissingPart(
                 "libgomp.so.1 is missing: install the system package libgomp1"
             ) from error
-        raise ImportError(
-            f"llama.cpp cannot be imported ({error}): install the extra 'llamacpp'"
-        ) from error
+        raise _MissingPart("it cannot be imported: install the extra 'llamacpp'") from error
     return xllamacpp
 
 
@@ -94,17 +100,17 @@ def _missing_cpu_flags() -> list[str]:
     return []
 
 
-def _model_path(arguments: ChildArguments) -> str:
+def _model_path(arguments: ChildArguments) -> tuple[str, str]:
+    """Returns the file to load, and why it is the packed one where it should not be."""
     if not arguments.unpacked_path:
-        return arguments.model_path
+        return arguments.model_path, ""
     target = Path(arguments.unpacked_path)
     if not target.exists():
         try:
             unpack(Path(arguments.model_path), target)
         except (ImportError, MemoryError, OSError) as error:
-            print(f"the weights stay packed: {error}", file=sys.stderr, flush=True)
-            return arguments.model_path
-    return str(target)
+            return arguments.model_path, repr(error)
+    return str(target), ""
 
 
 def _params(xllamacpp: Any, arguments: ChildArguments, model_path: str) -> Any:

@@ -51,7 +51,6 @@ class LlamaCppEngine:
         self._client = client
         self._renderer = renderer
         self._prefix_caching = prefix_caching
-        self._num_slots = num_slots
         self._slots = Slots(num_slots)
         self._releases = set[asyncio.Task[None]]()
         self._closing: asyncio.Task[None] | None = None
@@ -97,7 +96,7 @@ class LlamaCppEngine:
         except Unreachable as error:
             raise EngineLost() from error
         except Refused as error:
-            raise GenerationFailed("the engine refused this request") from error
+            raise GenerationFailed("the engine refused this request", detail=str(error)) from error
         finally:
             releasing = asyncio.create_task(
                 self._release(slot, request, opening, reader),

@@ -24,14 +24,12 @@ from .client import LlamaCppClient, Refused, Unreachable
 from .engine import LlamaCppEngine
 from .process import LlamaCppProcess, make_socket_path
 from .prompts import PromptRenderer, discover_fim_tokens, tokenize
-from .sizing import DoesNotFit, Sizes, describe_cuts, size_engine
+from .sizing import Sizes, TooLittleMemory, describe_cuts, size_engine
 from .unpacking import unpacked_path
 
 _logger = structlog.get_logger(__name__)
 
 _HEALTH_POLL_S: Final = 0.02
-# Stands before the cause in most of llama.cpp's own errors.
-_LOAD_PREFIX: Final = "llama_model_load: error loading model: "
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +75,10 @@ class LlamaCppLauncher:
         try:
             async with asyncio.timeout(self._settings.load_timeout_s):
                 child = await self._await_ready(process, client)
+                if child.detail:
+                    _logger.warning(
+                        "weights_stay_packed", model=self._files.model_id, detail=child.detail
+                    )
                 report(LoadProgress("warming up"))
                 return await self._open(process, client, child, plan)
         except TimeoutError as error:
@@ -88,7 +90,7 @@ class LlamaCppLauncher:
         except (Unreachable, Refused) as error:
             # Ended first: it may be dying, and how is what the message tells.
             await _end(process, client)
-            raise self._load_failed(process.first_error or process.describe_end()) from error
+            raise self._load_failed(process.describe_end(), process.first_error) from error
         except BaseException:
             await _end(process, client)
             raise
@@ -98,7 +100,7 @@ class LlamaCppLauncher:
             path = self._files.path
             defect = find_gguf_defect(path)
             if defect is not None:
-                raise ModelLoadFailed(defect)
+                raise ModelLoadFailed(defect, detail=str(path))
             header = read_gguf_header(path)
             file_bytes = sum(path.with_name(name).stat().st_size for name in split_names(path.name))
             sizes = size_engine(self._settings, header, file_bytes, measure_host())
@@ -108,15 +110,18 @@ class LlamaCppLauncher:
             is_split = len(split_names(path.name)) > 1
             unpacked = unpacked_path(path) if is_built_in and not is_split else None
             return _Plan(header, sizes, template, unpacked)
-        except (MalformedGguf, MalformedTokenizer, DoesNotFit) as error:
-            raise ModelLoadFailed(str(error)) from error
+        except (MalformedGguf, TooLittleMemory) as error:
+            raise ModelLoadFailed(str(error), detail=str(self._files.path)) from error
+        except MalformedTokenizer as error:
+            detail = f"{self._files.tokenizer}: {error.__cause__}"
+            raise ModelLoadFailed(str(error), detail=detail) from error
 
     async def _await_ready(self, process: LlamaCppProcess, client: LlamaCppClient) -> ChildReport:
         child = await process.report()
-        if child.error:
+        if not child.version:
             # The cause comes over another pipe, which is read to its end by then.
             await process.close()
-            raise self._load_failed(process.first_error or child.error)
+            raise self._load_failed(child.error, process.first_error or child.detail)
         while True:
             try:
                 await client.get("/health")
@@ -127,10 +132,10 @@ class LlamaCppLauncher:
             else:
                 return child
 
-    def _load_failed(self, reason: str) -> ModelLoadFailed:
-        # It is shown to whoever lists the models: the file's name is enough of its place.
-        reason = reason.replace(f"{self._files.path.parent}/", "").removeprefix(_LOAD_PREFIX)
-        return ModelLoadFailed(f"llama.cpp cannot load '{self._files.path.name}': {reason}")
+    def _load_failed(self, reason: str, engine_words: str) -> ModelLoadFailed:
+        message = f"llama.cpp cannot load '{self._files.path.name}'"
+        why = reason or "it refuses the file, and the log of the server has its words"
+        return ModelLoadFailed(f"{message}: {why}", detail=engine_words)
 
     async def _open(
         self,

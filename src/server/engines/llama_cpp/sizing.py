@@ -16,7 +16,7 @@ _MEMORY_SHARE: Final = 0.8  # of what is free: the rest of the machine lives on
 _WORK_BYTES: Final = 256 << 20  # compute buffers, code and the HTTP server of the child
 
 
-class DoesNotFit(Exception):
+class TooLittleMemory(Exception):
     """The memory does not hold the model with one usable slot. The message has the numbers."""
 
 
@@ -40,7 +40,7 @@ def size_engine(
     """Fits threads, slots and context to the machine, giving up slots before context.
 
     Raises:
-        DoesNotFit: not even one slot of the smallest useful context fits.
+        TooLittleMemory: not even one slot of the smallest useful context fits.
     """
     trained = header.trained_context_length or _FALLBACK_TRAINED_LENGTH
     pool_tokens = _pool_tokens(settings, header, file_bytes, machine)
@@ -53,7 +53,7 @@ def size_engine(
     num_slots = min(settings.max_running, pool_tokens // _round_up(context_length))
     if num_slots < 1:
         needed = file_bytes + _WORK_BYTES + _round_up(least) * header.kv_bytes_per_token
-        raise DoesNotFit(
+        raise TooLittleMemory(
             f"the model needs {_gib(needed)} for one request of {least} tokens, and "
             f"{_describe_memory(settings, machine)}"
         )

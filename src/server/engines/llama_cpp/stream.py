@@ -37,7 +37,7 @@ class StreamReader:
             GenerationFailed: the event tells of an error.
         """
         if "error" in event:
-            raise GenerationFailed("the engine failed this request")
+            raise GenerationFailed("the engine failed this request", detail=str(event["error"]))
         if (progress := event.get("prompt_progress")) is not None:
             if self._num_cached is None:
                 self._num_cached = progress["cache"]
@@ -73,4 +73,7 @@ def _reason(event: Json) -> FinishReason:
     try:
         return _REASONS[event["stop_type"]]
     except KeyError:
-        raise GenerationFailed("the engine ended this request without a reason") from None
+        raise GenerationFailed(
+            "the engine ended this request without a reason that is known",
+            detail=f"stop_type: {event.get('stop_type')!r}",
+        ) from None

@@ -39,7 +39,7 @@ def find_gguf_defect(file: Path, *, needs_tokenizer: bool = True) -> str | None:
     missing = [name for name in names if not file.with_name(name).exists()]
     if missing:
         if len(names) == 1:
-            return f"there is no file '{file.name}' in '{file.parent.name}'"
+            return f"there is no file '{file.name}'"
         return f"of {len(names)} parts these are missing: {', '.join(missing)}"
     try:
         parts = [read_gguf_file(file.with_name(name)) for name in names]
@@ -82,7 +82,7 @@ def find_tokenizer_defect(folder: Path) -> str | None:
     try:
         return _look_for_tokenizer_defect(folder)
     except OSError as error:
-        return _unreadable(error)
+        return describe_os_error(error)
 
 
 def _look_for_tokenizer_defect(folder: Path) -> str | None:
@@ -126,7 +126,7 @@ def find_safetensors_defect(folder: Path) -> str | None:
             return shapes
         defect = _find_mismatch(_read_object(folder / "config.json") or {}, shapes)
     except OSError as error:
-        return _unreadable(error)
+        return describe_os_error(error)
     except MalformedSafetensors as error:
         return str(error)
     return defect or find_tokenizer_defect(folder)
@@ -232,6 +232,7 @@ def _read_object(file: Path) -> dict[str, Any] | None:
     return content if isinstance(content, dict) else None  # pyright: ignore[reportUnknownVariableType] - JSON
 
 
-def _unreadable(error: OSError) -> str:
+def describe_os_error(error: OSError) -> str:
+    """Says which file cannot be read and why, without its folder."""
     name = Path(str(error.filename)).name if error.filename else "a file"
     return f"{name} cannot be read: {error.strerror}"

@@ -21,11 +21,6 @@ class MalformedSafetensors(Exception):
     """The file is not a whole safetensors file. The message is for the operator."""
 
 
-def read_tensor_names(file: Path) -> frozenset[str]:
-    """Returns the names of the tensors of a file; raises as `read_tensor_shapes` does."""
-    return frozenset(read_tensor_shapes(file))
-
-
 def read_tensor_shapes(file: Path) -> dict[str, tuple[int, ...]]:
     """Returns the shapes of the tensors of a file that is as long as they need, by name.
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 from tokenwire.server.contract.engine_settings import Device, EngineSettings
-from tokenwire.server.engines.llama_cpp.sizing import DoesNotFit, describe_cuts, size_engine
+from tokenwire.server.engines.llama_cpp.sizing import TooLittleMemory, describe_cuts, size_engine
 from tokenwire.server.files.formats.gguf_header import GgufHeader
 from tokenwire.server.machine.host_resources import HostResources, measure_host
 
@@ -86,7 +86,7 @@ def test_small_pool_keeps_useful_context() -> None:
 
 def test_too_little_memory() -> None:
     """Memory that does not hold one slot is refused with both numbers."""
-    with pytest.raises(DoesNotFit, match=r"needs 1\d\d\d MiB .* 4096 tokens, and 1\d\d\d MiB"):
+    with pytest.raises(TooLittleMemory, match=r"needs 1\d\d\d MiB .* 4096 tokens, and 1\d\d\d MiB"):
         size_engine(SETTINGS, HEADER, FILE_BYTES, machine(1_000))
 
 
@@ -113,7 +113,7 @@ def test_given_memory(given: int, free: int) -> None:
 )
 def test_too_little_given_memory(given: int, free: int, sentence: str) -> None:
     """Memory that is given by hand and does not do is told with the variable and the numbers."""
-    with pytest.raises(DoesNotFit, match=sentence):
+    with pytest.raises(TooLittleMemory, match=sentence):
         size_engine(
             replace(SETTINGS, memory_bytes=given), HEADER, FILE_BYTES, HostResources(4, free)
         )

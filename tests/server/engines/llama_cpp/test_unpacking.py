@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 from tokenwire.server.contract.engine_settings import (
     Device,
     EngineSettings,
@@ -46,16 +47,19 @@ def test_name_follows_the_file(tmp_path: Path) -> None:
 async def test_serves_packed_where_nothing_can_be_kept(
     gguf_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Without a place to keep it, the file is loaded as it is."""
+    """Without a place to keep it, the file is loaded as it is, and the log says why."""
     blocked = tmp_path / "file"
     blocked.write_bytes(b"")
     monkeypatch.setenv("XDG_CACHE_HOME", str(blocked))
     files = ModelFiles(MODEL_ID, ModelFormat.GGUF, gguf_file)
-    engine = await LlamaCppLauncher(files, SETTINGS).launch(lambda _: None)
+    with capture_logs() as logs:
+        engine = await LlamaCppLauncher(files, SETTINGS).launch(lambda _: None)
     try:
         assert (await answer(engine, PARIS)).text
     finally:
         await engine.close()
+    (line,) = [log for log in logs if log["event"] == "weights_stay_packed"]
+    assert "Not a directory" in line["detail"]
 
 
 async def test_other_files_are_loaded_as_they_are(gguf_file: Path) -> None:
