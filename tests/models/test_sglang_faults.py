@@ -14,7 +14,7 @@ from tokenwire.server.contract.engine_settings import (
 )
 from tokenwire.server.contract.errors import ModelLoadFailed
 from tokenwire.server.engines.sglang.front.launcher import SglangLauncher
-from tokenwire.server.files.formats.defects import find_safetensors_defect
+from tokenwire.server.files.formats.safetensors_defects import find_safetensors_defect
 
 
 def changed(small_model: Path, folder: Path, **values: object) -> ModelFiles:

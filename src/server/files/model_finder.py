@@ -13,8 +13,9 @@ from ..contract.engine_settings import EngineKind, ModelFiles, ModelFormat
 from ..contract.errors import ModelLoadFailed
 from ..contract.model_id import DEFAULT_MODEL, ModelId
 from ..settings.model_settings import ModelSettings
-from .formats.defects import describe_os_error, find_gguf_defect
+from .formats.gguf_defects import find_gguf_defect
 from .formats.gguf_header import read_gguf_header
+from .formats.safetensors_defects import describe_os_error
 from .hub.cache import HubCache
 from .hub.download import HubAccess, HubDownload, HubLimits, default_cache_root
 from .wanted_files import (

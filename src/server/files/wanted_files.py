@@ -9,13 +9,9 @@ from functools import partial
 from pathlib import Path
 
 from ..contract.engine_settings import ModelFormat
-from .formats.defects import (
-    find_gguf_defect,
-    find_safetensors_defect,
-    find_tokenizer_defect,
-    split_names,
-)
+from .formats.gguf_defects import find_gguf_defect, split_names
 from .formats.lora_folder import ADAPTER_FILES, find_adapter_defect
+from .formats.safetensors_defects import find_safetensors_defect, find_tokenizer_defect
 from .hub.download import Choose
 
 # What beside the weights an engine reads: configuration, tokenizer, template. Never code.

@@ -13,7 +13,7 @@ from ...contract.engine import Capabilities, LoadProgress, ModelInfo, ReportProg
 from ...contract.engine_settings import EngineSettings, ModelFiles
 from ...contract.errors import ModelLoadFailed
 from ...contract.model_id import DEFAULT_MODEL
-from ...files.formats.defects import find_gguf_defect, split_names
+from ...files.formats.gguf_defects import find_gguf_defect, split_names
 from ...files.formats.gguf_file import MalformedGguf
 from ...files.formats.gguf_header import GgufHeader, read_gguf_header
 from ...machine.host_resources import measure_host

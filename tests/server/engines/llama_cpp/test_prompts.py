@@ -71,7 +71,7 @@ async def renderer(path: Path, chat_template: str = "") -> AsyncIterator[PromptR
     client = LlamaCppClient(socket_path)
     try:
         report = await process.report()
-        assert not report.error
+        assert report.version
         yield PromptRenderer(
             client=client,
             vocab_size=49_152,

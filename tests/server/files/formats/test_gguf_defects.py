@@ -6,7 +6,7 @@ import struct
 from pathlib import Path
 
 import pytest
-from tokenwire.server.files.formats.defects import find_gguf_defect
+from tokenwire.server.files.formats.gguf_defects import find_gguf_defect
 
 from ..weight_files import LLAMA, gguf, split_part
 from ..weight_folders import as_nobody, assert_tells, open_folder, write

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from ....contract.engine_settings import ModelFiles, ModelFormat
-from ....files.formats.defects import split_names
+from ....files.formats.gguf_defects import split_names
 from ....files.formats.gguf_file import MalformedGguf, read_gguf_file
 from ....files.formats.gguf_header import read_gguf_header
 

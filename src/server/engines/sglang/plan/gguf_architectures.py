@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from ....contract.engine_settings import ModelFiles
-from ....files.formats.defects import split_names
+from ....files.formats.gguf_defects import split_names
 from .checkpoint import Checkpoint
 
 SAID_BESIDE: Final = ("rope_is_neox_style", "rope_parameters")

@@ -7,7 +7,10 @@ import struct
 from pathlib import Path
 
 import pytest
-from tokenwire.server.files.formats.defects import find_safetensors_defect, find_tokenizer_defect
+from tokenwire.server.files.formats.safetensors_defects import (
+    find_safetensors_defect,
+    find_tokenizer_defect,
+)
 
 from ..weight_files import CONFIG, TOKENIZER, gguf, index_of, tensor_file
 from ..weight_folders import as_nobody, assert_tells, open_folder, write
