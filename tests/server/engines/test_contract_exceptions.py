@@ -6,7 +6,7 @@ import pytest
 
 from ...docs.pages import read_page, table_below
 from .contract import EngineContract
-from .llama_cpp import test_llama_cpp
+from .llama_cpp import test_engine
 from .sglang import test_sglang
 
 FIELDS = {
@@ -29,7 +29,7 @@ def documented(column: int) -> dict[str, str]:
 
 
 @pytest.mark.parametrize(
-    ("contract", "column"), [(test_llama_cpp.TestLlamaCpp, 1), (test_sglang.TestSglang, 2)]
+    ("contract", "column"), [(test_engine.TestLlamaCpp, 1), (test_sglang.TestSglang, 2)]
 )
 def test_exceptions_are_documented(contract: type[EngineContract], column: int) -> None:
     """The suite's exceptions and the page's refusals are the same, word for word."""
@@ -37,7 +37,7 @@ def test_exceptions_are_documented(contract: type[EngineContract], column: int) 
     assert lacks == documented(column)
 
 
-@pytest.mark.parametrize("contract", [test_llama_cpp.TestLlamaCpp, test_sglang.TestSglang])
+@pytest.mark.parametrize("contract", [test_engine.TestLlamaCpp, test_sglang.TestSglang])
 def test_contract_is_large(contract: type[EngineContract]) -> None:
     """Every engine is held to the whole suite: no test of it is replaced by a module's own."""
     names = {name for name in dir(EngineContract) if name.startswith("test_")}

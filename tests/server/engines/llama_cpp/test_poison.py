@@ -16,7 +16,7 @@ from ....conftest import MODEL_ID
 from ...fronts import Client, failure_of, start_front
 from ...lent_engine import LentEngine
 from ...poison import STOP_IDS, Poison
-from .test_llama_cpp import SETTINGS
+from .launching import SETTINGS
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import gguf
+import numpy
 import pytest
 from structlog.testing import capture_logs
 from tokenwire.server.contract.engine_settings import (
@@ -15,7 +17,6 @@ from tokenwire.server.contract.engine_settings import (
 )
 from tokenwire.server.engines.llama_cpp.launcher import LlamaCppLauncher
 from tokenwire.server.engines.llama_cpp.unpacking import unpack, unpacked_path
-from tokenwire.server.files.formats.gguf_header import read_gguf_header
 
 from ....conftest import MODEL_ID
 from ..generation import PARIS, answer
@@ -23,14 +24,46 @@ from ..generation import PARIS, answer
 SETTINGS = EngineSettings(Device.CPU, 1, max_model_len=256, num_threads=1)
 
 
-def test_unpacked_file_keeps_everything_but_the_packing(gguf_file: Path, tmp_path: Path) -> None:
-    """The unpacked file has the same shape and template, 16 bits a weight, and no leftovers."""
-    target = tmp_path / "cache" / "model.gguf"
-    unpack(gguf_file, target)
-    packed, unpacked = read_gguf_header(gguf_file), read_gguf_header(target)
-    assert replace(unpacked, quantization=packed.quantization) == packed
-    assert target.stat().st_size > 2 * gguf_file.stat().st_size
+def test_unpacked_file_keeps_everything_but_the_packing(tmp_path: Path) -> None:
+    """Keys, exact tensors and the values of packed ones stay; nothing is left beside the file."""
+    source, target = tmp_path / "packed.gguf", tmp_path / "cache" / "unpacked.gguf"
+    exact = numpy.arange(32, dtype=numpy.float32)
+    kind = gguf.GGMLQuantizationType.Q4_1
+    packed = gguf.quantize(numpy.sin(numpy.arange(256, dtype=numpy.float32)).reshape(4, 64), kind)
+    writer: Any = gguf.GGUFWriter(source, "llama")
+    writer.add_file_type(gguf.LlamaFileType.MOSTLY_Q4_1)
+    writer.add_chat_template("{{ messages }}")
+    writer.add_array("tokenizer.ggml.tokens", ["a", "\u2581b", ""])
+    writer.add_array("tokenizer.ggml.token_type", [1, 3, 1])
+    writer.add_tensor("norm.weight", exact)
+    writer.add_tensor("blk.0.weight", packed, raw_dtype=kind)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+
+    unpack(source, target)
+
+    before, after = keys_of(source), keys_of(target)
+    assert after.pop("general.file_type") == gguf.LlamaFileType.MOSTLY_F16
+    assert before.pop("general.file_type") == gguf.LlamaFileType.MOSTLY_Q4_1
+    assert after == before
+    reader: Any = gguf.GGUFReader(target)
+    norm, block = reader.tensors
+    assert (norm.name, norm.tensor_type) == ("norm.weight", gguf.GGMLQuantizationType.F32)
+    assert (block.name, block.tensor_type) == ("blk.0.weight", gguf.GGMLQuantizationType.F16)
+    assert numpy.array_equal(norm.data, exact)
+    assert numpy.array_equal(block.data, gguf.dequantize(packed, kind).astype(numpy.float16))
     assert list(target.parent.iterdir()) == [target]
+
+
+def keys_of(path: Path) -> dict[str, object]:
+    reader: Any = gguf.GGUFReader(path)
+    return {
+        name: field.contents()
+        for name, field in reader.fields.items()
+        if not name.startswith("GGUF.")
+    }
 
 
 def test_name_follows_the_file(tmp_path: Path) -> None:

@@ -1,0 +1,70 @@
+"""The child and the process that started it."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from pathlib import Path
+
+import pytest
+from tokenwire.server.engines.llama_cpp.arguments import ChildArguments, ChildReport
+from tokenwire.server.engines.llama_cpp.process import make_socket_path
+
+from ..generation import HANG_S
+
+
+async def wait_gone(pid: int) -> None:
+    """Waits for the end of a process that is nobody's child here."""
+    async with asyncio.timeout(HANG_S):
+        while is_running(pid):  # noqa: ASYNC110 - only a parent is told of an end
+            await asyncio.sleep(0.02)
+
+
+def is_running(pid: int) -> bool:
+    try:
+        return " Z " not in Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return False
+
+
+PARENT = """
+import subprocess, sys
+child = subprocess.Popen(
+    [sys.executable, "-m", "tokenwire.server.engines.llama_cpp.child", sys.argv[1]],
+    stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True,
+)
+print(child.pid, flush=True)
+if sys.argv[2] == "loaded":
+    print(child.stdout.readline().decode(), end="", flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.mark.parametrize("moment", ["loading", "loaded"])
+async def test_child_dies_with_parent(gguf_file: Path, moment: str) -> None:
+    """A parent that is killed takes the child with it, also while the child loads."""
+    socket_path = make_socket_path()
+    arguments = ChildArguments(
+        model_path=str(gguf_file),
+        socket_path=str(socket_path),
+        num_slots=1,
+        pool_tokens=256,
+        num_threads=1,
+    )
+    parent = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", PARENT, arguments.to_json(), moment,
+        stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    async with asyncio.timeout(HANG_S):
+        assert parent.stdout is not None
+        pid = int(await parent.stdout.readline())
+        if moment == "loaded":
+            assert ChildReport.from_json(await parent.stdout.readline()).version
+        parent.kill()
+        await parent.wait()
+        await wait_gone(pid)
+    if moment == "loaded":
+        assert not socket_path.parent.exists()
+    elif socket_path.parent.exists():
+        socket_path.unlink(missing_ok=True)
+        socket_path.parent.rmdir()
