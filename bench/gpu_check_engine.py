@@ -30,6 +30,7 @@ from tokenwire.server.contract.engine_settings import (
 )
 from tokenwire.server.engines.sglang.front.engine import SglangEngine
 from tokenwire.server.engines.sglang.front.launcher import SglangLauncher
+from tokenwire.server.engines.sglang.plan.checkpoint import read_checkpoint
 
 QUESTION = ChatPrompt((ChatMessage(Role.USER, "What is the capital of France?"),))
 STORY = "Once upon a time, in a small village by the sea, there lived an old fisherman. "
@@ -91,7 +92,7 @@ async def started(
 ) -> AsyncIterator[SglangEngine]:
     """Starts an engine, and ends it."""
     files = ModelFiles(path.name, model_format, path)
-    engine = await SglangLauncher(files, settings).launch(lambda _: None)
+    engine = await SglangLauncher(files, settings, read_checkpoint(files)).launch(lambda _: None)
     try:
         yield engine
     finally:

@@ -90,7 +90,9 @@ async def run_check(check: Check, bench: Bench) -> tuple[str, str]:
             return "passed", await check(bench)
     except Skipped as reason:
         return "skipped", str(reason)
-    except (Failure, InferenceError) as error:
+    except InferenceError as error:
+        return "FAILED", f"{error.message}: {error.detail}" if error.detail else error.message
+    except Failure as error:
         return "FAILED", str(error)
     except TimeoutError:
         return "FAILED", f"not done within {bench.limit_s:.0f} s"

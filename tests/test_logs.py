@@ -31,11 +31,12 @@ def test_an_event_is_one_json_object() -> None:
     configure_logging(LogSettings(service_name="name"), stream=stream)
     with structlog.contextvars.bound_contextvars(request_id="r1"):
         structlog.stdlib.get_logger("ours").info("finished", num_prompt_tokens=3)
-        logging.getLogger("theirs").warning("slow %s", "disk")
+        logging.getLogger("theirs").warning("slow %s", "disk", extra={"free_bytes": 7})
     ours, theirs = lines(stream)
     assert ours["event"] == "finished"
     assert ours["num_prompt_tokens"] == 3
     assert theirs["event"] == "slow disk"
+    assert theirs["free_bytes"] == 7
     for line in (ours, theirs):
         assert line["service.name"] == "name"
         assert line["request_id"] == "r1"

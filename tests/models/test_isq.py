@@ -13,9 +13,9 @@ import pytest_asyncio
 from tokenwire.server.contract.engine import ChatMessage, ChatPrompt, Delta, ModelInfo, Role
 from tokenwire.server.contract.engine_settings import EngineSettings, ModelFiles
 from tokenwire.server.contract.isq_type import IsqType
-from tokenwire.server.engines.sglang.front.launcher import SglangLauncher
 
 from ..server.engines.contract import GREEDY, request_for
+from ..server.engines.sglang.fixtures import launcher_for
 from .conftest import run_python
 
 QUESTION = ChatPrompt((ChatMessage(Role.USER, "What is the capital of France?"),))
@@ -41,7 +41,7 @@ async def quantised(
 ) -> AsyncIterator[Quantised]:
     """Started once for each format."""
     found = Quantised(request.param)
-    launcher = SglangLauncher(sglang_model_files, replace(sglang_settings, isq=found.isq))
+    launcher = launcher_for(sglang_model_files, replace(sglang_settings, isq=found.isq))
     engine = await launcher.launch(lambda progress: found.steps.append(progress.step))
     try:
         found.info = engine.info

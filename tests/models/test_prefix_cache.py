@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 
 from tokenwire.server.contract.engine_settings import EngineSettings, ModelFiles
-from tokenwire.server.engines.sglang.front.launcher import SglangLauncher
 
 from ..server.engines.cache_contract import prompts_of_one_prefix
 from ..server.engines.generation import GREEDY, drain, request_for
+from ..server.engines.sglang.fixtures import launcher_for
 
 
 async def test_nothing_is_cached(
@@ -16,7 +16,7 @@ async def test_nothing_is_cached(
 ) -> None:
     """With prefix caching off a prefix of 1,000 tokens is read again."""
     settings = replace(sglang_settings, max_running=1, prefix_caching=False)
-    engine = await SglangLauncher(sglang_model_files, settings).launch(lambda _: None)
+    engine = await launcher_for(sglang_model_files, settings).launch(lambda _: None)
     first, second = await prompts_of_one_prefix(engine, " First of all", " Next comes this")
     params = replace(GREEDY, max_tokens=2)
     results = [

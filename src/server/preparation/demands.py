@@ -5,11 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Final
 
-from ..contract.engine_settings import Device, EngineKind, EngineSettings, ModelFiles
+from ..contract.engine_settings import Device, EngineKind, EngineSettings
 from ..contract.model_id import ModelId
-from ..engines.sglang.plan.checkpoint import count_weight_bytes
+from ..engines.sglang.plan.checkpoint import Checkpoint
 from ..engines.sglang.plan.memory import CPU_PROCESS_BYTES, FLOAT32_MAX_BYTES, work_bytes
-from ..engines.sglang.plan.tensor_parallel import read_layer_shape
 from ..settings.server_config import ServerConfig
 from .engine_choice import EngineDecision
 from .placement import Demand
@@ -21,16 +20,18 @@ _DP_ATTENTION: Final = "--enable-dp-attention"
 def find_demand(
     config: ServerConfig,
     decision: EngineDecision,
-    files: ModelFiles,
+    checkpoint: Checkpoint,
     settings: EngineSettings,
+    *,
+    model_id: str,
     num_gpus: int,
 ) -> Demand:
-    """Measures the files of a model; blocks while it reads their headers."""
-    weight_bytes = count_weight_bytes(files.path)
+    """Computes what a model takes of each device, from what was read of its files."""
+    weight_bytes = checkpoint.weight_bytes
     sizes: tuple[int, ...] = ()
     fixed_bytes = _LLAMA_CPP_HOST_BYTES
     if decision.device is Device.CUDA:
-        sizes = _numbers_of_gpus(config, files, num_gpus)
+        sizes = _numbers_of_gpus(config, checkpoint, num_gpus)
         # The steps of SGLang grow with its share, and that is never less than the weights.
         fixed_bytes = work_bytes(replace(settings, memory_bytes=weight_bytes // sizes[0]))
     elif decision.engine is EngineKind.SGLANG:
@@ -38,13 +39,13 @@ def find_demand(
         if weight_bytes <= FLOAT32_MAX_BYTES:
             weight_bytes *= 2  # 16 bits a weight in the file, 32 in memory
     return Demand(
-        files.model_id,
+        model_id,
         decision.device,
         weight_bytes,
         fixed_bytes,
         sizes,
         num_copies=_num_copies(config),
-        amount=config.model_memory.get(ModelId.parse(files.model_id)),
+        amount=config.model_memory.get(ModelId.parse(model_id)),
     )
 
 
@@ -55,11 +56,13 @@ def tensor_parallel_size(config: ServerConfig, num_gpus: int) -> int:
     return max(1, num_gpus // (config.pp_size * _num_copies(config)))
 
 
-def _numbers_of_gpus(config: ServerConfig, files: ModelFiles, num_gpus: int) -> tuple[int, ...]:
+def _numbers_of_gpus(
+    config: ServerConfig, checkpoint: Checkpoint, num_gpus: int
+) -> tuple[int, ...]:
     groups = config.pp_size * _num_copies(config)
     if config.tp_size is not None:
         return (max(1, config.tp_size * groups // config.nnodes),)
-    sizes = read_layer_shape(files).tensor_parallel_sizes(num_gpus // groups)
+    sizes = checkpoint.layer.tensor_parallel_sizes(num_gpus // groups)
     return tuple(size * groups for size in sizes) or (groups,)
 
 

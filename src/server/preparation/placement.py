@@ -31,7 +31,7 @@ _HOST: Final = ""
 _GIB: Final = 1 << 30
 
 
-class DoesNotFit(Exception):
+class NoRoom(Exception):
     """The devices do not hold a model; the message has the numbers and what to change."""
 
 
@@ -71,7 +71,7 @@ class Placement:
 
 def place(
     demands: Sequence[Demand], gpus: Sequence[Gpu], host_bytes: int
-) -> Mapping[str, Placement | DoesNotFit]:
+) -> Mapping[str, Placement | NoRoom]:
     """Places every model; `host_bytes` is the free memory of the host.
 
     What does not fit does not take the others down: its value is the reason.
@@ -81,12 +81,12 @@ def place(
     devices[_HOST] = int(host_bytes * USABLE_HOST_SHARE)
     totals[_HOST] = host_bytes
     placed: dict[str, tuple[Demand, tuple[str, ...]]] = {}
-    result: dict[str, Placement | DoesNotFit] = {}
+    result: dict[str, Placement | NoRoom] = {}
     room = dict(devices)
     for demand in sorted(demands, key=lambda demand: -demand.weight_bytes):
         try:
             ids = _choose(demand, room, totals)
-        except DoesNotFit as error:
+        except NoRoom as error:
             result[demand.model_id] = error
             continue
         placed[demand.model_id] = (demand, ids)
@@ -116,7 +116,7 @@ def _choose(demand: Demand, room: Mapping[str, int], totals: Mapping[str, int]) 
         least = _least(demand, 1, totals[_HOST])
         limit = _limit(demand, room[_HOST], totals[_HOST], USABLE_HOST_SHARE)
         if least > limit:
-            raise DoesNotFit(_too_much(demand, least, limit))
+            raise NoRoom(_too_much(demand, least, limit))
         return (_HOST,)
     gpu_ids = [gpu_id for gpu_id in room if gpu_id != _HOST]
     for size in demand.sizes:
@@ -130,9 +130,9 @@ def _choose(demand: Demand, room: Mapping[str, int], totals: Mapping[str, int]) 
     most = room[emptiest]
     if demand.amount is not None:
         limit = _limit(demand, most, totals[emptiest], USABLE_GPU_SHARE)
-        raise DoesNotFit(_too_much(demand, demand.amount.of(totals[emptiest]), limit))
+        raise NoRoom(_too_much(demand, demand.amount.of(totals[emptiest]), limit))
     sizes = " or ".join(str(size) for size in demand.sizes)
-    raise DoesNotFit(
+    raise NoRoom(
         f"its weights of {_gib(demand.weight_bytes)} do not fit on {sizes} of {len(gpu_ids)} GPUs, "
         f"the emptiest of which has {_gib(most)} left for it; use more GPUs (LLM_TP_SIZE, "
         "CUDA_VISIBLE_DEVICES), a quantised checkpoint, fewer models, or set LLM_MODEL_MEMORY"
@@ -184,10 +184,10 @@ class Placements:
         self._find_gpus = find_gpus
         self._measure_host = measure_host
         self._demands: dict[str, Demand] = {}
-        self._placed: Mapping[str, Placement | DoesNotFit] | None = None
+        self._placed: Mapping[str, Placement | NoRoom] | None = None
 
     def add(self, demand: Demand) -> None:
-        """Notes what a model needs. Must come before the first `of`."""
+        """Records what a model needs. Must come before the first `of`."""
         if self._placed is not None:
             raise RuntimeError(f"the models are placed already, without {demand.model_id}")
         self._demands[demand.model_id] = demand
@@ -196,12 +196,12 @@ class Placements:
         """Returns the place of a model whose demand was added; the same each time.
 
         Raises:
-            DoesNotFit: there is no room for it.
+            NoRoom: there is no room for it.
         """
         if self._placed is None:
             demands = tuple(self._demands.values())
             self._placed = place(demands, self._find_gpus(), self._measure_host())
         placement = self._placed[model_id]
-        if isinstance(placement, DoesNotFit):
+        if isinstance(placement, NoRoom):
             raise placement
         return placement

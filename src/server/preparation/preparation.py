@@ -15,7 +15,7 @@ from ..contract.errors import ModelLoadFailed
 from ..contract.model_id import ModelId
 from ..engines.llama_cpp.launcher import LlamaCppLauncher
 from ..engines.sglang.front.launcher import SglangLauncher
-from ..engines.sglang.plan.checkpoint import read_checkpoint
+from ..engines.sglang.plan.checkpoint import Checkpoint, count_weight_bytes, read_checkpoint
 from ..engines.sglang.plan.gguf_architectures import find_gguf_obstacle
 from ..engines.sglang.plan.refusals import find_notices, find_refusal
 from ..files.lora_finder import LoraFinder
@@ -34,7 +34,7 @@ from .engine_choice import (
     decide_llama_cpp,
     inspect_machine,
 )
-from .placement import DoesNotFit, Placements
+from .placement import NoRoom, Placements
 
 _logger = structlog.get_logger(__name__)
 
@@ -67,22 +67,32 @@ class Preparation:
         model = ModelId.parse(model_id)
         decision = self._decide(model)
         files = await self._finder.find(model, decision.engine, report)
-        decision = await asyncio.to_thread(self._settle_gguf, decision, files)
+        checkpoint = await asyncio.to_thread(_read, decision, files)
+        decision = self._settle_gguf(decision, files, checkpoint)
         settings = engine_settings(self._config, decision.device)
         notices = not_honoured(self._config, decision)
         if decision.engine is EngineKind.SGLANG:
             settings = await self._add_sglang(model, settings, report)
             # Whether the scales fit depends on the number of GPUs: the launcher looks at them.
-            await asyncio.to_thread(_refuse, files, replace(settings, kv_cache_scales=None))
-            notices += await asyncio.to_thread(find_notices, files, settings)
+            refusal = find_refusal(files, replace(settings, kv_cache_scales=None), checkpoint)
+            if refusal is not None:
+                raise ModelLoadFailed(refusal)
+            notices += await asyncio.to_thread(find_notices, files, settings, checkpoint)
         for notice in notices:
             _logger.warning("not_honoured", model=model_id, notice=notice)
         self._placements.add(
-            await asyncio.to_thread(
-                find_demand, self._config, decision, files, settings, len(self._machine.gpus)
+            find_demand(
+                self._config,
+                decision,
+                checkpoint,
+                settings,
+                model_id=files.model_id,
+                num_gpus=len(self._machine.gpus),
             )
         )
-        launcher = PlacedLauncher(self._config, decision, files, settings, self._placements)
+        launcher = PlacedLauncher(
+            self._config, decision, files, checkpoint, settings, self._placements
+        )
         return PreparedModel(launcher, files.revision, tuple(settings.lora_adapters))
 
     def _decide(self, model: ModelId) -> EngineDecision:
@@ -94,7 +104,9 @@ class Preparation:
         _announce(str(model), decision)
         return decision
 
-    def _settle_gguf(self, decision: EngineDecision, files: ModelFiles) -> EngineDecision:
+    def _settle_gguf(
+        self, decision: EngineDecision, files: ModelFiles, checkpoint: Checkpoint
+    ) -> EngineDecision:
         """Falls back to llama.cpp for a GGUF file that SGLang cannot run on a GPU."""
         config = self._config
         if (
@@ -105,7 +117,7 @@ class Preparation:
             or config.device is not DeviceChoice.AUTO
         ):
             return decision  # what was asked for and cannot be is refused later
-        obstacle = find_gguf_obstacle(files, read_checkpoint(files))
+        obstacle = find_gguf_obstacle(files, checkpoint)
         if obstacle is None:
             return decision
         fallback = decide_llama_cpp(f"{obstacle}, so it runs on the CPU", self._machine)
@@ -135,6 +147,7 @@ class PlacedLauncher:
     config: ServerConfig
     decision: EngineDecision
     files: ModelFiles
+    checkpoint: Checkpoint
     settings: EngineSettings
     placements: Placements
 
@@ -143,7 +156,7 @@ class PlacedLauncher:
         settings = await asyncio.to_thread(self.place)
         if self.decision.engine is EngineKind.LLAMACPP:
             return await LlamaCppLauncher(self.files, settings).launch(report)
-        return await SglangLauncher(self.files, settings).launch(report)
+        return await SglangLauncher(self.files, settings, self.checkpoint).launch(report)
 
     def place(self) -> EngineSettings:
         """Adds the model's share of the devices to its settings.
@@ -153,7 +166,7 @@ class PlacedLauncher:
         """
         try:
             placement = self.placements.of(self.files.model_id)
-        except DoesNotFit as error:
+        except NoRoom as error:
             raise ModelLoadFailed(str(error)) from error
         tp_size = tensor_parallel_size(self.config, len(placement.gpu_ids))
         return replace(
@@ -176,10 +189,11 @@ def _announce(model_id: str, decision: EngineDecision) -> None:
         raise ModelLoadFailed(decision.missing)
 
 
-def _refuse(files: ModelFiles, settings: EngineSettings) -> None:
-    refusal = find_refusal(files, settings)
-    if refusal is not None:
-        raise ModelLoadFailed(refusal)
+def _read(decision: EngineDecision, files: ModelFiles) -> Checkpoint:
+    """Reads the files once, for SGLang's launch, too; llama.cpp's launcher reads what it needs."""
+    if decision.engine is EngineKind.SGLANG:
+        return read_checkpoint(files)
+    return Checkpoint("", weight_bytes=count_weight_bytes(files.path))
 
 
 def engine_settings(config: ServerConfig, device: Device) -> EngineSettings:

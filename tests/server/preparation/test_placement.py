@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from tokenwire.server.contract.engine_settings import Device
 from tokenwire.server.machine.gpus import Gpu
-from tokenwire.server.preparation.placement import Demand, DoesNotFit, Placement, place
+from tokenwire.server.preparation.placement import Demand, NoRoom, Placement, place
 from tokenwire.server.settings.memory_amount import MemoryAmount
 
 GIB = 1 << 30
@@ -105,7 +105,7 @@ def test_a_share_set_by_hand_may_be_all_there_is() -> None:
 def test_a_share_that_is_more_than_there_is_says_so(device: Any) -> None:
     """The message has the share, what there is, and what to change."""
     failure = place([device("a/b", 1, amount=MemoryAmount.parse("500GiB"))], h100s(1), HOST)["a/b"]
-    assert isinstance(failure, DoesNotFit)
+    assert isinstance(failure, NoRoom)
     left = "64.0 GiB" if device is on_cpu else "80.0 GiB"
     assert f"LLM_MODEL_MEMORY gives it 500GiB, which is 500.0 GiB, and {left} are" in str(failure)
     assert str(failure).endswith("lower that")
@@ -116,7 +116,7 @@ def test_copies_count() -> None:
     demand = on_gpu("a/b", 50, sizes=(2,), num_copies=2)
     assert placed([demand], h100s(2), "a/b").gpu_ids == ("0", "1")
     failure = place([on_gpu("a/b", 75, sizes=(2,), num_copies=2)], h100s(2), HOST)["a/b"]
-    assert isinstance(failure, DoesNotFit)
+    assert isinstance(failure, NoRoom)
 
 
 def test_what_does_not_fit_says_so_and_leaves_the_others_alone() -> None:
@@ -124,7 +124,7 @@ def test_what_does_not_fit_says_so_and_leaves_the_others_alone() -> None:
     demands = [on_gpu("a/huge", 900), on_gpu("a/small", 15)]
     result = place(demands, h100s(2), HOST)
     failure = result["a/huge"]
-    assert isinstance(failure, DoesNotFit)
+    assert isinstance(failure, NoRoom)
     for part in ("900.0 GiB", "2 GPUs", "72.0 GiB", "LLM_TP_SIZE", "LLM_MODEL_MEMORY"):
         assert part in str(failure)
     assert isinstance(result["a/small"], Placement)
@@ -137,7 +137,7 @@ def test_memory_of_the_host_is_shared_too() -> None:
     one = placed(demands, [], "a/one").memory_bytes
     assert one == 5 * GIB + (usable - 7 * GIB) // 2
     failure = place([on_cpu("a/one", 60)], [], HOST)["a/one"]
-    assert isinstance(failure, DoesNotFit)
+    assert isinstance(failure, NoRoom)
     assert "60.0 GiB" in str(failure)
 
 

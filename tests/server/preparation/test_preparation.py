@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import json
+import mmap
 import struct
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
-from tokenwire.server.contract.engine_settings import Device, EngineKind, EngineSettings
+from tokenwire.server.contract.engine_settings import Device, EngineKind, EngineSettings, ModelFiles
 from tokenwire.server.contract.errors import ModelLoadFailed
+from tokenwire.server.contract.model_id import ModelId
+from tokenwire.server.engines.sglang.front import launcher
+from tokenwire.server.engines.sglang.front.host_process import HostProcess
+from tokenwire.server.files.model_finder import ModelFinder
 from tokenwire.server.machine.gpus import Gpu
 from tokenwire.server.models.model_state import PreparedModel
 from tokenwire.server.preparation.engine_choice import EngineDecision
@@ -228,3 +234,64 @@ async def test_adapters_need_a_gpu(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     an_h100(monkeypatch)
     config = make_config(**values)
     assert (await Preparation(config).prepare("a/b", lambda _: None)).adapters == ("x",)
+
+
+class Launched(Exception):
+    """The launcher has decided everything, and would start a process."""
+
+
+@pytest.fixture
+def num_reads(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
+    """Counts how often the header of a file is parsed, and a configuration."""
+    counts = Counter[str]()
+    open_gguf, read_bytes = mmap.mmap, Path.read_bytes
+
+    def count_gguf(*arguments: Any, **named: Any) -> mmap.mmap:
+        counts["gguf"] += 1
+        return open_gguf(*arguments, **named)
+
+    def count_config(path: Path) -> bytes:
+        counts[path.name] += 1
+        return read_bytes(path)
+
+    def start(*_: object) -> None:
+        raise Launched
+
+    monkeypatch.setattr(mmap, "mmap", count_gguf)
+    monkeypatch.setattr(Path, "read_bytes", count_config)
+    monkeypatch.setattr(HostProcess, "start", start)
+    return counts
+
+
+async def test_gguf_header_is_read_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, num_reads: Counter[str]
+) -> None:
+    """From the id to the start of SGLang, after the finder's own look for defects."""
+
+    async def describe(files: ModelFiles, *_: object) -> ModelFiles:
+        (tmp_path / "config.json").write_text("{}")
+        return files
+
+    monkeypatch.setattr(launcher, "provide_described", describe)
+    an_h100(monkeypatch)
+    prepared = await prepare_gguf(tmp_path, "qwen2")
+    with pytest.raises(Launched):
+        await prepared.launcher.launch(lambda _: None)
+    assert num_reads == {"gguf": 2, "config.json": 1}
+
+
+async def test_configuration_is_read_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, num_reads: Counter[str]
+) -> None:
+    """The same for a checkpoint in safetensors."""
+    an_h100(monkeypatch)
+    write_model(tmp_path / "a" / "b", 1 << 20)
+    finder = ModelFinder(make_config(LLM_MODEL_PATH=str(tmp_path)))
+    await finder.find(ModelId.parse("a/b"), EngineKind.SGLANG, lambda _: None)
+    by_finder = num_reads["config.json"]
+    num_reads.clear()
+    config = make_config(LLM_MODEL_PATH=str(tmp_path), LLM_ENGINE="sglang")
+    prepared = await Preparation(config).prepare("a/b", lambda _: None)
+    with pytest.raises(Launched):
+        await prepared.launcher.launch(lambda _: None)
+    assert num_reads["config.json"] == by_finder + 1

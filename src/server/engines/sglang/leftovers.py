@@ -35,8 +35,8 @@ class Leftovers:
         """Variables that make the group use its own folder."""
         return {"TMPDIR": self._folder}
 
-    def note(self, group: int) -> None:
-        """Looks up which shared memory the processes of `group` hold now. Takes about 20 ms."""
+    def record(self, group: int) -> None:
+        """Records which shared memory the processes of `group` hold now. Takes about 20 ms."""
         inodes: set[int] = set()
         for pid in _members(group):
             with contextlib.suppress(OSError):  # it ended meanwhile
@@ -63,7 +63,7 @@ def remove_own() -> None:
     folder = Path(tempfile.gettempdir())
     if folder.name.startswith(_FOLDER_PREFIX):  # never a folder that others use
         leftovers = Leftovers(str(folder))
-        leftovers.note(os.getpgrp())
+        leftovers.record(os.getpgrp())
         leftovers.remove()
 
 

@@ -44,10 +44,15 @@ def read_gguf_header(path: Path) -> GgufHeader:
     Raises:
         MalformedGguf: missing, not GGUF, truncated or nonsensical.
     """
-    return _header(read_gguf_file(path).keys, path.name)
+    return describe_keys(read_gguf_file(path).keys, path.name)
 
 
-def _header(keys: Mapping[str, Value], name: str) -> GgufHeader:
+def describe_keys(keys: Mapping[str, Value], name: str) -> GgufHeader:
+    """Picks what decides how a file is served; `name` is the file's, for the error.
+
+    Raises:
+        MalformedGguf: no architecture is named.
+    """
     architecture = keys.get("general.architecture")
     if not isinstance(architecture, str):
         raise MalformedGguf(f"'{name}' names no architecture: it is not a language model")

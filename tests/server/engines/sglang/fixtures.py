@@ -25,8 +25,15 @@ from tokenwire.server.contract.engine_settings import (
 from tokenwire.server.contract.errors import InferenceError
 from tokenwire.server.engines.sglang.front.engine import SglangEngine
 from tokenwire.server.engines.sglang.front.launcher import SglangLauncher
+from tokenwire.server.engines.sglang.plan.checkpoint import read_checkpoint
 
 from ..contract import GREEDY, HANG_S, MAX_MODEL_LEN, MAX_RUNNING, STORY, request_for
+
+
+def launcher_for(files: ModelFiles, settings: EngineSettings) -> SglangLauncher:
+    """A launcher as preparation makes it."""
+    return SglangLauncher(files, settings, read_checkpoint(files))
+
 
 MODEL_ID = "HuggingFaceTB/SmolLM2-135M-Instruct"
 
@@ -48,7 +55,7 @@ def sglang_settings() -> EngineSettings:
 def sglang_engine_launcher(
     sglang_model_files: ModelFiles, sglang_settings: EngineSettings
 ) -> SglangLauncher:
-    return SglangLauncher(sglang_model_files, sglang_settings)
+    return launcher_for(sglang_model_files, sglang_settings)
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")

@@ -23,14 +23,15 @@ from tokenwire.server.contract.engine_settings import (
     SglangOptions,
 )
 from tokenwire.server.contract.errors import ModelLoadFailed
-from tokenwire.server.engines.sglang.front.launcher import SglangLauncher
-from tokenwire.server.engines.sglang.host.extra_arguments import OWNED, merge_arguments
+from tokenwire.server.engines.sglang.host.extra_arguments import OWNED
 from tokenwire.server.engines.sglang.plan.arguments import server_arguments
 from tokenwire.server.engines.sglang.plan.checkpoint import read_checkpoint
 from tokenwire.server.engines.sglang.plan.gguf_architectures import configuration_overrides
 from tokenwire.server.engines.sglang.plan.memory import page_size
 from tokenwire.server.engines.sglang.plan.weight_quantization import WeightQuantization
 from tokenwire.server.engines.sglang.versions import installed_version
+
+from .fixtures import launcher_for
 
 PROBE = Path(__file__).parent / "probe.py"
 GIB = 1 << 30
@@ -257,7 +258,7 @@ async def test_wrong_word_ends_the_start(tmp_path: Path) -> None:
     settings = EngineSettings(
         Device.CPU, max_running=1, sglang=SglangOptions(extra_args=("--sampling-backen", "pytorch"))
     )
-    launcher = SglangLauncher(checkpoint_folder(tmp_path / "model"), settings)
+    launcher = launcher_for(checkpoint_folder(tmp_path / "model"), settings)
     with pytest.raises(ModelLoadFailed, match=r"^LLM_SGLANG_ARGS: .* mean --sampling-backend\?"):
         await launcher.launch(lambda _: None)
 
@@ -274,18 +275,3 @@ def test_owned_names_are_real(answers: dict[str, dict[str, Any]]) -> None:
     }
     known |= {"allowed_media_domains", "media_url_max_file_size_mb", "admin_api_key"}
     assert OWNED.keys() - known == set()
-
-
-def test_operator_wins() -> None:
-    """What LLM_SGLANG_ARGS gives takes the place of what the service would choose."""
-    ours = {"mem_fraction_static": 0.5, "page_size": 32}
-    assert merge_arguments(ours, {"mem_fraction_static": 0.8}) == ours | {
-        "mem_fraction_static": 0.8
-    }
-
-
-def test_overrides_of_configuration_are_merged() -> None:
-    """Overrides of the model's configuration come beside the service's own for a GGUF file."""
-    name = "json_model_override_args"
-    merged = merge_arguments({name: '{"a": 1, "b": 2}'}, {name: '{"b": 3}'})
-    assert json.loads(merged[name]) == {"a": 1, "b": 3}

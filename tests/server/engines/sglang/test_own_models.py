@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from tokenwire.server.engines.sglang.plan.architecture_limits import NO_CLASS
-from tokenwire.server.engines.sglang.plan.kv_scales import ARCHITECTURES_WITH_SCALES_FILE
+from tokenwire.server.engines.sglang.plan.model_classes import class_defines
 from tokenwire.server.engines.sglang.plan.weight_quantization import BITSANDBYTES_ARCHITECTURES
 
 
@@ -57,20 +57,14 @@ def test_bitsandbytes(classes: dict[str, set[str]], architecture: str) -> None:
     assert "bitsandbytes_stacked_params_mapping" in classes[architecture]
 
 
-@pytest.mark.parametrize("architecture", sorted(ARCHITECTURES_WITH_SCALES_FILE))
-def test_scales_file(classes: dict[str, set[str]], architecture: str) -> None:
-    """SGLang reads a file of scales for each architecture of the table."""
-    assert "load_kv_cache_scales" in classes[architecture]
-
-
-def test_scales_table_is_whole(classes: dict[str, set[str]]) -> None:
-    """No architecture that takes a file of scales is refused, drafts and parts of models aside."""
-    takers = {
-        name
-        for name, attributes in classes.items()
-        if "load_kv_cache_scales" in attributes and name.endswith("ForCausalLM")
-    }
-    assert takers - ARCHITECTURES_WITH_SCALES_FILE == set()
+def test_scales_file(classes: dict[str, set[str]]) -> None:
+    """Which classes read a file of scales is told from the sources as Python itself sees them."""
+    for architecture, attributes in classes.items():
+        if architecture.endswith("ForCausalLM"):
+            takes_scales = "load_kv_cache_scales" in attributes
+            assert class_defines(architecture, "load_kv_cache_scales") is takes_scales, architecture
+    assert class_defines("LlamaForCausalLM", "load_kv_cache_scales")
+    assert not class_defines("NonesuchForCausalLM", "load_kv_cache_scales")
 
 
 @pytest.mark.parametrize("architecture", sorted(NO_CLASS))

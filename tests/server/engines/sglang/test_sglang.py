@@ -108,10 +108,14 @@ async def test_deadly_stop_token_stays_out(sglang_engine: SglangEngine, token_id
 
 
 async def test_refused_by_engine(sglang_engine: SglangEngine) -> None:
-    """What SGLang refuses by itself fails that request alone."""
+    """What SGLang refuses by itself fails that request alone; its own words are for the log."""
     params = replace(GREEDY, repetition_penalty=5.0)
-    with pytest.raises(GenerationFailed, match="repetition_penalty"):
+    with pytest.raises(GenerationFailed) as caught:
         await answer(sglang_engine, PARIS, params)
+    assert (
+        caught.value.message == "the engine refused the request because of its repetition_penalty"
+    )
+    assert "5.0" in caught.value.detail
     await assert_idle(sglang_engine)
 
 

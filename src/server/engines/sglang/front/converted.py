@@ -19,7 +19,8 @@ from ....contract.engine import LoadProgress, ReportProgress
 from ....contract.engine_settings import ModelFiles, ModelFormat
 from ....contract.errors import ModelLoadFailed
 from ..cpu import cpu_environment
-from .host_process import Complaints, child_command
+from .host_process import child_command
+from .output_tail import OutputTail
 
 CONVERT_MODULE: Final = f"{__package__}.convert"
 COMPLETE_MARK: Final = "config.json"
@@ -95,7 +96,10 @@ def _keep(partial: Path, folder: Path) -> None:
     with contextlib.suppress(OSError):  # not empty: another front was faster
         partial.rename(folder)
     if not (folder / COMPLETE_MARK).is_file():
-        raise ModelLoadFailed(f"the converted model could not be kept in {folder.parent}")
+        raise ModelLoadFailed(
+            "the converted model could not be kept in the user's cache (XDG_CACHE_HOME)",
+            detail=f"{folder} was not made",
+        )
 
 
 async def _run(target: Path, words: Sequence[str], report: ReportProgress, step: str) -> None:
@@ -111,15 +115,15 @@ async def _run(target: Path, words: Sequence[str], report: ReportProgress, step:
     )
     assert process.stdout is not None
     assert process.stderr is not None
-    complaints = Complaints()
+    output = OutputTail()
 
-    async def read_complaints(stream: asyncio.StreamReader) -> None:
+    async def read_output(stream: asyncio.StreamReader) -> None:
         while data := await stream.read(1 << 16):  # ends with the process
-            complaints.feed(data)
+            output.feed(data)
 
     try:
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(read_complaints(process.stderr))
+            tasks.create_task(read_output(process.stderr))
             async for line in process.stdout:  # ends with the process
                 report(LoadProgress(f"{step}: {line.decode().strip()}"))
         status = await process.wait()
@@ -129,5 +133,7 @@ async def _run(target: Path, words: Sequence[str], report: ReportProgress, step:
         await process.wait()
         raise
     if status != 0:
-        why = complaints.telling_line() or f"status {status}"
-        raise ModelLoadFailed(f"{step}: the GGUF file cannot be read: {why}")
+        raise ModelLoadFailed(
+            f"{step}: transformers cannot read the GGUF file; the server's log has the reason",
+            detail=output.last_error() or f"{CONVERT_MODULE} ended with status {status}",
+        )

@@ -23,7 +23,8 @@ from ....contract.engine import (
     TokenPrompt,
 )
 from ....contract.errors import EngineLost, GenerationFailed, InvalidRequest
-from ..frames import (
+from ..frames import FrameError, FrameWriter, read_frame
+from ..messages import (
     REPORTS,
     Abort,
     AskStatus,
@@ -31,8 +32,6 @@ from ..frames import (
     Command,
     EngineDead,
     Failed,
-    FrameError,
-    FrameWriter,
     Generate,
     GenerationFinished,
     GenerationStarted,
@@ -45,14 +44,13 @@ from ..frames import (
     RenderText,
     RenderTokens,
     Report,
-    StatusTold,
+    StatusReported,
     Text,
-    read_frame,
 )
 from .event_stream import EventStream
 from .host_process import HostProcess
 
-logger = logging.getLogger(__name__)
+_logger = logging.getLogger(__name__)
 
 RELEASE_S: Final = 10.0
 
@@ -74,7 +72,7 @@ class SglangEngine:
         self._stream_writer = writer
         self._writer = FrameWriter(writer)
         self._ready = ready
-        self._calls = itertools.count(1)
+        self._query_ids = itertools.count(1)
         self._answers: dict[int, asyncio.Future[Report]] = {}
         self._streams: dict[str, EventStream] = {}
         self._why_lost: asyncio.Future[str] = asyncio.get_running_loop().create_future()
@@ -97,7 +95,7 @@ class SglangEngine:
 
     async def render(self, prompt: Prompt) -> RenderedPrompt:
         """Applies template and tokenizer in the host."""
-        match await self._ask(lambda call: _render_command(call, prompt)):
+        match await self._ask(lambda query_id: _render_command(query_id, prompt)):
             case Rendered(token_ids=token_ids, stop=stop):
                 return RenderedPrompt(token_ids, stop)
             case Refused(field=field, description=description):
@@ -123,7 +121,7 @@ class SglangEngine:
     async def status(self) -> EngineStatus:
         """Asks for the scheduler's own count."""
         match await self._ask(AskStatus):
-            case StatusTold(status=status):
+            case StatusReported(status=status):
                 return status
             case answer:
                 raise _unexpected(answer)
@@ -142,14 +140,14 @@ class SglangEngine:
     async def _ask(self, command: Callable[[int], Command]) -> Report:
         """Sends a command and waits for its answer, as long as the engine lives."""
         self._check_alive()
-        call = next(self._calls)
+        query_id = next(self._query_ids)
         answer: asyncio.Future[Report] = asyncio.get_running_loop().create_future()
-        self._answers[call] = answer
-        self._writer.send(command(call))
+        self._answers[query_id] = answer
+        self._writer.send(command(query_id))
         try:
             return await answer
         finally:
-            del self._answers[call]
+            del self._answers[query_id]
 
     async def _let_go(self, request_id: str, stream: EventStream) -> None:
         if not stream.has_ended:
@@ -160,7 +158,7 @@ class SglangEngine:
         except TimeoutError:
             # One long step, of a busy CPU mostly. The host still waits for the scheduler, whose own
             # watchdog ends it where the step never ends.
-            logger.warning("request %s is still held after %.0f s", request_id, RELEASE_S)
+            _logger.warning("request_still_held", extra={"request_id": request_id, "s": RELEASE_S})
         finally:
             del self._streams[request_id]
 
@@ -173,14 +171,15 @@ class SglangEngine:
         except (asyncio.IncompleteReadError, ConnectionError):
             pass
         except FrameError as error:
-            why = f"the engine's host could not be understood: {error}"
+            why = "the engine's host could not be understood"
+            _logger.error("host_not_understood", extra={"error": str(error)})
         finally:
             self._lose(why)
 
     def _take(self, report: Report) -> None:
         match report:
-            case Rendered() | Refused() | Broken() | StatusTold():
-                answer = self._answers.get(report.call)
+            case Rendered() | Refused() | Broken() | StatusReported():
+                answer = self._answers.get(report.query_id)
                 if answer is not None and not answer.done():
                     answer.set_result(report)
             case GenerationStarted() | Text() | GenerationFinished() | Failed() | Released():
@@ -188,9 +187,9 @@ class SglangEngine:
                 if stream is not None:
                     _put(stream, report)
             case EngineDead():
-                self._lose(report.description)
+                self._lose(report.reason)
             case _:
-                logger.warning("unexpected %s from the host", type(report).__name__)
+                _logger.warning("unexpected_report", extra={"report": type(report).__name__})
 
     def _check_alive(self) -> None:
         if self._why_lost.done():
@@ -199,7 +198,8 @@ class SglangEngine:
     def _lose(self, why: str) -> None:
         """Fails everything that waits for the engine, now."""
         if not self._why_lost.done():
-            logger.info("the engine is lost: %s", why)
+            said = self._host.output.last_error()
+            _logger.info("host_lost", extra={"reason": why, "engine_said": said})
             self._why_lost.set_result(why)
         for stream in self._streams.values():
             stream.end(EngineLost())
@@ -209,17 +209,17 @@ class SglangEngine:
                 answer.set_exception(EngineLost())
 
 
-def _render_command(call: int, prompt: Prompt) -> Command:
+def _render_command(query_id: int, prompt: Prompt) -> Command:
     match prompt:
         case TextPrompt():
-            return RenderText(call, prompt.text)
+            return RenderText(query_id, prompt.text)
         case TokenPrompt():
-            return RenderTokens(call, prompt.token_ids)
+            return RenderTokens(query_id, prompt.token_ids)
         case InfillPrompt():
-            return RenderInfill(call, prompt.prefix, prompt.suffix)
+            return RenderInfill(query_id, prompt.prefix, prompt.suffix)
         case ChatPrompt():
             messages = tuple((message.role.value, message.content) for message in prompt.messages)
-            return RenderChat(call, messages, dict(prompt.template_arguments))
+            return RenderChat(query_id, messages, dict(prompt.template_arguments))
 
 
 def _put(
@@ -227,7 +227,7 @@ def _put(
 ) -> None:
     match report:
         case GenerationStarted():
-            stream.accept(Started(report.num_cached_prompt_tokens))
+            stream.start(Started(report.num_cached_prompt_tokens))
         case Text():
             stream.append(report.text, report.token_ids)
         case GenerationFinished():
@@ -240,12 +240,12 @@ def _put(
                 )
             )
         case Failed():
-            stream.end(GenerationFailed(report.description))
+            stream.end(GenerationFailed(report.message, detail=report.detail))
         case Released():
             stream.released.set()
 
 
 def _unexpected(answer: Report) -> GenerationFailed:
     if isinstance(answer, Broken):
-        return GenerationFailed(answer.description)
+        return GenerationFailed(answer.message)
     return GenerationFailed(f"the engine's host answered with {type(answer).__name__}")

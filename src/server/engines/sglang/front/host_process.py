@@ -1,4 +1,4 @@
-"""The host as the front sees it: a process group, a socket and what it complains about."""
+"""The host as the front sees it: a process group, a socket and what it prints."""
 
 from __future__ import annotations
 
@@ -6,66 +6,19 @@ import asyncio
 import contextlib
 import logging
 import os
-import re
 import signal
 import socket
 import subprocess
 import sys
-from collections import deque
 from collections.abc import Mapping, Sequence
 from typing import Final, Self
 
 from ..leftovers import Leftovers
+from .output_tail import OutputTail
 
-logger = logging.getLogger(__name__)
+_logger = logging.getLogger(__name__)
 
 END_S: Final = 10.0
-MAX_LINES: Final = 200
-MAX_LINE_CHARACTERS: Final = 500
-
-_ERROR_LINE: Final = re.compile(r"\b([A-Za-z_.]*(?:Error|Exception|Interrupt|Killed)\b: .+)")
-
-
-class Complaints:
-    """The last lines that a process and its children wrote, bounded."""
-
-    def __init__(self) -> None:
-        self._lines: deque[str] = deque(maxlen=MAX_LINES)
-        self._rest = ""
-
-    def feed(self, data: bytes) -> None:
-        """Takes what was read from the pipe."""
-        *lines, rest = (self._rest + data.decode(errors="replace")).splitlines(keepends=True) or [
-            ""
-        ]
-        if rest.endswith(("\n", "\r")):
-            lines, rest = [*lines, rest], ""
-        self._rest = rest[-MAX_LINE_CHARACTERS:]
-        for line in lines:
-            stripped = line.strip()[:MAX_LINE_CHARACTERS]
-            if stripped:
-                logger.debug("%s", stripped)
-                self._lines.append(stripped)
-
-    def explain(self, what: str) -> str:
-        """Words a failed load in one line: what was told of it, or what a child of it wrote."""
-        why = self.telling_line(beside=what)
-        # Behind the first paragraph of an error stands advice, on packages for one.
-        line = " ".join(what.partition("\n\n")[0].split())
-        if not _ERROR_LINE.match(line) and not line.startswith("ChildDied: "):
-            return f"{line} ({why})" if why else line
-        if why and line.startswith("ChildDied: "):
-            line = why
-        return f"SGLang cannot load the model: {line}"
-
-    def telling_line(self, *, beside: str = "") -> str | None:
-        """Finds the last line that names an error and is not part of `beside`."""
-        lines = [line for line in (*self._lines, self._rest.strip()) if line]
-        for line in reversed(lines):
-            found = _ERROR_LINE.search(line)
-            if found and found[1] not in beside and "ChildDied" not in found[1]:
-                return found[1]
-        return None
 
 
 class HostProcess:
@@ -79,8 +32,8 @@ class HostProcess:
         self._peer: socket.socket | None = peer
         self._lock = asyncio.Lock()
         self._is_ended = False
-        self.complaints = Complaints()
-        self._listening = asyncio.create_task(self._listen(), name="sglang-complaints")
+        self.output = OutputTail()
+        self._listening = asyncio.create_task(self._listen(), name="sglang-output")
 
     @classmethod
     def start(cls, module: str, environment: Mapping[str, str]) -> Self:
@@ -110,16 +63,16 @@ class HostProcess:
         assert peer is not None
         return await asyncio.open_unix_connection(sock=peer)
 
-    async def note_leftovers(self) -> None:
-        """Remembers what the group would leave behind if it were killed from now on."""
-        await asyncio.to_thread(self._leftovers.note, self._process.pid)
+    async def record_leftovers(self) -> None:
+        """Records what the group would leave behind if it were killed from now on."""
+        await asyncio.to_thread(self._leftovers.record, self._process.pid)
 
     async def end(self) -> None:
         """Kills the whole group and waits until it is gone, at most `END_S`. Repeatable."""
         async with self._lock:
             if self._is_ended:
                 return
-            await self.note_leftovers()
+            await self.record_leftovers()
             # Nobody has waited for the leader yet, so the group's id cannot be another's.
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self._process.pid, signal.SIGKILL)
@@ -128,7 +81,7 @@ class HostProcess:
             # The pipe ends when the last process that could write into it is gone.
             _, waiting = await asyncio.wait({self._listening}, timeout=END_S)
             if waiting:
-                logger.error("the process group %d outlived SIGKILL", self._process.pid)
+                _logger.error("group_outlived_sigkill", extra={"group": self._process.pid})
                 self._listening.cancel()
                 await asyncio.wait({self._listening})
             with contextlib.suppress(subprocess.TimeoutExpired):
@@ -144,7 +97,7 @@ class HostProcess:
         )
         try:
             while data := await reader.read(1 << 16):  # ends with the process group
-                self.complaints.feed(data)
+                self.output.feed(data)
         finally:
             transport.close()
 

@@ -7,10 +7,8 @@ import importlib.util
 import json
 import logging
 import os
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from ....contract.engine import LoadProgress, ReportProgress
 from ....contract.engine_settings import Device, EngineSettings, ModelFiles, ModelFormat
@@ -19,19 +17,10 @@ from ....contract.model_id import DEFAULT_MODEL
 from ....machine.gpus import VISIBLE_DEVICES, visible_gpus
 from ....machine.host_resources import measure_host
 from ..cpu import cpu_environment
-from ..frames import (
-    REPORTS,
-    Begin,
-    EngineDead,
-    FrameError,
-    LoadFailed,
-    Loading,
-    Ready,
-    encode_frame,
-    read_frame,
-)
+from ..frames import FrameError, encode_frame, read_frame
+from ..messages import REPORTS, Begin, EngineDead, LoadFailed, Loading, Ready
 from ..plan.arguments import server_arguments
-from ..plan.checkpoint import read_checkpoint
+from ..plan.checkpoint import Checkpoint, read_checkpoint
 from ..plan.gguf_architectures import configuration_overrides, read_overrides
 from ..plan.kv_scales import has_scales
 from ..plan.memory import page_size
@@ -42,57 +31,61 @@ from .converted import provide_converted, provide_described
 from .engine import SglangEngine
 from .host_process import HostProcess
 
-logger = logging.getLogger(__name__)
+_logger = logging.getLogger(__name__)
 
 HOST_MODULE = __name__.replace(".front.launcher", ".host.host")
 
 
 class SglangLauncher:
-    """Starts SGLang in a process group of its own, as often as asked."""
+    """Starts SGLang in a process group of its own, as often as asked.
 
-    def __init__(self, files: ModelFiles, settings: EngineSettings) -> None:
+    `checkpoint` is what was read from `files`.
+    """
+
+    def __init__(self, files: ModelFiles, settings: EngineSettings, checkpoint: Checkpoint) -> None:
         self._files = files
         self._settings = settings
+        self._checkpoint = checkpoint
 
     async def launch(self, report: ReportProgress) -> SglangEngine:
         """Starts a host, loads the model and answers one warm-up request."""
         if importlib.util.find_spec("sglang") is None:
             raise ModelLoadFailed("SGLang is not installed; the extra 'sglang' brings it")
-        refusal = await asyncio.to_thread(find_refusal, self._files, self._settings)
+        refusal = await asyncio.to_thread(
+            find_refusal, self._files, self._settings, self._checkpoint
+        )
         if refusal is not None:
             raise ModelLoadFailed(refusal)
         # Another machine than the first computes for that one, and is never ready itself.
         is_first = self._settings.sglang.node_rank == 0
         try:
             async with asyncio.timeout(self._settings.load_timeout_s if is_first else None):
-                files = await self._loadable_files(report)
-                return await self._start(files, report)
+                files, checkpoint = await self._prepare_gguf(report)
+                begin = await asyncio.to_thread(self._begin, files, checkpoint)
+                return await self._start(begin, report)
         except TimeoutError:
             raise ModelLoadFailed(
                 f"SGLang was not ready within {self._settings.load_timeout_s:g} s"
             ) from None
 
-    async def _loadable_files(self, report: ReportProgress) -> ModelFiles:
+    async def _prepare_gguf(self, report: ReportProgress) -> tuple[ModelFiles, Checkpoint]:
         """Prepares a GGUF file: converted for a CPU, for which SGLang lacks the kernels."""
-        files = self._files
+        files, checkpoint = self._files, self._checkpoint
         if files.format is not ModelFormat.GGUF:
-            return files
+            return files, checkpoint
         if self._settings.device is not Device.CPU:
-            overrides = await asyncio.to_thread(self._gguf_overrides)
-            return await provide_described(files, overrides, report)
+            overrides = configuration_overrides(checkpoint.architecture)
+            return await provide_described(files, overrides, report), checkpoint
         # Others would cost more than they give: llama.cpp runs them as they are.
         if files.model_id != DEFAULT_MODEL.repo:
             raise ModelLoadFailed(
                 "SGLang reads GGUF files on a GPU only; use llama.cpp, or the id of the model's "
                 "safetensors"
             )
-        return await provide_converted(files, report)
+        files = await provide_converted(files, report)
+        return files, await asyncio.to_thread(read_checkpoint, files)
 
-    def _gguf_overrides(self) -> Mapping[str, Any]:
-        return configuration_overrides(read_checkpoint(self._files).architecture)
-
-    async def _start(self, files: ModelFiles, report: ReportProgress) -> SglangEngine:
-        begin = await asyncio.to_thread(self._begin, files)
+    async def _start(self, begin: Begin, report: ReportProgress) -> SglangEngine:
         host = HostProcess.start(HOST_MODULE, self._environment())
         try:
             reader, writer = await host.connect()
@@ -101,25 +94,26 @@ class SglangLauncher:
             raise
         try:
             writer.write(encode_frame([begin]))
-            ready = await _wait_ready(host, reader, report)
-            logger.info(
-                "KV pool of %d tokens, of which one request may have %d",
-                ready.num_pool_tokens,
-                ready.info.context_length,
+            ready = await self._wait_ready(host, reader, report)
+            _logger.info(
+                "kv_pool",
+                extra={
+                    "num_tokens": ready.num_pool_tokens,
+                    "context_length": ready.info.context_length,
+                },
             )
             # Now, because a group that dies by itself can no longer be looked at.
-            await host.note_leftovers()
+            await host.record_leftovers()
             return SglangEngine(host, reader, writer, ready)
         except BaseException:
             await host.end()
             writer.close()
             raise
 
-    def _begin(self, files: ModelFiles) -> Begin:
+    def _begin(self, files: ModelFiles, checkpoint: Checkpoint) -> Begin:
         """Looks at files and devices, and spells the settings for the host. Blocks."""
         settings = self._settings
         on_cpu = settings.device is Device.CPU
-        checkpoint = read_checkpoint(files)
         quantization = decide_quantization(files, settings, checkpoint).quantization
         settings = replace(settings, page_size=page_size(settings, installed_version()))
         arguments = server_arguments(
@@ -166,30 +160,34 @@ class SglangLauncher:
             environment[VISIBLE_DEVICES] = ",".join(self._settings.gpu_ids)
         return environment
 
+    async def _wait_ready(
+        self, host: HostProcess, reader: asyncio.StreamReader, report: ReportProgress
+    ) -> Ready:
+        try:
+            while True:  # ends with the host, or with the deadline of the launch
+                for message in await read_frame(reader, REPORTS):
+                    match message:
+                        case Loading():
+                            report(LoadProgress(message.step, message.fraction))
+                        case Ready():
+                            return message
+                        case LoadFailed(message="", detail=detail):
+                            raise self._load_failed(host, detail)
+                        case LoadFailed(message=words, detail=detail):
+                            raise ModelLoadFailed(words, detail=detail)
+                        case EngineDead():
+                            raise self._load_failed(host, message.reason)
+                        case _:
+                            raise FrameError(f"unexpected {type(message).__name__}")
+        except (asyncio.IncompleteReadError, ConnectionError):
+            await host.end()  # so that everything it wrote has been read
+            raise self._load_failed(host, "the engine's host ended") from None
+        except FrameError as error:
+            raise self._load_failed(host, f"its host was not understood: {error}") from error
 
-async def _wait_ready(
-    host: HostProcess, reader: asyncio.StreamReader, report: ReportProgress
-) -> Ready:
-    try:
-        while True:  # ends with the host, or with the deadline of the launch
-            for message in await read_frame(reader, REPORTS):
-                match message:
-                    case Loading():
-                        report(LoadProgress(message.step, message.fraction))
-                    case Ready():
-                        return message
-                    case LoadFailed():
-                        raise _load_failed(host, message.message)
-                    case EngineDead():
-                        raise _load_failed(host, message.description)
-                    case _:
-                        raise FrameError(f"unexpected {type(message).__name__}")
-    except (asyncio.IncompleteReadError, ConnectionError):
-        await host.end()  # so that everything it wrote has been read
-        raise _load_failed(host, "the engine's host ended while it loaded the model") from None
-    except FrameError as error:
-        raise _load_failed(host, f"the engine's host could not be understood: {error}") from error
-
-
-def _load_failed(host: HostProcess, what: str) -> ModelLoadFailed:
-    return ModelLoadFailed(host.complaints.explain(what))
+    def _load_failed(self, host: HostProcess, why: str) -> ModelLoadFailed:
+        return ModelLoadFailed(
+            "SGLang cannot load the model, whose architecture is "
+            f"'{self._checkpoint.architecture}'; the server's log has its own words",
+            detail=host.output.explain(why),
+        )

@@ -10,11 +10,11 @@ from typing import Any, Final
 
 from ....contract.engine import EngineRequest, FinishReason
 from ...stop_matcher import StopMatcher
-from ..frames import Failed, GenerationFinished, GenerationStarted, Message, Released, Text
+from ..messages import Failed, GenerationFinished, GenerationStarted, Message, Released, Text
 from .internals import GenerateReqInput
-from .sampling import Vocabulary, sampling_arguments
+from .sampling import Vocabulary, name_refused, sampling_arguments
 
-logger = logging.getLogger(__name__)
+_logger = logging.getLogger(__name__)
 
 RETRY_ABORT_S: Final = 0.005
 REPLACEMENT_CHARACTER: Final = "\ufffd"
@@ -47,10 +47,12 @@ class Generation:
             await self._consume()
         except (ValueError, TypeError) as error:
             # SGLang's own check of the request, before the scheduler has seen it.
-            self._fail(f"the engine refused the request: {error}")
-        except Exception:
-            logger.exception("generation %s failed", self._id)
-            self._fail("the engine failed while it served this request")
+            self._refuse(str(error))
+        except Exception as error:
+            _logger.exception("generation_failed", extra={"request_id": self._id})
+            self._fail(
+                "the engine failed while it served this request", f"{type(error).__name__}: {error}"
+            )
         finally:
             self._is_released = True
             self._send(Released(self._id))
@@ -71,9 +73,9 @@ class Generation:
     async def _consume(self) -> None:
         ids = self._request.prompt.token_ids
         if not ids or min(ids) < 0 or max(ids) >= self._vocabulary.size:
-            raise ValueError("the prompt is empty or has ids outside the vocabulary")
+            self._fail("the prompt is empty or has ids outside the vocabulary")
         if self._is_over:
-            return
+            return  # aborted, or failed above
         items = self._manager.generate_request(
             GenerateReqInput(
                 input_ids=list(ids),
@@ -134,7 +136,7 @@ class Generation:
         matched = finish["matched"]
         if not isinstance(matched, int):
             # SGLang says so when the logits are not numbers.
-            self._fail(f"the engine could not go on: {matched}")
+            self._fail("the engine could not go on", str(matched))
         elif matched in self._request.params.stop_token_ids:
             self._end(meta, FinishReason.STOP, matched)
         else:
@@ -155,16 +157,20 @@ class Generation:
         )
 
     def _fail_aborted(self, finish: Mapping[str, Any]) -> None:
-        status, message = finish.get("status_code"), finish.get("message")
-        logger.error("generation %s was aborted: %s %s", self._id, status, message)
+        status, text = finish.get("status_code"), str(finish.get("message") or "")
         if status == 400:
-            self._fail(f"the engine refused the request: {message}")
+            self._refuse(text)
         elif status == 503:
-            self._fail("the engine's own queue is full")
+            self._fail("the engine's own queue is full", text)
         else:
-            self._fail("the engine dropped the request")
+            self._fail("the engine dropped the request", f"status {status}: {text}")
 
-    def _fail(self, description: str) -> None:
+    def _refuse(self, text: str) -> None:
+        field = name_refused(text)
+        because = f" because of its {field}" if field else ""
+        self._fail(f"the engine refused the request{because}", text)
+
+    def _fail(self, message: str, detail: str = "") -> None:
         if not self._is_over:
             self._is_over = True
-            self._send(Failed(self._id, description))
+            self._send(Failed(self._id, message, detail))

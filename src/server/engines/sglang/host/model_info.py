@@ -9,8 +9,8 @@ from typing import Any
 
 from ....contract.engine import Capabilities, ModelInfo
 from ....files.formats.safetensors_file import MalformedSafetensors, read_tensor_shapes
-from ..frames import Begin
 from ..isq.outcome import METHOD_NAMES
+from ..messages import Begin
 from .internals import VERSION, resolved_argument
 
 

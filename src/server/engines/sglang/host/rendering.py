@@ -9,7 +9,7 @@ from typing import Any
 from ....contract.engine import ChatMessage, Role
 from ...conversation import merge_consecutive
 from ...fim import find_fim_tokens, infill_ids
-from ..frames import Refused, RenderChat, Rendered, RenderInfill, RenderText, RenderTokens
+from ..messages import Refused, RenderChat, Rendered, RenderInfill, RenderText, RenderTokens
 from .content_form import ContentForm, find_content_form, spell_message
 from .internals import OpenAIServingChat, apply_chat_template
 
@@ -58,9 +58,9 @@ class Renderer:
         match command:
             case RenderText():
                 ids = self._tokenizer.encode(command.text)
-                return self._checked(command.call, "text", ids)
+                return self._checked(command.query_id, "text", ids)
             case RenderTokens():
-                return self._checked(command.call, "token_ids", command.token_ids)
+                return self._checked(command.query_id, "token_ids", command.token_ids)
             case RenderInfill():
                 return self._render_infill(command)
             case RenderChat():
@@ -69,22 +69,22 @@ class Renderer:
     def _render_infill(self, command: RenderInfill) -> Rendered | Refused:
         if self._fim is None:
             return Refused(
-                command.call, "suffix", "the model has no tokens to fill in the middle with"
+                command.query_id, "suffix", "the model has no tokens to fill in the middle with"
             )
         before, after = (
             self._tokenizer.encode(text, add_special_tokens=False)
             for text in (command.prefix, command.suffix)
         )
         ids = infill_ids(self._fim, before, after, self._begin)
-        return self._checked(command.call, "text", ids)
+        return self._checked(command.query_id, "text", ids)
 
     def _render_chat(self, command: RenderChat) -> Rendered | Refused:
         if not self.has_chat:
-            return Refused(command.call, "messages", "the model has no chat template")
+            return Refused(command.query_id, "messages", "the model has no chat template")
         for name in command.template_arguments:
             if name in self._reserved:
                 return Refused(
-                    command.call, "template_arguments", f"'{name}' is not the caller's to set"
+                    command.query_id, "template_arguments", f"'{name}' is not the caller's to set"
                 )
         messages = tuple(ChatMessage(Role(role), content) for role, content in command.messages)
         try:
@@ -92,12 +92,12 @@ class Renderer:
         except ValueError as error:
             merged = merge_consecutive(messages)
             if merged == messages:
-                return _refused_by_template(command.call, error)
+                return _refused_by_template(command.query_id, error)
             try:
                 ids, stop = self._apply_template(merged, command.template_arguments)
             except ValueError as error_of_merged:
-                return _refused_by_template(command.call, error_of_merged)
-        return self._checked(command.call, "messages", ids, stop)
+                return _refused_by_template(command.query_id, error_of_merged)
+        return self._checked(command.query_id, "messages", ids, stop)
 
     def _render_probe(self, messages: Sequence[Mapping[str, Any]]) -> str:
         ids, _ = apply_chat_template(self._chat, list(messages), self._model_name, {})
@@ -114,21 +114,21 @@ class Renderer:
         )
 
     def _checked(
-        self, call: int, field: str, ids: Sequence[int], stop: tuple[str, ...] = ()
+        self, query_id: int, field: str, ids: Sequence[int], stop: tuple[str, ...] = ()
     ) -> Rendered | Refused:
         """Lets nothing through that the scheduler does not survive: no ids, or unknown ones."""
         if not ids:
-            return Refused(call, field, "has no tokens")
+            return Refused(query_id, field, "has no tokens")
         for position, token_id in enumerate(ids):
             if not 0 <= token_id < self._vocab_size:
                 return Refused(
-                    call,
+                    query_id,
                     field,
                     f"token id {token_id} at position {position} is not in the vocabulary of "
                     f"{self._vocab_size} tokens",
                 )
-        return Rendered(call, tuple(ids), stop)
+        return Rendered(query_id, tuple(ids), stop)
 
 
-def _refused_by_template(call: int, error: ValueError) -> Refused:
-    return Refused(call, "messages", f"the model's chat template refuses them: {error}")
+def _refused_by_template(query_id: int, error: ValueError) -> Refused:
+    return Refused(query_id, "messages", f"the model's chat template refuses them: {error}")

@@ -8,14 +8,16 @@ from collections.abc import Callable
 from typing import Any, NoReturn
 
 from ..cpu import hide_gpu_packages, offer_kernel_stand_in
-from ..frames import COMMANDS, Begin, LoadFailed, Loading, Message, encode_frame, receive_frame
+from ..frames import encode_frame, receive_frame
 from ..isq.outcome import METHOD_NAMES, IsqFailed, IsqOutcome
 from ..isq.request import request_isq
+from ..messages import COMMANDS, Begin, LoadFailed, Loading, Message
 from ..versions import MissingArgument, fit_arguments
+from .event_log import log_events
 from .extra_arguments import ExtraArgumentError, merge_arguments, parse_extra_arguments
 from .signals import end_group, end_group_with, lead_own_group, raise_child_died
 
-logger = logging.getLogger(__name__)
+_logger = logging.getLogger(__name__)
 
 # Imports of sglang stand in functions here: the stand-in for its kernels must come first.
 
@@ -24,40 +26,41 @@ def serve(fd: int) -> NoReturn:
     """Loads the model that the front names and serves it until the front is gone."""
     front = socket.socket(fileno=fd)
     front.set_inheritable(False)
+    log_events()
     lead_own_group()
     end_group_with(front)
     try:
         _load_and_serve(front)
     except Exception:
-        logger.exception("the host failed")
+        _logger.exception("host_failed")
     finally:
         end_group()
 
 
 def _load_and_serve(front: socket.socket) -> None:
-    def say(message: Message) -> None:
+    def send(message: Message) -> None:
         front.sendall(encode_frame([message]))
 
     begin = receive_frame(front, COMMANDS)[0]
     if not isinstance(begin, Begin):
         raise TypeError(f"the first word of the front is {type(begin).__name__}")
     try:
-        engine = _start_engine(begin, lambda step: say(Loading(step, None)))
+        engine = _start_engine(begin, lambda step: send(Loading(step, None)))
     except (ExtraArgumentError, IsqFailed, MissingArgument) as error:
-        say(LoadFailed(str(error)))
+        send(LoadFailed(str(error)))
         return
     except Exception as error:
-        logger.exception("the model cannot be loaded")
-        say(LoadFailed(f"{type(error).__name__}: {error}"))
+        _logger.exception("load_failed")
+        send(LoadFailed("", f"{type(error).__name__}: {error}"))
         return
-    from .desk import Desk  # noqa: PLC0415
+    from .host_server import HostServer  # noqa: PLC0415
 
-    say(Loading("answering a first request", None))
-    engine.loop.run_until_complete(Desk(engine, begin).serve(front))
+    send(Loading("answering a first request", None))
+    engine.loop.run_until_complete(HostServer(engine, begin).serve(front))
 
 
-def _start_engine(begin: Begin, say: Callable[[str], None]) -> Any:  # SGLang has no types
-    say("importing SGLang")
+def _start_engine(begin: Begin, report: Callable[[str], None]) -> Any:  # SGLang has no types
+    report("importing SGLang")
     if begin.on_cpu:
         hide_gpu_packages()
         offer_kernel_stand_in()
@@ -67,17 +70,17 @@ def _start_engine(begin: Begin, say: Callable[[str], None]) -> Any:  # SGLang ha
     given = parse_extra_arguments(internals.ServerArgs, begin.extra_args, names)
     fitted = fit_arguments(begin.server_args, names, internals.VERSION)
     if fitted.left_out:
-        logger.warning("this SGLang has no argument %s", ", ".join(fitted.left_out))
+        _logger.warning("arguments_left_out", extra={"arguments": fitted.left_out})
     isq = begin.weight_quantization if begin.weight_quantization in METHOD_NAMES else ""
     if isq:
         fitted.arguments["quantization"] = request_isq(isq)
     arguments = merge_arguments(fitted.arguments, given)
     if arguments.get("node_rank"):
-        say(f"computing for machine 0 at {arguments['dist_init_addr']}")
+        report(f"computing for machine 0 at {arguments['dist_init_addr']}")
     else:
-        say("starting SGLang and reading the weights")
+        report("starting SGLang and reading the weights")
     engine = internals.Engine(**arguments, custom_sigquit_handler=raise_child_died)
     if isq:
         info = engine._scheduler_init_result.scheduler_infos[0]
-        say(IsqOutcome.read(info, isq).sentence(isq))
+        report(IsqOutcome.read(info, isq).sentence(isq))
     return engine

@@ -10,6 +10,27 @@ from ....contract.engine import SamplingParams
 BAN: Final = -1e4
 """A bias that no logit of a real model outweighs. Not infinite: SGLang adds penalties to it."""
 
+_WORDS: Final = {
+    "max_new_tokens": "max_tokens",
+    "min_new_tokens": "min_tokens",
+    "context length": "length",
+    "lora": "LoRA adapter",
+} | {
+    name: name
+    for name in (
+        "temperature",
+        "top_p",
+        "top_k",
+        "min_p",
+        "repetition_penalty",
+        "presence_penalty",
+        "frequency_penalty",
+        "logit_bias",
+        "stop_token_ids",
+    )
+}
+"""What SGLang names when it refuses a request, and what callers know it by."""
+
 
 @dataclass(frozen=True, slots=True)
 class Vocabulary:
@@ -57,3 +78,10 @@ def sampling_arguments(params: SamplingParams, vocabulary: Vocabulary) -> dict[s
         "skip_special_tokens": True,
         "n": 1,
     }
+
+
+def name_refused(text: str) -> str:
+    """Names what of a request SGLang refuses in these words, as callers know it; empty: unknown."""
+    text = text.lower()
+    found = [(text.index(word), name) for word, name in _WORDS.items() if word in text]
+    return min(found, default=(0, ""))[1]

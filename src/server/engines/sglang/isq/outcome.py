@@ -36,13 +36,13 @@ class IsqOutcome:
         Raises:
             IsqFailed: it says nothing of quantisation, or that nothing was quantised.
         """
-        told = scheduler_info.get(OUTCOME_KEY)
-        if told is None:
+        reported = scheduler_info.get(OUTCOME_KEY)
+        if reported is None:
             raise IsqFailed(
                 f"the weights were to be quantised to {quantization}, but the scheduler of SGLang "
                 "did not load the plugin that does it; install this package anew"
             )
-        outcome = cls(**told)
+        outcome = cls(**reported)
         if outcome.num_layers == 0:
             raise IsqFailed(
                 f"the weights were to be quantised to {quantization}, and nothing was: the model "

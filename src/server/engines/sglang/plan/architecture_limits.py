@@ -1,6 +1,7 @@
 """Architectures that SGLang does not compute right, or not on every device.
 
-Each was seen with 0.5.23 in a run of a small checkpoint on a CPU, unless it says otherwise.
+Each was seen with 0.5.23 in a run of a small checkpoint on a CPU, unless it says otherwise. Lists,
+because nothing in SGLang tells it: its classes are there, and fail or err where they compute.
 """
 
 from __future__ import annotations

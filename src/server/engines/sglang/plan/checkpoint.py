@@ -1,20 +1,19 @@
-"""What the configuration of a checkpoint tells before anything is loaded."""
+"""What the files of a checkpoint tell before anything is loaded: read once, and handed on."""
 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
 from ....contract.engine_settings import ModelFiles, ModelFormat
 from ....files.formats.gguf_defects import split_names
 from ....files.formats.gguf_file import MalformedGguf, read_gguf_file
-from ....files.formats.gguf_header import read_gguf_header
+from ....files.formats.gguf_header import describe_keys
+from .tensor_parallel import LayerShape
 
 GGUF_QUANTIZATION: Final = "gguf"
-
-_MEDIA_PARTS: Final = ("vision_config", "audio_config", "img_processor")
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,8 +25,7 @@ class Checkpoint:
     none. `max_position` is the longest context that the model itself knows, None where not told.
     `weight_bytes` is the size of the weight files. `kv_values_per_token` counts the numbers that
     one token has in the KV cache, over all layers; None where it cannot be told. `num_experts` is 0
-    for a model that is no mixture, and told for GGUF files only. `is_multimodal` says whether it
-    has a part for images or sound beside that for text.
+    for a model that is no mixture, and told for GGUF files only.
     """
 
     architecture: str
@@ -37,23 +35,28 @@ class Checkpoint:
     num_layers: int | None = None
     kv_values_per_token: int | None = None
     num_experts: int = 0
-    is_multimodal: bool = False
+    layer: LayerShape = field(default_factory=LayerShape)
 
 
 def read_checkpoint(files: ModelFiles) -> Checkpoint:
     """Reads the facts; what is missing or broken there is left empty, for SGLang to complain."""
     if files.format is ModelFormat.GGUF:
         return _read_gguf(files.path)
-    config = read_config(files.path)
+    config = _read_config(files.path)
     architectures = config.get("architectures")
+    num_heads = _find_positive(config, "num_attention_heads") or 0
     return Checkpoint(
         architecture=str(architectures[0]) if architectures else "",
         quantization=_quantization(files.path, config),
-        max_position=find_positive(config, "max_position_embeddings"),
+        max_position=_find_positive(config, "max_position_embeddings"),
         weight_bytes=count_weight_bytes(files.path),
-        num_layers=find_positive(config, "num_hidden_layers"),
+        num_layers=_find_positive(config, "num_hidden_layers"),
         kv_values_per_token=_kv_values_per_token(config),
-        is_multimodal=any(isinstance(config.get(part), dict) for part in _MEDIA_PARTS),
+        layer=LayerShape(
+            num_heads,
+            _find_positive(config, "num_key_value_heads") or num_heads,
+            _find_positive(config, "intermediate_size") or 0,
+        ),
     )
 
 
@@ -67,22 +70,34 @@ def count_weight_bytes(path: Path) -> int:
 
 
 def _read_gguf(file: Path) -> Checkpoint:
+    weight_bytes = count_weight_bytes(file)
     try:
-        header = read_gguf_header(file)
-        num_experts = read_gguf_file(file).keys.get(f"{header.architecture}.expert_count")
+        keys = read_gguf_file(file).keys
+        header = describe_keys(keys, file.name)
     except MalformedGguf:
-        return Checkpoint("", GGUF_QUANTIZATION, weight_bytes=count_weight_bytes(file))
+        return Checkpoint("", GGUF_QUANTIZATION, weight_bytes=weight_bytes)
+
+    def number(name: str) -> int:
+        value = keys.get(f"{header.architecture}.{name}")
+        return value if isinstance(value, int) and value > 0 else 0
+
+    num_heads = number("attention.head_count")
     return Checkpoint(
         architecture=header.architecture,
         quantization=GGUF_QUANTIZATION,
         max_position=header.trained_context_length or None,
-        weight_bytes=count_weight_bytes(file),
+        weight_bytes=weight_bytes,
         kv_values_per_token=header.kv_bytes_per_token // 2 or None,  # it counts them in float16
-        num_experts=num_experts if isinstance(num_experts, int) else 0,
+        num_experts=number("expert_count"),
+        layer=LayerShape(
+            num_heads,
+            number("attention.head_count_kv") or num_heads,
+            number("feed_forward_length"),
+        ),
     )
 
 
-def read_config(folder: Path) -> dict[str, Any]:
+def _read_config(folder: Path) -> dict[str, Any]:
     """Reads `config.json`; empty where it is missing or no object."""
     try:
         config: Any = json.loads((folder / "config.json").read_bytes())  # any JSON
@@ -108,7 +123,7 @@ def _quantization(folder: Path, config: dict[str, Any]) -> str:
     return "modelopt" if (folder / "hf_quant_config.json").is_file() else ""
 
 
-def find_positive(config: dict[str, Any], name: str) -> int | None:
+def _find_positive(config: dict[str, Any], name: str) -> int | None:
     """Returns a number above 0 of a configuration or of its text part; None where not told."""
     for part in _parts(config):
         value = part.get(name)
@@ -118,13 +133,13 @@ def find_positive(config: dict[str, Any], name: str) -> int | None:
 
 
 def _kv_values_per_token(config: dict[str, Any]) -> int | None:
-    num_layers = find_positive(config, "num_hidden_layers")
-    num_heads = find_positive(config, "num_attention_heads")
-    hidden_size = find_positive(config, "hidden_size")
+    num_layers = _find_positive(config, "num_hidden_layers")
+    num_heads = _find_positive(config, "num_attention_heads")
+    hidden_size = _find_positive(config, "hidden_size")
     if num_layers is None or num_heads is None or hidden_size is None:
         return None
-    latent = find_positive(config, "kv_lora_rank")
+    latent = _find_positive(config, "kv_lora_rank")
     if latent is not None:  # multi-head latent attention keeps one vector for keys and values
-        return num_layers * (latent + (find_positive(config, "qk_rope_head_dim") or 0))
-    head_size = find_positive(config, "head_dim") or hidden_size // num_heads
-    return 2 * num_layers * (find_positive(config, "num_key_value_heads") or num_heads) * head_size
+        return num_layers * (latent + (_find_positive(config, "qk_rope_head_dim") or 0))
+    head_size = _find_positive(config, "head_dim") or hidden_size // num_heads
+    return 2 * num_layers * (_find_positive(config, "num_key_value_heads") or num_heads) * head_size

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from ....files.formats.safetensors_file import MalformedSafetensors, read_tensor_shapes
 from .checkpoint import Checkpoint
+from .model_classes import class_defines
 
 INDEX_FILE: Final = "model.safetensors.index.json"
 
@@ -26,33 +27,6 @@ QUANTIZATIONS_WITH_SCALES: Final = ("fp8", "compressed-tensors", "modelopt", "qu
 With any other, SGLang drops the scales of a checkpoint without a word. `modelopt` also begins the
 names of its kinds.
 """
-
-ARCHITECTURES_WITH_SCALES_FILE: Final = frozenset(
-    {
-        "ApertusForCausalLM",
-        "ArceeForCausalLM",
-        "Exaone4ForCausalLM",
-        "Glm4ForCausalLM",
-        "HunYuanDenseV1ForCausalLM",
-        "HunYuanMoEV1ForCausalLM",
-        "IQuestCoderForCausalLM",
-        "InternLM3ForCausalLM",
-        "Llama4ForCausalLM",
-        "LlamaForCausalLM",
-        "MiMoForCausalLM",
-        "MiMoV2ASRForCausalLM",
-        "MiMoV2FlashForCausalLM",
-        "MiMoV2ForCausalLM",
-        "Ministral3ForCausalLM",
-        "MistralForCausalLM",
-        "OPTForCausalLM",
-        "Phi3ForCausalLM",
-        "Qwen2ForCausalLM",
-        "Qwen3ForCausalLM",
-        "TeleFLMForCausalLM",
-    }
-)
-"""Architectures whose class in SGLang has `load_kv_cache_scales`; the others fail to start."""
 
 
 def has_scales(folder: Path, scales_file: Path | None, checkpoint: Checkpoint) -> bool:
@@ -73,7 +47,7 @@ def find_scales_defect(scales_file: Path, checkpoint: Checkpoint, tp_size: int) 
     SGLang would only log it, and compute with 1.0. The format is its `QuantParamSchema`.
     """
     architecture = checkpoint.architecture
-    if architecture not in ARCHITECTURES_WITH_SCALES_FILE:
+    if not class_defines(architecture, "load_kv_cache_scales"):
         return f"SGLang takes no file of scales for {architecture or 'this architecture'}"
     try:
         content: Any = json.loads(scales_file.read_bytes())  # any JSON

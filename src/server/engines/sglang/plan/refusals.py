@@ -9,7 +9,7 @@ from typing import Final
 from ....contract.engine_settings import Device, EngineSettings, ModelFiles, ModelFormat
 from ..versions import installed_version
 from .architecture_limits import find_architecture_notice, find_architecture_refusal
-from .checkpoint import Checkpoint, read_checkpoint
+from .checkpoint import Checkpoint
 from .gguf_architectures import find_gguf_obstacle
 from .kv_scales import find_scales_defect, has_scales
 from .memory import page_size, prefill_tokens
@@ -22,9 +22,8 @@ model itself, and NGRAM with what was already said."""
 CPU_BACKENDS: Final = ("torch_native", "intel_amx")
 
 
-def find_refusal(files: ModelFiles, settings: EngineSettings) -> str | None:
+def find_refusal(files: ModelFiles, settings: EngineSettings, checkpoint: Checkpoint) -> str | None:
     """Returns why SGLang cannot run the model as it is configured, naming the variable at fault."""
-    checkpoint = read_checkpoint(files)
     refusal = find_architecture_refusal(checkpoint.architecture, settings.device)
     if refusal is not None:
         return f"SGLang cannot run '{files.model_id}': {refusal}"
@@ -33,9 +32,8 @@ def find_refusal(files: ModelFiles, settings: EngineSettings) -> str | None:
     return _find_gpu_refusal(files, settings, checkpoint)
 
 
-def find_notices(files: ModelFiles, settings: EngineSettings) -> list[str]:
+def find_notices(files: ModelFiles, settings: EngineSettings, checkpoint: Checkpoint) -> list[str]:
     """Says, one sentence each, what becomes of settings that are not followed to the letter."""
-    checkpoint = read_checkpoint(files)
     notices = [
         decide_quantization(files, settings, checkpoint).notice,
         find_architecture_notice(checkpoint.architecture, settings.device),
@@ -59,7 +57,11 @@ def find_notices(files: ModelFiles, settings: EngineSettings) -> list[str]:
             f"LLM_CHUNKED_PREFILL_SIZE={asked} becomes {taken}, a multiple of the page size "
             f"{settings.page_size} (LLM_PAGED_ATTENTION_BLOCK_SIZE)"
         )
-    notices += _cpu_notices(settings) if settings.device is Device.CPU else []
+    backend = settings.sglang.attention_backend
+    if settings.device is Device.CPU and backend and backend not in CPU_BACKENDS:
+        notices.append(
+            f"LLM_ATTENTION_BACKEND={backend} needs a GPU; on a CPU SGLang chooses its own"
+        )
     notices += _fp8_notices(files, settings, checkpoint)
     longest = checkpoint.max_position
     if settings.max_model_len is not None and longest and settings.max_model_len > longest:
@@ -128,28 +130,12 @@ def _find_gpu_refusal(
     algorithm = options.speculative_algorithm.upper()
     if algorithm in NEEDS_DRAFT and options.speculative_draft_model is None:
         return f"LLM_SPECULATIVE_ALGORITHM={algorithm} needs LLM_SPECULATIVE_DRAFT_MODEL"
-    if options.node_rank >= options.nnodes:
-        return (
-            f"LLM_NODE_RANK={options.node_rank} is not below LLM_NNODES={options.nnodes}: ranks "
-            "count from 0"
-        )
-    if options.nnodes > 1 and not options.dist_init_addr:
-        return f"LLM_NNODES={options.nnodes} needs LLM_DIST_INIT_ADDR, the address of machine 0"
     if settings.fp8_kv_cache and settings.kv_cache_scales is not None:
         defect = find_scales_defect(settings.kv_cache_scales, checkpoint, options.tp_size)
         if defect is not None:
-            return f"LLM_KV_CACHE_SCALES={settings.kv_cache_scales} is of no use: {defect}"
+            name = settings.kv_cache_scales.name
+            return f"the file '{name}' of LLM_KV_CACHE_SCALES is of no use: {defect}"
     return None
-
-
-def _cpu_notices(settings: EngineSettings) -> list[str]:
-    notices: list[str] = []
-    backend = settings.sglang.attention_backend
-    if backend and backend not in CPU_BACKENDS:
-        notices.append(
-            f"LLM_ATTENTION_BACKEND={backend} needs a GPU; on a CPU SGLang chooses its own"
-        )
-    return notices
 
 
 def _fp8_notices(files: ModelFiles, settings: EngineSettings, checkpoint: Checkpoint) -> list[str]:

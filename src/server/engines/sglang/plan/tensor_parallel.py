@@ -4,10 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ....contract.engine_settings import ModelFiles, ModelFormat
-from ....files.formats.gguf_file import MalformedGguf, read_gguf_file
-from .checkpoint import find_positive, read_config
-
 
 @dataclass(frozen=True, slots=True)
 class LayerShape:
@@ -31,34 +27,3 @@ class LayerShape:
             return False
         kv_heads = self.num_kv_heads
         return kv_heads % size == 0 or size % kv_heads == 0
-
-
-def read_layer_shape(files: ModelFiles) -> LayerShape:
-    """Reads the shape from `config.json`, or from the header of a GGUF file."""
-    if files.format is ModelFormat.GGUF:
-        return _read_gguf(files)
-    config = read_config(files.path)
-    num_heads = find_positive(config, "num_attention_heads") or 0
-    return LayerShape(
-        num_heads,
-        find_positive(config, "num_key_value_heads") or num_heads,
-        find_positive(config, "intermediate_size") or 0,
-    )
-
-
-def _read_gguf(files: ModelFiles) -> LayerShape:
-    try:
-        keys = read_gguf_file(files.path).keys
-    except MalformedGguf:
-        return LayerShape()  # told where the file is loaded
-    prefix = keys.get("general.architecture")
-    num_heads = _number(keys.get(f"{prefix}.attention.head_count"))
-    return LayerShape(
-        num_heads,
-        _number(keys.get(f"{prefix}.attention.head_count_kv")) or num_heads,
-        _number(keys.get(f"{prefix}.feed_forward_length")),
-    )
-
-
-def _number(value: object) -> int:
-    return value if isinstance(value, int) and value > 0 else 0

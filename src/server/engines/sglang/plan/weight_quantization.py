@@ -66,8 +66,9 @@ BITSANDBYTES_ARCHITECTURES: Final = frozenset(
 )
 """Architectures whose class in SGLang says how bitsandbytes is to stack its weights.
 
-Its loader refuses the others (`BitsAndBytesModelLoader._load_weights`). Left out are those that
-inherit it from a class whose weights are named in another way, and mixtures of experts.
+Its loader refuses the others (`BitsAndBytesModelLoader._load_weights`). A list, because to ask the
+class is not enough: some inherit it from a class whose weights are named in another way, and
+mixtures of experts are stacked otherwise.
 """
 
 

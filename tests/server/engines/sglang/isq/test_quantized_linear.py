@@ -2,25 +2,10 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-
 import pytest
 import torch
-from tokenwire.server.contract.engine_settings import Device
-from tokenwire.server.contract.isq_type import IsqType
 from tokenwire.server.engines.sglang.isq import quantized_linear
-from tokenwire.server.engines.sglang.isq.outcome import (
-    METHOD_NAMES,
-    OUTCOME_KEY,
-    IsqFailed,
-    IsqOutcome,
-)
-from tokenwire.server.engines.sglang.isq.plugin import ASKED_VARIABLE
 from tokenwire.server.engines.sglang.isq.quantized_linear import Int4Weight, Int8Weight, Workspace
-from tokenwire.server.engines.sglang.plan.checkpoint import Checkpoint
-from tokenwire.server.engines.sglang.plan.weight_quantization import choose_quantization
 
 DTYPES = (torch.float32, torch.bfloat16)
 SIZES = ((960, 576), (576, 1536), (64, 32), (1040, 96))
@@ -176,61 +161,3 @@ def test_workspace_is_reused() -> None:
     second = workspace.like(torch.empty(16, 2, dtype=torch.int8), torch.float32)
     assert first.data_ptr() == second.data_ptr()
     assert second.shape == (16, 2)
-
-
-@pytest.mark.parametrize(
-    ("names", "format_name"),
-    [
-        ("Q8_0 Q8_1 Q8_K Q6_K Q5_0 Q5_1 Q5_K", "int8"),
-        ("Q4_0 Q4_1 Q4_K", "int4"),
-        ("Q3_K Q2_K", "int4"),
-    ],
-)
-def test_types(names: str, format_name: str) -> None:
-    """Each type becomes the smaller format that is as precise; too few bits are told."""
-    for name in names.split():
-        choice = choose_quantization(
-            IsqType(name), Device.CPU, Checkpoint("LlamaForCausalLM"), has_bitsandbytes=False
-        )
-        assert choice.quantization.value == format_name
-        assert choice.quantization.value in METHOD_NAMES
-        assert f"LLM_ISQ_TYPE={name} becomes {format_name} weights on a CPU" in choice.notice
-        assert ("fewest bits on offer" in choice.notice) is (name in ("Q3_K", "Q2_K"))
-
-
-OUTCOME = IsqOutcome(num_layers=3, num_left=1, bytes_before=8 << 20, bytes_after=2 << 20)
-
-
-def test_outcome_is_told() -> None:
-    """What a scheduler says of its layers arrives at the operator in one sentence."""
-    outcome = IsqOutcome.read({"status": "ready", OUTCOME_KEY: OUTCOME.as_dict()}, "int8")
-    assert outcome == OUTCOME
-    assert outcome.sentence("int8") == (
-        "3 layers quantised to int8: 8 MiB became 2 MiB; left as they are: 1"
-    )
-
-
-def test_no_outcome() -> None:
-    """A scheduler that did not quantise fails the start."""
-    with pytest.raises(IsqFailed, match="to int4, but the scheduler of SGLang did not load"):
-        IsqOutcome.read({"status": "ready"}, "int4")
-
-
-def test_no_layers() -> None:
-    """A model with nothing to quantise fails the start, and the variable to unset is named."""
-    told = IsqOutcome(0, 5, 0, 0).as_dict()
-    with pytest.raises(IsqFailed, match="unset LLM_ENABLE_ISQ"):
-        IsqOutcome.read({OUTCOME_KEY: told}, "int4")
-
-
-def test_plugin_does_nothing_unasked() -> None:
-    """In a process that nobody asked to quantise the plugin imports neither torch nor SGLang."""
-    program = (
-        "import sys; from tokenwire.server.engines.sglang.isq.plugin import register; register(); "
-        "print(sorted({'torch', 'sglang'} & sys.modules.keys()))"
-    )
-    environment = {name: value for name, value in os.environ.items() if name != ASKED_VARIABLE}
-    done = subprocess.run(
-        [sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True
-    )
-    assert done.stdout == "[]\n"

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tokenwire.server.contract.engine import SamplingParams
 from tokenwire.server.contract.engine_settings import (
     Device,
     EngineSettings,
@@ -15,8 +14,6 @@ from tokenwire.server.contract.engine_settings import (
     ModelFormat,
     SglangOptions,
 )
-from tokenwire.server.engines.sglang.cpu import cpu_environment
-from tokenwire.server.engines.sglang.host.sampling import BAN, Vocabulary, sampling_arguments
 from tokenwire.server.engines.sglang.plan.arguments import NO_MEDIA_DOMAIN, server_arguments
 from tokenwire.server.engines.sglang.plan.checkpoint import Checkpoint
 from tokenwire.server.engines.sglang.plan.memory import FLOAT32_MAX_BYTES
@@ -26,8 +23,6 @@ FILES = ModelFiles("owner/model:with-colon", ModelFormat.SAFETENSORS, Path("/mod
 ON_CPU = EngineSettings(Device.CPU, max_running=4)
 ON_GPU = EngineSettings(Device.CUDA, max_running=4)
 LLAMA = Checkpoint("LlamaForCausalLM", max_position=8192, weight_bytes=1 << 30)
-VOCABULARY = Vocabulary(100, frozenset({2, 3}))
-PLAIN = SamplingParams(temperature=0.5, top_p=0.9, max_tokens=7)
 
 
 def spell(
@@ -161,65 +156,3 @@ def test_adapters() -> None:
     assert arguments["max_loras_per_batch"] == 3
     assert arguments["max_lora_rank"] == 64
     assert "enable_lora" not in spell(ON_GPU)
-
-
-def test_every_sampling_value_is_explicit() -> None:
-    """No value is left to SGLang's or the model's own defaults."""
-    assert sampling_arguments(PLAIN, VOCABULARY) == {
-        "max_new_tokens": 7,
-        "min_new_tokens": 0,
-        "temperature": 0.5,
-        "top_p": 0.9,
-        "top_k": -1,
-        "min_p": 0.0,
-        "repetition_penalty": 1.0,
-        "presence_penalty": 0.0,
-        "frequency_penalty": 0.0,
-        "stop_token_ids": None,
-        "ignore_eos": False,
-        "logit_bias": None,
-        "skip_special_tokens": True,
-        "n": 1,
-    }
-
-
-def test_top_p_zero_is_greedy() -> None:
-    """SGLang refuses top_p 0, which means greedy."""
-    arguments = sampling_arguments(replace(PLAIN, top_p=0.0), VOCABULARY)
-    assert (arguments["top_p"], arguments["top_k"]) == (1.0, 1)
-
-
-def test_foreign_stop_tokens_are_dropped() -> None:
-    """Stop tokens that the model cannot generate never reach the scheduler: it would crash."""
-    params = replace(PLAIN, stop_token_ids=(-1, 5, 100, 2**31))
-    assert sampling_arguments(params, VOCABULARY)["stop_token_ids"] == [5]
-
-
-def test_a_bias_outside_the_vocabulary_is_left_out() -> None:
-    """Nothing has such an id, and its index would crash the scheduler."""
-    params = replace(PLAIN, logit_bias={5: 1.0, VOCABULARY.size: 2.0})
-    assert sampling_arguments(params, VOCABULARY)["logit_bias"] == {"5": 1.0}
-
-
-def test_every_end_is_held_back() -> None:
-    """With a least number of tokens SGLang knows every end token, whatever its version."""
-    arguments = sampling_arguments(replace(PLAIN, min_tokens=4, stop_token_ids=(5,)), VOCABULARY)
-    assert arguments["stop_token_ids"] == [5, 2, 3]
-    ignoring = sampling_arguments(replace(PLAIN, min_tokens=4, ignore_eos=True), VOCABULARY)
-    assert ignoring["stop_token_ids"] is None
-
-
-def test_end_is_banned_where_only_stop_tokens_stop() -> None:
-    """SGLang ignores stop tokens together with the end, so the end is kept from coming."""
-    params = replace(PLAIN, stop_token_ids=(3, 5), ignore_eos=True, logit_bias={7: 1.0})
-    arguments = sampling_arguments(params, VOCABULARY)
-    assert arguments["ignore_eos"] is False
-    assert arguments["logit_bias"] == {"7": 1.0, "2": BAN}
-
-
-def test_cpu_threads_do_not_spin() -> None:
-    """Threads that wait give their core away."""
-    environment = cpu_environment(3)
-    assert environment["OMP_WAIT_POLICY"] == "PASSIVE"
-    assert environment["OMP_NUM_THREADS"] == "3"
-    assert int(cpu_environment(None)["OMP_NUM_THREADS"]) >= 1

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any, Final, NoReturn
 
 from ....contract.engine import EngineRequest, EngineStatus, RenderedPrompt, SamplingParams
-from ..frames import (
+from ..frames import FrameWriter, read_frame
+from ..messages import (
     COMMANDS,
     Abort,
     AskStatus,
@@ -23,13 +24,11 @@ from ..frames import (
     Command,
     EngineDead,
     Failed,
-    FrameWriter,
     Generate,
     LoadFailed,
     Message,
     Ready,
-    StatusTold,
-    read_frame,
+    StatusReported,
 )
 from .generation import Generation
 from .model_info import count_pool_tokens, describe_model
@@ -37,13 +36,14 @@ from .rendering import RenderCommand, Renderer
 from .sampling import Vocabulary
 from .signals import end_group
 
-logger = logging.getLogger(__name__)
+_logger = logging.getLogger(__name__)
 
 NUM_RENDER_THREADS: Final = 2
 FAREWELL_S: Final = 2.0
+WARM_UP_FAILED: Final = "SGLang loaded the model, and failed to answer a first request"
 
 
-class Desk:
+class HostServer:
     """Serves one front for the life of the host."""
 
     def __init__(self, engine: Any, begin: Begin) -> None:  # SGLang has no types
@@ -68,7 +68,7 @@ class Desk:
             tasks.create_task(self._serve(reader, writer))
 
     async def _end_with_engine(self, writer: FrameWriter) -> NoReturn:
-        """Waits for a death, tells it and ends: SGLang would leave every request hanging."""
+        """Waits for a death, reports it and ends: SGLang would leave every request hanging."""
         writer.send(EngineDead(await self._why_dead))
         with contextlib.suppress(TimeoutError, ConnectionError):
             async with asyncio.timeout(FAREWELL_S):
@@ -98,31 +98,32 @@ class Desk:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: FrameWriter) -> None:
         try:
-            ready = await self._warm_up()
+            outcome = await self._warm_up()
         except Exception as error:
-            logger.exception("the first request failed")
-            writer.send(LoadFailed(f"the first request failed: {error}"))
+            _logger.exception("warm_up_failed")
+            outcome = LoadFailed(WARM_UP_FAILED, f"{type(error).__name__}: {error}")
+        writer.send(outcome)
+        if isinstance(outcome, LoadFailed):
             await writer.drain()
             end_group()
-        writer.send(ready)
         async with asyncio.TaskGroup() as tasks:
             while True:  # ends with the front, whose end also ends this process
                 for command in await read_frame(reader, COMMANDS):
                     self._handle(command, writer, tasks)
 
-    async def _warm_up(self) -> Ready:
+    async def _warm_up(self) -> Ready | LoadFailed:
         end_id = self._manager.tokenizer.eos_token_id
         if isinstance(end_id, int) and end_id >= self._vocabulary.size:
             # With min_tokens the scheduler would bar this id, and crash.
-            raise ValueError(
+            return LoadFailed(
                 f"the tokenizer ends answers with id {end_id}, and the model's vocabulary has "
                 f"{self._vocabulary.size}: it belongs to another model"
             )
-        failures: list[str] = []
+        failures: list[Failed] = []
 
         def listen(message: Message) -> None:
             if isinstance(message, Failed):
-                failures.append(message.description)
+                failures.append(message)
 
         first_id = self._renderer.any_token_id
         await Generation(
@@ -136,7 +137,7 @@ class Desk:
             listen,
         ).run()
         if failures:
-            raise RuntimeError(failures[0])
+            return LoadFailed(WARM_UP_FAILED, failures[0].detail or failures[0].message)
         return Ready(
             describe_model(
                 self._engine,
@@ -161,7 +162,7 @@ class Desk:
                 if running is not None:
                     running.abort()
             case AskStatus():
-                tasks.create_task(self._tell_status(command.call, writer))
+                tasks.create_task(self._report_status(command.query_id, writer))
             case Begin():
                 raise TypeError("the model is already loaded")
             case _:
@@ -178,10 +179,10 @@ class Desk:
         try:
             writer.send(await loop.run_in_executor(self._threads, self._renderer.render, command))
         except Exception:
-            logger.exception("rendering failed")
-            writer.send(Broken(command.call, "the engine could not render the prompt"))
+            _logger.exception("render_failed")
+            writer.send(Broken(command.query_id, "the engine could not render the prompt"))
 
-    async def _tell_status(self, call: int, writer: FrameWriter) -> None:
+    async def _report_status(self, query_id: int, writer: FrameWriter) -> None:
         try:
             loads = await self._manager.get_loads()
             # The snapshot is written behind the answers of its step: a request that the
@@ -193,10 +194,10 @@ class Desk:
                 kv_usage=max((load.token_usage for load in loads), default=None),
             )
         except Exception:
-            logger.exception("the load cannot be told")
-            writer.send(Broken(call, "the engine could not tell its load"))
+            _logger.exception("status_failed")
+            writer.send(Broken(query_id, "the engine could not tell its load"))
         else:
-            writer.send(StatusTold(call, status))
+            writer.send(StatusReported(query_id, status))
 
 
 def _process_title(pid: int | None) -> str:

@@ -1,0 +1,207 @@
+"""The private language of front and host: what is said."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import msgspec
+
+from ...contract.engine import EngineRequest, EngineStatus, FinishReason, ModelInfo
+
+
+class Message(msgspec.Struct, frozen=True, tag=True, array_like=True):
+    """One thing said."""
+
+
+# Front to host. What has a `query_id` is answered once, with the same id.
+
+
+class Begin(Message, frozen=True):
+    """Load this model. Said once, first.
+
+    `server_args` are keyword arguments of SGLang's `ServerArgs`; `extra_args` words of its command
+    line, which win over them. `weight_quantization` is the value of a `WeightQuantization`.
+    `has_kv_cache_scales` says whether there are scales for a KV cache, should it be in FP8.
+    """
+
+    server_args: dict[str, Any]  # whatever ServerArgs takes
+    on_cpu: bool
+    model_format: str
+    extra_args: tuple[str, ...] = ()
+    weight_quantization: str = "none"
+    has_kv_cache_scales: bool = False
+    lora_adapters: tuple[str, ...] = ()
+
+
+class RenderText(Message, frozen=True):
+    """Tokenise a text."""
+
+    query_id: int
+    text: str
+
+
+class RenderTokens(Message, frozen=True):
+    """Check token ids."""
+
+    query_id: int
+    token_ids: tuple[int, ...]
+
+
+class RenderInfill(Message, frozen=True):
+    """Arrange a text with a gap."""
+
+    query_id: int
+    prefix: str
+    suffix: str
+
+
+class RenderChat(Message, frozen=True):
+    """Apply the chat template. `messages` are pairs of role and content."""
+
+    query_id: int
+    messages: tuple[tuple[str, str], ...]
+    template_arguments: dict[str, Any]  # JSON values of the caller, for the template alone
+
+
+class Generate(Message, frozen=True):
+    """Start a generation."""
+
+    request: EngineRequest
+
+
+class Abort(Message, frozen=True):
+    """Drop a generation. `Released` follows, as after every end."""
+
+    request_id: str
+
+
+class AskStatus(Message, frozen=True):
+    """Report the scheduler's load."""
+
+    query_id: int
+
+
+# Host to front.
+
+
+class Loading(Message, frozen=True):
+    """A step of loading."""
+
+    step: str
+    fraction: float | None
+
+
+class Ready(Message, frozen=True):
+    """The model is loaded and has answered once. Each copy has `num_pool_tokens` of KV cache."""
+
+    info: ModelInfo
+    num_pool_tokens: int
+
+
+class LoadFailed(Message, frozen=True):
+    """The model cannot be loaded.
+
+    `detail` holds SGLang's own words, which are for the log. `message` is empty where there are no
+    others.
+    """
+
+    message: str
+    detail: str = ""
+
+
+class Rendered(Message, frozen=True):
+    """A prompt as token ids."""
+
+    query_id: int
+    token_ids: tuple[int, ...]
+    stop: tuple[str, ...]
+
+
+class Refused(Message, frozen=True):
+    """A prompt that cannot be rendered, with the field at fault."""
+
+    query_id: int
+    field: str
+    description: str
+
+
+class Broken(Message, frozen=True):
+    """A query failed for a reason that is not the caller's; the host's log has it."""
+
+    query_id: int
+    message: str
+
+
+class StatusReported(Message, frozen=True):
+    """The scheduler's load."""
+
+    query_id: int
+    status: EngineStatus
+
+
+class GenerationStarted(Message, frozen=True):
+    """The scheduler ran the prompt: the first delta follows."""
+
+    request_id: str
+    num_cached_prompt_tokens: int
+
+
+class Text(Message, frozen=True):
+    """Text to append and the ids of its tokens."""
+
+    request_id: str
+    text: str
+    token_ids: tuple[int, ...]
+
+
+class GenerationFinished(Message, frozen=True):
+    """The good end of a generation."""
+
+    request_id: str
+    reason: FinishReason
+    num_completion_tokens: int
+    num_cached_prompt_tokens: int
+    matched: str | int | None
+
+
+class Failed(Message, frozen=True):
+    """The bad end of a generation. `detail` holds SGLang's own words, which are for the log."""
+
+    request_id: str
+    message: str
+    detail: str = ""
+
+
+class Released(Message, frozen=True):
+    """The scheduler holds nothing of the request any more. The last word on it."""
+
+    request_id: str
+
+
+class EngineDead(Message, frozen=True):
+    """A process of the engine died: nothing more will come."""
+
+    reason: str
+
+
+Command = (
+    Begin | RenderText | RenderTokens | RenderInfill | RenderChat | Generate | Abort | AskStatus
+)
+Report = (
+    Loading
+    | Ready
+    | LoadFailed
+    | Rendered
+    | Refused
+    | Broken
+    | StatusReported
+    | GenerationStarted
+    | Text
+    | GenerationFinished
+    | Failed
+    | Released
+    | EngineDead
+)
+
+COMMANDS: Final = msgspec.msgpack.Decoder(list[Command])
+REPORTS: Final = msgspec.msgpack.Decoder(list[Report])

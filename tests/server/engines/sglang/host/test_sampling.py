@@ -1,0 +1,88 @@
+"""Sampling values as SGLang spells them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from tokenwire.server.contract.engine import SamplingParams
+from tokenwire.server.engines.sglang.host.sampling import (
+    BAN,
+    Vocabulary,
+    name_refused,
+    sampling_arguments,
+)
+
+VOCABULARY = Vocabulary(100, frozenset({2, 3}))
+
+
+PLAIN = SamplingParams(temperature=0.5, top_p=0.9, max_tokens=7)
+
+
+def test_every_sampling_value_is_explicit() -> None:
+    """No value is left to SGLang's or the model's own defaults."""
+    assert sampling_arguments(PLAIN, VOCABULARY) == {
+        "max_new_tokens": 7,
+        "min_new_tokens": 0,
+        "temperature": 0.5,
+        "top_p": 0.9,
+        "top_k": -1,
+        "min_p": 0.0,
+        "repetition_penalty": 1.0,
+        "presence_penalty": 0.0,
+        "frequency_penalty": 0.0,
+        "stop_token_ids": None,
+        "ignore_eos": False,
+        "logit_bias": None,
+        "skip_special_tokens": True,
+        "n": 1,
+    }
+
+
+def test_top_p_zero_is_greedy() -> None:
+    """SGLang refuses top_p 0, which means greedy."""
+    arguments = sampling_arguments(replace(PLAIN, top_p=0.0), VOCABULARY)
+    assert (arguments["top_p"], arguments["top_k"]) == (1.0, 1)
+
+
+def test_foreign_stop_tokens_are_dropped() -> None:
+    """Stop tokens that the model cannot generate never reach the scheduler: it would crash."""
+    params = replace(PLAIN, stop_token_ids=(-1, 5, 100, 2**31))
+    assert sampling_arguments(params, VOCABULARY)["stop_token_ids"] == [5]
+
+
+def test_a_bias_outside_the_vocabulary_is_left_out() -> None:
+    """Nothing has such an id, and its index would crash the scheduler."""
+    params = replace(PLAIN, logit_bias={5: 1.0, VOCABULARY.size: 2.0})
+    assert sampling_arguments(params, VOCABULARY)["logit_bias"] == {"5": 1.0}
+
+
+def test_every_end_is_held_back() -> None:
+    """With a least number of tokens SGLang knows every end token, whatever its version."""
+    arguments = sampling_arguments(replace(PLAIN, min_tokens=4, stop_token_ids=(5,)), VOCABULARY)
+    assert arguments["stop_token_ids"] == [5, 2, 3]
+    ignoring = sampling_arguments(replace(PLAIN, min_tokens=4, ignore_eos=True), VOCABULARY)
+    assert ignoring["stop_token_ids"] is None
+
+
+def test_end_is_banned_where_only_stop_tokens_stop() -> None:
+    """SGLang ignores stop tokens together with the end, so the end is kept from coming."""
+    params = replace(PLAIN, stop_token_ids=(3, 5), ignore_eos=True, logit_bias={7: 1.0})
+    arguments = sampling_arguments(params, VOCABULARY)
+    assert arguments["ignore_eos"] is False
+    assert arguments["logit_bias"] == {"7": 1.0, "2": BAN}
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("repetition_penalty must be in [0, 2], got 5.0.", "repetition_penalty"),
+        ("min_new_tokens must be in [0, max_new_tokens(7)], got 9.", "min_tokens"),
+        ("The input (9 tokens) is longer than the model's context length (8 tokens).", "length"),
+        ("LoRA is not enabled.", "LoRA adapter"),
+        ("Duplicate request ID detected: /secret", ""),
+    ],
+)
+def test_what_is_refused_is_named(text: str, name: str) -> None:
+    """Of SGLang's words callers get the name of what is at fault, as they know it."""
+    assert name_refused(text) == name
