@@ -11,7 +11,8 @@ import grpc
 from descriptors import ENUMS, ROOT, VALUES, read_sources
 from google.protobuf.json_format import MessageToDict
 from google.rpc import code_pb2, status_pb2
-from tokenwire.edge.errors import TRAITS, Dialect, EdgeError, error_response, failure_of
+from tokenwire.edge.errors import Dialect, EdgeError, error_response, failure_of
+from tokenwire.error_table import TRAITS
 from tokenwire.generated.tokenwire.v1 import options_pb2
 from tokenwire.server.contract import errors
 from tokenwire.server.rpc.statuses import CallStatus, internal_status, status_of

@@ -13,31 +13,17 @@ import orjson
 import structlog
 from aiohttp import web
 from google.protobuf import any_pb2, json_format
-from google.protobuf.descriptor import EnumValueDescriptor
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 
-from ..generated.tokenwire.v1 import errors_pb2, options_pb2
+from ..error_table import DOMAIN, TRAITS
+from ..generated.tokenwire.v1 import options_pb2
 
 _log = structlog.stdlib.get_logger(__name__)
 
-DOMAIN = "tokenwire"
-_PREFIX = "ERROR_REASON_"
 _DETAILS_KEY = "grpc-status-details-bin"
 _STREAM_RETRY_AFTER_S = 10
 _NO_TURN = frozenset({"AT_CAPACITY", "QUEUE_TIMEOUT"})
 
-
-def _traits(value: EnumValueDescriptor) -> options_pb2.ErrorTraits:
-    # Any: protoc types an extension as a plain descriptor, without its type.
-    options: Any = value.GetOptions()
-    traits: options_pb2.ErrorTraits = options.Extensions[options_pb2.error]
-    return traits
-
-
-TRAITS: Mapping[str, options_pb2.ErrorTraits] = {
-    value.name.removeprefix(_PREFIX): _traits(value)
-    for value in errors_pb2.ErrorReason.DESCRIPTOR.values
-}
 
 # For statuses without an ErrorInfo, which gRPC itself makes: whose traits they share.
 _REASON_OF_CODE: Mapping[int, str] = {

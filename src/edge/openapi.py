@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from .. import __version__
+from ..error_table import TRAITS
 from .api.documentation import MODEL, OPERATIONS, SCHEMAS, ApiOperation
 from .canonical.routes import Binding, bindings
 from .context import REQUEST_ID_HEADER, TIMEOUT_HEADER
-from .errors import TRAITS, Dialect, EdgeError, api_body, canonical_body, failure_of
+from .errors import Dialect, EdgeError, api_body, canonical_body, failure_of
 from .schemas import Schema, message_schemas, reference, schema_name
 
 _JSON = "application/json"

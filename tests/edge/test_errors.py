@@ -10,7 +10,8 @@ import grpc
 import pytest
 from google.rpc import code_pb2
 from tokenwire.edge.app import EdgeApp
-from tokenwire.edge.errors import TRAITS, Dialect, EdgeError, error_response, failure_of
+from tokenwire.edge.errors import Dialect, EdgeError, error_response, failure_of
+from tokenwire.error_table import TRAITS
 from tokenwire.server.contract.errors import (
     AtCapacity,
     ContextTooLong,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
 
 import grpc
 from google.protobuf.any_pb2 import Any as AnyMessage
@@ -11,11 +10,9 @@ from google.protobuf.message import Message
 from google.rpc import error_details_pb2
 from google.rpc.status_pb2 import Status as RpcStatus
 
-from ...generated.tokenwire.v1 import errors_pb2, options_pb2
+from ...error_table import DOMAIN, TRAITS
 from ..contract.errors import InferenceError, UnsupportedModel
 
-DOMAIN: Final = "tokenwire"
-_PREFIX: Final = "ERROR_REASON_"
 _CODES = {code.value[0]: code for code in grpc.StatusCode}
 
 
@@ -30,26 +27,24 @@ class CallStatus(grpc.Status):
 
 def status_of(error: InferenceError, request_id: str) -> CallStatus:
     """Turns a failure into the status that the caller gets."""
-    value = errors_pb2.ErrorReason.DESCRIPTOR.values_by_name[_PREFIX + error.reason]
-    return _status(value.number, error, error.message, request_id)
+    return _status(error.reason, error, error.message, request_id)
 
 
 def internal_status(request_id: str) -> CallStatus:
     """Returns the status of a failure that nobody foresaw: general words, and the request's id."""
     return _status(
-        errors_pb2.ERROR_REASON_UNSPECIFIED,
+        "UNSPECIFIED",
         None,
         "internal error; the server's log has the details under this request id",
         request_id,
     )
 
 
-def _status(number: int, error: InferenceError | None, message: str, request_id: str) -> CallStatus:
-    value = errors_pb2.ErrorReason.DESCRIPTOR.values_by_number[number]
-    traits: options_pb2.ErrorTraits = value.GetOptions().Extensions[options_pb2.error]
+def _status(reason: str, error: InferenceError | None, message: str, request_id: str) -> CallStatus:
+    traits = TRAITS[reason]
     details: list[Message] = [
         error_details_pb2.ErrorInfo(
-            reason=value.name.removeprefix(_PREFIX) if error else "INTERNAL",
+            reason=reason if error else "INTERNAL",
             domain=DOMAIN,
             metadata=error.metadata if error else {},
         ),
