@@ -29,10 +29,11 @@ run: ## install what this machine needs and serve; ENGINE=sglang|llamacpp picks 
 dev: ## install the package, editable, with llama.cpp and the tools
 	@$(INSTALL) llamacpp dev
 
-generate: dev ## write src/generated, docs/api.md and docs/errors.md from the protos
+generate: dev ## write from the protos: src/generated, docs/api.md, docs/errors.md, openapi.json
 	$(BIN)/python scripts/generate.py
 	$(BIN)/python scripts/document_api.py
 	$(BIN)/python scripts/document_errors.py
+	$(BIN)/python scripts/document_openapi.py
 
 fmt: dev ## format the code and the protos
 	$(BIN)/ruff format $(SOURCES)
@@ -58,7 +59,7 @@ protos: dev ## check the protos: lint, format, nothing broken against BASE=main
 	else echo "no revision $(BASE) to compare the protos with"; fi
 
 current: generate ## check that what is generated is current
-	git diff --exit-code -- src/generated docs/api.md docs/errors.md
+	git diff --exit-code -- src/generated docs/api.md docs/errors.md src/edge/pages/openapi.json
 	@test -z "$$(git ls-files --others --exclude-standard src/generated)"
 
 docker-lint: dev ## check the Dockerfile

@@ -6,6 +6,7 @@ The example payloads are made by the front's own statuses and the edge's own bod
 import json
 import sys
 from collections.abc import Iterator
+from typing import Any
 
 import grpc
 from descriptors import ENUMS, ROOT, VALUES, read_sources
@@ -67,6 +68,14 @@ def main() -> int:
     page = "".join([INTRODUCTION, *_table(comments), "\n", *_examples(comments)])
     OUT.write_text(page.rstrip("\n") + "\n")
     return 0
+
+
+def sort_metadata(status: dict[str, Any]) -> dict[str, Any]:
+    """Returns a status with its metadata in one order: it is a map, and comes in any."""
+    for detail in status.get("details", []):
+        if "metadata" in detail:
+            detail["metadata"] = dict(sorted(detail["metadata"].items(), reverse=True))
+    return status
 
 
 def _table(comments: dict[str, str]) -> Iterator[str]:
@@ -140,14 +149,10 @@ def _failure(reason: str, traits: options_pb2.ErrorTraits) -> errors.InferenceEr
     return failure
 
 
-def _details(call: CallStatus) -> dict[str, object]:
+def _details(call: CallStatus) -> dict[str, Any]:
     packed = dict(call.trailing_metadata)["grpc-status-details-bin"]
     assert isinstance(packed, bytes)
-    status = MessageToDict(status_pb2.Status.FromString(packed))
-    for detail in status.get("details", []):
-        if "metadata" in detail:  # a map: it comes in any order
-            detail["metadata"] = dict(sorted(detail["metadata"].items(), reverse=True))
-    return status
+    return sort_metadata(MessageToDict(status_pb2.Status.FromString(packed)))
 
 
 def _client_error(call: CallStatus) -> grpc.aio.AioRpcError:

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from importlib import resources
 
-import orjson
 from aiohttp import web
-
-from ..openapi import build_document
 
 _CSP = (
     "default-src 'self'; img-src 'self' data:; style-src 'self' 'unsafe-inline'; "
@@ -29,7 +26,7 @@ class PageRoutes:
         folder = resources.files(__package__ or "")
         self._page = (folder / "index.html").read_bytes()
         self._assets = {name: (folder / name).read_bytes() for name in _ASSETS}
-        self._document = orjson.dumps(build_document())
+        self._document = (folder / "openapi.json").read_bytes()
 
     def routes(self) -> list[web.RouteDef]:
         """Returns the routes to register."""

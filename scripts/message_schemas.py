@@ -6,9 +6,8 @@ from collections.abc import Iterable
 from typing import Any
 
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
-
-from ..generated.buf.validate import validate_pb2
-from ..generated.tokenwire.v1 import options_pb2
+from tokenwire.generated.buf.validate import validate_pb2
+from tokenwire.generated.tokenwire.v1 import options_pb2
 
 Schema = dict[str, Any]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from ..schemas import Schema, reference
+from message_schemas import Schema, reference
 
 MODEL = "HuggingFaceTB/SmolLM2-135M-Instruct"
 _REASON: Schema = {"type": "string", "enum": ["stop", "eos", "length", "error"]}

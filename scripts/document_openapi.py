@@ -1,17 +1,25 @@
-"""The OpenAPI document: `/api` from its tables, the proto's own routes from the descriptors."""
+"""Writes src/edge/pages/openapi.json: `/api` from tables, the proto's own routes from descriptors.
+
+The edge serves the file as it is.
+"""
 
 from __future__ import annotations
 
+import json
+import sys
 from typing import Any
 
-from .. import __version__
-from ..error_table import TRAITS
-from .api.documentation import MODEL, OPERATIONS, SCHEMAS, ApiOperation
-from .canonical.routes import Binding, bindings
-from .context import REQUEST_ID_HEADER, TIMEOUT_HEADER
-from .errors import Dialect, EdgeError, api_body, canonical_body, failure_of
-from .schemas import Schema, message_schemas, reference, schema_name
+from api_operations import MODEL, OPERATIONS, SCHEMAS, ApiOperation
+from descriptors import ROOT
+from document_errors import sort_metadata
+from message_schemas import Schema, message_schemas, reference, schema_name
+from tokenwire import __version__
+from tokenwire.edge.canonical.routes import Binding, bindings
+from tokenwire.edge.context import REQUEST_ID_HEADER, TIMEOUT_HEADER
+from tokenwire.edge.errors import Dialect, EdgeError, api_body, canonical_body, failure_of
+from tokenwire.error_table import TRAITS
 
+OUT = ROOT / "src" / "edge" / "pages" / "openapi.json"
 _JSON = "application/json"
 _SSE = "text/event-stream"
 _OF_ROUTING = frozenset({"NOT_FOUND", "METHOD_NOT_ALLOWED"})
@@ -47,7 +55,13 @@ _CANONICAL_TRANSCRIPT = (
 )
 
 
-def build_document() -> dict[str, Any]:
+def main() -> int:
+    """Writes the document."""
+    OUT.write_text(json.dumps(_document(), indent=1, ensure_ascii=False) + "\n")
+    return 0
+
+
+def _document() -> dict[str, Any]:
     """Returns the whole document, OpenAPI 3.1."""
     routes = bindings()
     paths: dict[str, Any] = {
@@ -155,7 +169,7 @@ def _errors(dialect: Dialect, reasons: frozenset[str]) -> dict[str, Any]:
         )
         metadata = {entry.key: entry.value for entry in traits.example_metadata}
         failure = failure_of(EdgeError(reason, traits.example_message, metadata=metadata))
-        value = canonical_body(failure) if is_canonical else api_body(failure)
+        value = sort_metadata(canonical_body(failure)) if is_canonical else api_body(failure)
         by_status.setdefault(status, {})[reason] = {"value": value}
     return {
         str(status): {
@@ -257,3 +271,7 @@ def _status_schema() -> Schema:
             "details": {"type": "array", "items": {"type": "object"}},
         },
     }
+
+
+if __name__ == "__main__":
+    sys.exit(main())
