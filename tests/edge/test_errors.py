@@ -9,7 +9,6 @@ import aiohttp
 import grpc
 import pytest
 from google.rpc import code_pb2
-from tokenwire.edge.app import EdgeApp
 from tokenwire.edge.errors import Dialect, EdgeError, error_response, failure_of
 from tokenwire.error_table import TRAITS
 from tokenwire.server.contract.errors import (
@@ -26,7 +25,6 @@ from tokenwire.server.contract.errors import (
     UnsupportedModel,
 )
 
-from .conftest import edge_config
 from .scripted import MODEL, ScriptedFront, fail, started, text
 from .sse_reading import read_events
 
@@ -183,37 +181,6 @@ async def test_an_unforeseen_failure_is_told_in_general_words(
     assert body["error"].startswith("Internal error: ")
     assert "secret" not in body["error"]
     assert response.headers["X-Request-Id"]
-
-
-async def test_a_stream_without_an_end_is_a_failure(
-    scripted: ScriptedFront, scripted_http: aiohttp.ClientSession
-) -> None:
-    """A stream that breaks off without its last event is not told as a success."""
-
-    async def script(request: Any, _context: Any) -> AsyncIterator[Any]:
-        yield started(request)
-        yield text(request, "a")
-
-    scripted.script = script
-    async with scripted_http.post("/api/chat/stream", json=CHAT) as response:
-        events = await read_events(response)
-    assert events[-1]["code"] == "INTERNAL_ERROR"
-
-
-@pytest.mark.parametrize("path", ["/api/chat", "/api/chat/stream", "/api/llms"])
-async def test_an_unreachable_front_is_503(path: str) -> None:
-    """Without a front the edge answers 503 and tells no address of the inside."""
-    async with (
-        EdgeApp(edge_config(LLM_GRPC_TARGET="127.0.0.1:1")) as edge,
-        aiohttp.ClientSession(f"http://127.0.0.1:{edge.port}") as http,
-        http.request("GET" if path == "/api/llms" else "POST", path, json=CHAT) as response,
-    ):
-        assert response.status == 503
-        assert response.headers["Retry-After"] == "5"
-        body = await response.json()
-    assert body["code"] == "SERVICE_UNAVAILABLE"
-    assert body["error"].startswith("Service unavailable: ")
-    assert "127.0.0.1" not in body["error"]
 
 
 @pytest.mark.parametrize("reason", sorted(TRAITS))

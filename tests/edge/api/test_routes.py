@@ -7,8 +7,8 @@ from typing import Any
 import aiohttp
 import pytest
 
-from ..conftest import MODEL_ID
-from .sse_reading import read_events
+from ...conftest import MODEL_ID
+from ..sse_reading import read_events
 
 COUNT = [{"role": "user", "content": "Count from one to five."}]
 GREEDY: dict[str, Any] = {"model": MODEL_ID, "temperature": 0, "max_tokens": 12}

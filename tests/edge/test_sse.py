@@ -1,0 +1,111 @@
+"""Streams: when they begin, and how they end."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from typing import Any
+
+import aiohttp
+import pytest
+from tokenwire.edge import sse
+from tokenwire.edge.app import EdgeApp
+
+from ..conftest import MODEL_ID
+from .conftest import MAX_CONCURRENT
+from .scripted import MODEL, ScriptedFront, ended, progress, started, text
+from .sse_reading import read_events
+
+CHAT = {"model": MODEL, "messages": [{"role": "user", "content": "Hi"}]}
+GUARD_S = 20
+ENDLESS = {
+    "model": MODEL_ID,
+    "text": "One, two, three,",
+    "sampling": {"ignoreEos": True, "maxTokens": 900, "temperature": 0},
+}
+
+
+async def test_headers_are_sent_when_the_engine_accepted(
+    scripted: ScriptedFront, scripted_http: aiohttp.ClientSession
+) -> None:
+    """Status and headers arrive with `Started`, before any text; progress alone sends nothing."""
+    accept, answer = asyncio.Event(), asyncio.Event()
+
+    async def script(request: Any, _context: Any) -> AsyncIterator[Any]:
+        yield progress(request)
+        await accept.wait()
+        yield started(request)
+        await answer.wait()
+        yield text(request, "x")
+        for event in ended(request):
+            yield event
+
+    scripted.script = script
+    async with asyncio.timeout(GUARD_S), asyncio.TaskGroup() as tasks:
+        headers = tasks.create_task(scripted_http.post("/api/chat/stream", json=CHAT).__aenter__())
+        await scripted.entered.wait()
+        assert not headers.done()
+        accept.set()
+        async with await headers as response:
+            assert response.status == 200
+            answer.set()
+            events = await read_events(response)
+    assert events[0] == {"content": "x"}
+    assert events[1]["done"] is True
+
+
+async def test_a_client_that_stops_reading_is_cut_off(
+    scripted: ScriptedFront, scripted_edge: EdgeApp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A client that takes nothing for the write timeout loses its stream, and frees the engine."""
+    monkeypatch.setattr(sse, "_WRITE_TIMEOUT_S", 0.1)
+
+    async def flood(request: Any, _context: Any) -> AsyncIterator[Any]:
+        yield started(request)
+        while True:
+            yield text(request, "x" * 100_000)
+
+    scripted.script = flood
+    body = json.dumps(CHAT).encode()
+    head = b"POST /api/chat/stream HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n"
+    async with asyncio.timeout(GUARD_S):
+        _, writer = await asyncio.open_connection("127.0.0.1", scripted_edge.port, limit=1024)
+        writer.write(head % len(body) + body)
+        await scripted.cancelled.wait()
+        writer.transport.abort()
+
+
+async def test_a_leaving_client_frees_the_engine(http: aiohttp.ClientSession) -> None:
+    """With every slot taken a stream finds no turn; once the clients leave, requests are served."""
+    async with asyncio.timeout(GUARD_S * 3), AsyncExitStack() as streams:
+        for _ in range(MAX_CONCURRENT):
+            response = await streams.enter_async_context(
+                http.post("/tokenwire/v1/generate", json=ENDLESS)
+            )
+            assert response.status == 200
+            streams.callback(response.close)
+        stream = {"model": MODEL_ID, "prompt": "Hi", "max_tokens": 1}
+        async with http.post("/api/completions/stream", json=stream) as refused:
+            assert refused.status == 503
+            assert refused.headers["Retry-After"] == "10"
+            assert (await refused.json())["error"] == "Service temporarily at capacity"
+        await streams.aclose()
+        async with http.post("/api/completions", json=stream) as served:
+            assert served.status == 200, await served.text()
+
+
+async def test_a_stream_without_an_end_is_a_failure(
+    scripted: ScriptedFront, scripted_http: aiohttp.ClientSession
+) -> None:
+    """A stream that breaks off without its last event is not told as a success."""
+
+    async def script(request: Any, _context: Any) -> AsyncIterator[Any]:
+        yield started(request)
+        yield text(request, "a")
+
+    scripted.script = script
+    async with scripted_http.post("/api/chat/stream", json=CHAT) as response:
+        events = await read_events(response)
+    assert events[-1]["code"] == "INTERNAL_ERROR"
