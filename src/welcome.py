@@ -25,6 +25,7 @@ _PLAIN_EVERY_S = 5.0
 _BAR_WIDTH = 24
 _SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
 _DEFAULT_GRPC_PORT = 50051
+_MEASURED = "a step with a fraction"
 
 
 class StatusLine:
@@ -37,16 +38,16 @@ class StatusLine:
         self._said = ""
         self._said_at_s = 0.0
 
-    def show(self, text: str, step: str) -> None:
-        """Shows `text`; where there is no terminal, only when `step` changes or now and then."""
+    def show(self, text: str, kind: str) -> None:
+        """Shows `text`; where there is no terminal, only when `kind` changes or now and then."""
         if self.is_terminal:
             self._text = text
             self._draw()
             return
         now_s = time.monotonic()
-        if step == self._said and now_s - self._said_at_s < _PLAIN_EVERY_S:
+        if kind == self._said and now_s - self._said_at_s < _PLAIN_EVERY_S:
             return
-        self._said, self._said_at_s = step, now_s
+        self._said, self._said_at_s = kind, now_s
         self._stream.write(f"{text}\n")
         self._stream.flush()
 
@@ -113,14 +114,14 @@ async def welcome(line: StatusLine, addresses: Addresses, engines: Mapping[str, 
         addresses.grpc, options=[("grpc.initial_reconnect_backoff_ms", 100)]
     ) as channel:
         stub = InferenceServiceStub(channel)
-        news = _News(engines)
+        changes = _StateChanges(engines)
         turn = 0
         while True:
             models = await _models(stub)
             elapsed_s = time.monotonic() - started_s
-            if told := news.tell(models, elapsed_s):
+            if reported := changes.report(models, elapsed_s):
                 line.clear()
-                line.write(told)
+                line.write(reported)
             if models and all(model.state == models_pb2.MODEL_STATE_FAILED for model in models):
                 return
             usable = _first_usable(models)
@@ -133,35 +134,37 @@ async def welcome(line: StatusLine, addresses: Addresses, engines: Mapping[str, 
             step, fraction = _step(models)
             spinner = _SPINNER[turn % len(_SPINNER)] + " " if line.is_terminal else ""
             bar = _bar(fraction) if line.is_terminal else ""
-            line.show(f"{spinner}{bar}{step} ({elapsed_s:.0f} s)", step.partition(",")[0])
+            # What has a fraction says with it how far it is, and so changes all the time.
+            kind = step if fraction is None else _MEASURED
+            line.show(f"{spinner}{bar}{step} ({elapsed_s:.0f} s)", kind)
             turn += 1
-            await asyncio.sleep(_POLL_S)  # progress is told to those who ask only
+            await asyncio.sleep(_POLL_S)  # progress is for those who ask
 
 
-class _News:
-    """What has been told about each model, so that it is told once."""
+class _StateChanges:
+    """Remembers which state of each model was reported, so that it is reported once."""
 
     def __init__(self, engines: Mapping[str, str]) -> None:
         self._only_model = next(iter(engines)) if len(engines) == 1 else None
-        self._told: dict[str, models_pb2.ModelState.ValueType] = {}
+        self._reported: dict[str, models_pb2.ModelState.ValueType] = {}
 
-    def tell(self, models: Iterable[models_pb2.Model], elapsed_s: float) -> str:
+    def report(self, models: Iterable[models_pb2.Model], elapsed_s: float) -> str:
         """Returns a line for each model that came to a state worth one."""
         return "".join(
             self._line(model, elapsed_s)
             for model in models
-            if model.state != self._told.get(model.id, models_pb2.MODEL_STATE_LOADING)
+            if model.state != self._reported.get(model.id, models_pb2.MODEL_STATE_LOADING)
         )
 
     def _line(self, model: models_pb2.Model, elapsed_s: float) -> str:
-        self._told[model.id] = model.state
+        self._reported[model.id] = model.state
         if model.state == models_pb2.MODEL_STATE_FAILED:
             who = "The model" if model.id == self._only_model else model.id
             return f"{who} cannot be loaded: {model.failure}\n"
         if model.state == models_pb2.MODEL_STATE_UNLOADED:
             return f"{model.id} is loaded when a request asks for it\n"
         if model.state != models_pb2.MODEL_STATE_SERVING or model.id == self._only_model:
-            return ""  # the only one is told with what to try
+            return ""  # the only one is reported with what to try
         return f"{model.id} serves after {elapsed_s:.1f} s: {_facts(model)}\n"
 
 

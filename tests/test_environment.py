@@ -12,10 +12,9 @@ from tokenwire.environment import (
     load,
     origin,
     setting,
-    shown_value,
     unknown_variables,
-    variables,
 )
+from tokenwire.variables import shown_value, variables
 
 
 class Example(Settings):
@@ -156,12 +155,3 @@ def test_unknown_variables_come_with_the_nearest_name(
         sentences
     )
     assert "LLM_SOMETHING_ELSE is set, but no such variable exists" in sentences
-
-
-def test_variables_list_what_is_documented() -> None:
-    """The list has names, defaults and what each variable takes."""
-    listed = {variable.name: variable for variable in variables(Example)}
-    assert listed["TW_NUMBER"].default == "3"
-    assert listed["TW_SWITCH"].takes == "true or false"
-    assert listed["TW_SECRET"].is_secret
-    assert listed["TW_REQUIRED"].default == ""

@@ -9,15 +9,7 @@ from dataclasses import dataclass
 from rich.console import Console
 from rich.table import Table
 
-from ..environment import (
-    Settings,
-    Variable,
-    load,
-    origin,
-    shown_value,
-    unknown_variables,
-    variables,
-)
+from ..environment import Settings, load, origin, unknown_variables
 from ..server.contract.engine_settings import EngineKind
 from ..server.contract.model_id import DEFAULT_MODEL, ModelId
 from ..server.files.model_finder import BUILT_IN_PACKAGE
@@ -28,6 +20,7 @@ from ..server.preparation.engine_choice import (
     inspect_machine,
 )
 from ..server.settings.model_settings import ModelSettings
+from ..variables import Variable, shown_value, variables
 from .decisions import decide_all
 from .start import known_variables, load_both
 

@@ -20,7 +20,6 @@ from ..environment import (
     export_env_file,
     load,
     unknown_variables,
-    variables,
 )
 from ..lifecycle import end_with_parent, shutdown_signals
 from ..listening import Listener, find_problem
@@ -28,6 +27,7 @@ from ..logs import configure_logging
 from ..server.preparation.engine_choice import inspect_machine
 from ..server.settings.server_config import ServerConfig
 from ..supervisor import ChildCommand, Supervisor
+from ..variables import variables
 from ..welcome import Addresses, StatusLine, welcome
 from .decisions import decide_all, describe
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from tokenwire.edge.config import EdgeConfig
-from tokenwire.environment import Variable, variables
 from tokenwire.server.settings.server_config import ServerConfig
+from tokenwire.variables import Variable, variables
 
 from .pages import read_page, table_below
 

@@ -59,7 +59,7 @@ FAULTS: dict[str, tuple[str, Mapping[str, bytes], str]] = {
     "a GGUF file that llama.cpp does not know": (
         "owner/m:m.gguf",
         {"m.gguf": gguf({**LLAMA, "general.architecture": "nonesuch"})},
-        "llama.cpp cannot load 'm.gguf': unknown model architecture: 'nonesuch'",
+        "llama.cpp cannot load 'm.gguf': it refuses the file",
     ),
     "truncated safetensors": (
         "owner/m",

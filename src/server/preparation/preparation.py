@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 
 import structlog
 
-from ...environment import variables
 from ...logs import LogSettings
+from ...variables import variables
 from ..contract.engine import Engine, ReportProgress
 from ..contract.engine_settings import Device, EngineKind, EngineSettings, ModelFiles, ModelFormat
 from ..contract.errors import ModelLoadFailed

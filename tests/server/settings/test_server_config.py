@@ -3,11 +3,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from tokenwire.environment import ConfigurationError, load, variables
+from tokenwire.environment import ConfigurationError, load
 from tokenwire.server.contract.model_id import ModelId
 from tokenwire.server.settings.kv_cache_settings import KvCacheType
 from tokenwire.server.settings.model_settings import EngineChoice
 from tokenwire.server.settings.server_config import ServerConfig
+from tokenwire.variables import variables
 
 from ...surroundings import MODEL_ID, surround
 

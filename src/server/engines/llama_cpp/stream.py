@@ -28,7 +28,7 @@ class StreamReader:
         self.has_server_finished = False
         self._matcher = StopMatcher(stops)
         self._num_cached: int | None = None
-        self._num_told_tokens = 0
+        self._num_reported_tokens = 0
 
     def read(self, event: Json) -> Iterator[EngineEvent]:
         """Translates one event into none, one or several.
@@ -60,8 +60,8 @@ class StreamReader:
     def _delta(self, text: str, num_tokens: int) -> Delta:
         # The tokens of text that was held back, for a stop string or an unfinished character, are
         # told with the text that they end up in.
-        delta = Delta(text, num_tokens - self._num_told_tokens)
-        self._num_told_tokens = num_tokens
+        delta = Delta(text, num_tokens - self._num_reported_tokens)
+        self._num_reported_tokens = num_tokens
         return delta
 
     def _finished(self, reason: FinishReason, num_tokens: int, matched: str | None) -> Finished:
