@@ -1,4 +1,4 @@
-"""Every variable about what a model takes in memory: its KV cache and its quantisation."""
+"""Every variable about the KV cache: its element type, its size, and who shares it."""
 
 from __future__ import annotations
 
@@ -8,12 +8,10 @@ from pathlib import Path
 from pydantic import field_validator
 
 from ...environment import setting
-from ..contract.isq_type import IsqType
-from .sglang_settings import SglangSettings
+from .isq_settings import IsqSettings
 
 # The old service's default. It would be far too small as a pool, so it means "from memory".
 CONTEXT_SIZE_FROM_MEMORY = 1024
-DEFAULT_ISQ = IsqType.Q8_0
 
 
 class KvCacheType(enum.Enum):
@@ -24,8 +22,8 @@ class KvCacheType(enum.Enum):
     FP8 = "fp8"
 
 
-class KvCacheSettings(SglangSettings):
-    """Element type, size and sharing of the KV cache, and in-situ quantisation of the weights."""
+class KvCacheSettings(IsqSettings):
+    """Element type, size and sharing of the KV cache."""
 
     paged_attention_block_size: int = setting(
         "LLM_PAGED_ATTENTION_BLOCK_SIZE",
@@ -69,17 +67,6 @@ class KvCacheSettings(SglangSettings):
         description="Keeps the KV cache of prompts for those that begin alike",
     )
 
-    enable_isq: bool = setting(
-        "LLM_ENABLE_ISQ",
-        False,
-        description="Quantises the weights of a model while it loads (in-situ quantisation)",
-    )
-    isq_type: IsqType | None = setting(
-        "LLM_ISQ_TYPE",
-        None,
-        description=f"Type of in-situ quantisation; unset: {DEFAULT_ISQ.value}",
-    )
-
     @field_validator("paged_cache_type", mode="before")
     @classmethod
     def _lower_type(cls, value: object) -> object:
@@ -97,17 +84,7 @@ class KvCacheSettings(SglangSettings):
     def _auto_is_none(cls, value: object) -> object:
         return None if isinstance(value, str) and value.strip().lower() == "auto" else value
 
-    @field_validator("isq_type", mode="before")
-    @classmethod
-    def _upper_type(cls, value: object) -> object:
-        return value.strip().upper() if isinstance(value, str) else value
-
     @property
     def has_fp8_kv_cache(self) -> bool:
         """Whether the KV cache is asked for in FP8."""
         return self.paged_cache_type is not KvCacheType.AUTO
-
-    @property
-    def isq(self) -> IsqType | None:
-        """The type of in-situ quantisation, where it is asked for."""
-        return (self.isq_type or DEFAULT_ISQ) if self.enable_isq else None

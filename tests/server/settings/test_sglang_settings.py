@@ -1,23 +1,12 @@
+"""Variables that only SGLang reads."""
+
 from __future__ import annotations
 
 from pathlib import Path
 
 import pytest
-from tokenwire.environment import ConfigurationError, load
-from tokenwire.server.contract.isq_type import IsqType
-from tokenwire.server.contract.model_id import ModelId
-from tokenwire.server.settings.memory_amount import MemoryAmount
-from tokenwire.server.settings.server_config import ServerConfig
 
-from ...surroundings import surround
-
-MODELS = "a/b,c/d:e.gguf"
-FIRST, SECOND = (ModelId.parse(text) for text in MODELS.split(","))
-
-
-def load_with(monkeypatch: pytest.MonkeyPatch, folder: Path, **variables: str) -> ServerConfig:
-    surround(monkeypatch, folder, LLM_ALLOWED_MODELS=MODELS, **variables)
-    return load(ServerConfig)
+from .loading import load_with, problem_of
 
 
 def test_defaults_leave_everything_to_sglang(
@@ -30,8 +19,6 @@ def test_defaults_leave_everything_to_sglang(
     assert options.tp_size == 2
     assert (options.pp_size, options.dp_size, options.ep_size, options.nnodes) == (1, 1, 1, 1)
     assert (options.attention_backend, options.schedule_policy, options.extra_args) == ("", "", ())
-    assert not config.is_lazy(FIRST)
-    assert config.isq is None
 
 
 def test_values_reach_the_options(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -57,48 +44,6 @@ def test_values_reach_the_options(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
 
 
 @pytest.mark.parametrize(
-    ("value", "lazy"),
-    [
-        ("true", {FIRST, SECOND}),
-        ("false", set()),
-        ("c/d:e.gguf", {SECOND}),
-        (MODELS, {FIRST, SECOND}),
-    ],
-)
-def test_lazy_models(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, value: str, lazy: set[ModelId]
-) -> None:
-    """All, none, or those that are named."""
-    config = load_with(monkeypatch, tmp_path, LLM_LAZY_LOAD=value)
-    assert {model for model in (FIRST, SECOND) if config.is_lazy(model)} == lazy
-
-
-def test_memory_by_model(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """A share for one model, a size for another."""
-    config = load_with(monkeypatch, tmp_path, LLM_MODEL_MEMORY="a/b=0.5, c/d:e.gguf = 4GiB")
-    assert config.model_memory == {
-        FIRST: MemoryAmount(share=0.5),
-        SECOND: MemoryAmount(num_bytes=4 << 30),
-    }
-
-
-@pytest.mark.parametrize(
-    ("variables", "isq"),
-    [
-        ({}, None),
-        ({"LLM_ISQ_TYPE": "Q4_K"}, None),
-        ({"LLM_ENABLE_ISQ": "true"}, IsqType.Q8_0),
-        ({"LLM_ENABLE_ISQ": "true", "LLM_ISQ_TYPE": "q4_k"}, IsqType.Q4_K),
-    ],
-)
-def test_isq_is_on_only_where_it_is_enabled(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, variables: dict[str, str], isq: IsqType | None
-) -> None:
-    """A type alone changes nothing; without a type it is the most precise one."""
-    assert load_with(monkeypatch, tmp_path, **variables).isq is isq
-
-
-@pytest.mark.parametrize(
     ("variables", "problem"),
     [
         ({"LLM_TP_SIZE": "0"}, "LLM_TP_SIZE: takes auto or a whole number from 1 to 1024, got '0'"),
@@ -112,22 +57,10 @@ def test_isq_is_on_only_where_it_is_enabled(
         ({"LLM_SCHEDULE_POLICY": "fifo"}, "LLM_SCHEDULE_POLICY: takes one of fcfs, lpm"),
         ({"LLM_SGLANG_ARGS": "--a 'b"}, "LLM_SGLANG_ARGS: is not split into words"),
         ({"LLM_SPECULATIVE_DRAFT_MODEL": "x"}, "LLM_SPECULATIVE_DRAFT_MODEL: 'x' is not a model"),
-        ({"LLM_LAZY_LOAD": "maybe"}, "LLM_LAZY_LOAD: takes true, false, or ids"),
-        ({"LLM_LAZY_LOAD": "x/y"}, "LLM_LAZY_LOAD: 'x/y' is not in LLM_ALLOWED_MODELS"),
-        ({"LLM_MODEL_MEMORY": "x/y=0.5"}, "LLM_MODEL_MEMORY: 'x/y' is not in LLM_ALLOWED_MODELS"),
-        ({"LLM_MODEL_MEMORY": "a/b=2"}, "LLM_MODEL_MEMORY: '2' is neither a share in (0, 1]"),
-        ({"LLM_MODEL_MEMORY": "a/b"}, "LLM_MODEL_MEMORY: 'a/b' is not of the form name=value"),
-        ({"LLM_ISQ_TYPE": "Q9"}, "LLM_ISQ_TYPE: takes one of Q4_0"),
-        ({"LLM_LORA_ADAPTERS": "x"}, "LLM_LORA_ADAPTERS: 'x' is not of the form name=value"),
-        ({"LLM_LORA_ADAPTERS": "x=a,x=b"}, "LLM_LORA_ADAPTERS: 'x' stands in it twice"),
-        ({"LLM_KV_CACHE_SCALES": "/nowhere"}, "LLM_KV_CACHE_SCALES: there is no such file"),
     ],
 )
 def test_mistakes(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, variables: dict[str, str], problem: str
 ) -> None:
     """Each is told with its variable, and with what it takes."""
-    with pytest.raises(ConfigurationError) as raised:
-        load_with(monkeypatch, tmp_path, **variables)
-    (line,) = raised.value.problems
-    assert line.startswith(problem)
+    assert problem_of(monkeypatch, tmp_path, **variables).startswith(problem)
