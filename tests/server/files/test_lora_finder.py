@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 from tokenwire.server.contract.model_id import ModelId
-from tokenwire.server.files.formats.lora_folder import find_adapter_defect
 from tokenwire.server.files.lora_finder import LoraFinder
 from tokenwire.server.files.model_finder import ModelFinder
 
@@ -81,10 +80,3 @@ async def test_an_adapter_that_is_not_to_be_had_is_left_out(
     assert reason in line["reason"]
     assert line["detail"] == str(adapters["bad"])
     assert line["detail"] not in line["reason"]
-
-
-def test_pickles_are_no_adapter(tmp_path: Path) -> None:
-    """The older form of an adapter, a pickle, is not loaded."""
-    folder = write_adapter(tmp_path / "old", "a/first")
-    (folder / "adapter_model.safetensors").rename(folder / "adapter_model.bin")
-    assert find_adapter_defect(folder) == "adapter_model.safetensors is missing"
