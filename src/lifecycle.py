@@ -21,7 +21,7 @@ class Shutdown:
         self.forced = asyncio.Event()
 
     def request(self) -> None:
-        """Does what one signal does."""
+        """Asks for a drain at the first call, and for the end by force at the second one."""
         if self.draining.is_set():
             self.forced.set()
         self.draining.set()

@@ -16,6 +16,10 @@ class Passed:
 class StopMatcher:
     """Finds the first stop string, and holds back text that may be the beginning of one.
 
+        for text in texts:
+            passed = matcher.push(text)  # send passed.text; passed.matched ends the answer
+        rest = matcher.push("", is_last=True)  # what was held back, where nothing matched
+
     First is the one that is complete first; of two that end at one place, the longer. So the
     answer does not depend on how the text was cut into pieces, and never waits without need.
 

@@ -86,10 +86,7 @@ class ModelFinder:
         Raises:
             ModelLoadFailed: it is nowhere, or not whole; says what to do.
         """
-        wanted = want_adapter(repo)
-        here = await asyncio.to_thread(self._find_here, wanted)
-        path, _ = here or await self._download(wanted, report)
-        return path
+        return await self._provide(want_adapter(repo), report)
 
     def _find_here(self, wanted: WantedFiles) -> tuple[Path, str] | None:
         try:

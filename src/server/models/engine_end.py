@@ -9,7 +9,11 @@ from ..contract.engine import Engine
 
 
 class EngineEnd:
-    """Waits for whatever ends an engine."""
+    """Waits for an engine to die, or to be ended by us.
+
+    reason = await end.wait(engine)  # in the task that runs the engine
+    end.order("it stalled")  # anywhere else: the wait returns this reason
+    """
 
     def __init__(self) -> None:
         self._is_ordered = asyncio.Event()

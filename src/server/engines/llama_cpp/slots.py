@@ -18,6 +18,10 @@ class Slot:
 class Slots:
     """Gives each request a slot of its own, the one that knows most of its prompt.
 
+        slot = await slots.take(token_ids, cache_salt)
+        ...  # until the server has let go of it, also after an abort
+        slots.give_back(Slot(slot.index, token_ids, cache_salt))
+
     Chosen here and not by the server: a request beyond the slots would be queued inside the
     server, where nothing can cancel it; a slot's number tells whether an aborted request is gone;
     and the server knows no salts.
