@@ -26,7 +26,7 @@ from tokenwire.server.engines.sglang.cpu import cpu_environment, offer_kernel_st
 from tokenwire.server.engines.sglang.front.converted import provide_described
 from tokenwire.server.engines.sglang.plan.checkpoint import read_checkpoint
 from tokenwire.server.engines.sglang.plan.gguf_architectures import (
-    configuration_overrides,
+    LOADABLE,
     read_overrides,
 )
 
@@ -98,7 +98,7 @@ def main() -> None:
         answer(given.file, given.overrides)
         return
     files = ModelFiles(given.file.name, ModelFormat.GGUF, given.file.resolve())
-    own = configuration_overrides(read_checkpoint(files).architecture)
+    own = LOADABLE.get(read_checkpoint(files).architecture, {})
     described = asyncio.run(provide_described(files, own, lambda progress: print(progress.step)))
     overrides = given.overrides or json.dumps(read_overrides(described.path.parent))
     with tempfile.TemporaryDirectory() as folder:

@@ -58,18 +58,8 @@ def receive_frame(
     peer: socket.socket, decoder: msgspec.msgpack.Decoder[list[MessageT]]
 ) -> list[MessageT]:
     """Reads one frame from a blocking socket, for the time before a loop runs."""
-
-    def receive(count: int) -> bytes:
-        data = b""
-        while len(data) < count:
-            piece = peer.recv(count - len(data))
-            if not piece:
-                raise FrameError("the other end is gone")
-            data += piece
-        return data
-
-    (length,) = _LENGTH.unpack(receive(_LENGTH.size))
-    return decoder.decode(receive(length))
+    (length,) = _LENGTH.unpack(peer.recv(_LENGTH.size, socket.MSG_WAITALL))
+    return decoder.decode(peer.recv(length, socket.MSG_WAITALL))
 
 
 class FrameWriter:

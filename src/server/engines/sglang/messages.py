@@ -6,7 +6,14 @@ from typing import Any, Final
 
 import msgspec
 
-from ...contract.engine import EngineRequest, EngineStatus, FinishReason, ModelInfo
+from ...contract.engine import (
+    ChatPrompt,
+    EngineRequest,
+    EngineStatus,
+    Finished,
+    ModelInfo,
+    RenderedPrompt,
+)
 
 
 class Message(msgspec.Struct, frozen=True, tag=True, array_like=True):
@@ -56,11 +63,10 @@ class RenderInfill(Message, frozen=True):
 
 
 class RenderChat(Message, frozen=True):
-    """Apply the chat template. `messages` are pairs of role and content."""
+    """Apply the chat template."""
 
     query_id: int
-    messages: tuple[tuple[str, str], ...]
-    template_arguments: dict[str, Any]  # JSON values of the caller, for the template alone
+    prompt: ChatPrompt
 
 
 class Generate(Message, frozen=True):
@@ -113,8 +119,7 @@ class Rendered(Message, frozen=True):
     """A prompt as token ids."""
 
     query_id: int
-    token_ids: tuple[int, ...]
-    stop: tuple[str, ...]
+    prompt: RenderedPrompt
 
 
 class Refused(Message, frozen=True):
@@ -158,10 +163,7 @@ class GenerationFinished(Message, frozen=True):
     """The good end of a generation."""
 
     request_id: str
-    reason: FinishReason
-    num_completion_tokens: int
-    num_cached_prompt_tokens: int
-    matched: str | int | None
+    finished: Finished
 
 
 class Failed(Message, frozen=True):

@@ -7,9 +7,13 @@ import socket
 
 import pytest
 from tokenwire.server.contract.engine import (
+    ChatMessage,
+    ChatPrompt,
     EngineRequest,
+    Finished,
     FinishReason,
     RenderedPrompt,
+    Role,
     SamplingParams,
 )
 from tokenwire.server.engines.sglang.frames import (
@@ -40,8 +44,8 @@ async def test_one_turn_is_one_frame() -> None:
     messages = [
         Text("a", "x", (1,)),
         Text("b", "🌍", (2, 3)),
-        GenerationFinished("a", FinishReason.STOP, 3, 1, "\n"),
-        GenerationFinished("b", FinishReason.STOP, 3, 1, 17),
+        GenerationFinished("a", Finished(FinishReason.STOP, 3, 1, "\n")),
+        GenerationFinished("b", Finished(FinishReason.STOP, 3, 1, 17)),
     ]
     for message in messages:
         frames.send(message)
@@ -67,9 +71,10 @@ async def test_commands_survive_the_socket() -> None:
     params = SamplingParams(
         0.5, 0.9, 7, seed=2**32 - 1, stop=("a", "é"), stop_token_ids=(1,), logit_bias={5: -1.0}
     )
+    chat = ChatPrompt((ChatMessage(Role.USER, "hi"),), {"deep": {"list": [1, None, True, 0.5]}})
     messages = [
         Generate(EngineRequest("0" * 32, RenderedPrompt((1, 2), ("s",)), params, "salt")),
-        RenderChat(1, (("user", "hi"),), {"deep": {"list": [1, None, True, 0.5]}}),
+        RenderChat(1, chat),
         Abort("0" * 32),
         AskStatus(2),
     ]

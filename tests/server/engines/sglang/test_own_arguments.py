@@ -26,7 +26,7 @@ from tokenwire.server.contract.errors import ModelLoadFailed
 from tokenwire.server.engines.sglang.host.extra_arguments import OWNED
 from tokenwire.server.engines.sglang.plan.arguments import server_arguments
 from tokenwire.server.engines.sglang.plan.checkpoint import read_checkpoint
-from tokenwire.server.engines.sglang.plan.gguf_architectures import configuration_overrides
+from tokenwire.server.engines.sglang.plan.gguf_architectures import LOADABLE
 from tokenwire.server.engines.sglang.plan.memory import page_size
 from tokenwire.server.engines.sglang.plan.weight_quantization import WeightQuantization
 from tokenwire.server.engines.sglang.versions import installed_version
@@ -151,7 +151,7 @@ def resolved_cases(root: Path, gguf_file: Path) -> dict[str, dict[str, Any]]:
         "fp8": spell(plain, ON_GPU, WeightQuantization.FP8),
         "bitsandbytes": spell(plain, ON_GPU, WeightQuantization.BITSANDBYTES),
         "gguf": spell(gguf_files, ON_GPU)
-        | {"json_model_override_args": json.dumps(dict(configuration_overrides("llama")))},
+        | {"json_model_override_args": json.dumps(dict(LOADABLE["llama"]))},
         "memory": spell(plain, replace(ON_GPU, memory_bytes=40 * GIB)),
         "odd page": spell(plain, replace(ON_GPU, page_size=48)),
         "tuned": spell(

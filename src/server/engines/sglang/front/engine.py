@@ -96,8 +96,8 @@ class SglangEngine:
     async def render(self, prompt: Prompt) -> RenderedPrompt:
         """Applies template and tokenizer in the host."""
         match await self._ask(lambda query_id: _render_command(query_id, prompt)):
-            case Rendered(token_ids=token_ids, stop=stop):
-                return RenderedPrompt(token_ids, stop)
+            case Rendered(prompt=rendered):
+                return rendered
             case Refused(field=field, description=description):
                 raise InvalidRequest(field, description)
             case answer:
@@ -218,8 +218,7 @@ def _render_command(query_id: int, prompt: Prompt) -> Command:
         case InfillPrompt():
             return RenderInfill(query_id, prompt.prefix, prompt.suffix)
         case ChatPrompt():
-            messages = tuple((message.role.value, message.content) for message in prompt.messages)
-            return RenderChat(query_id, messages, dict(prompt.template_arguments))
+            return RenderChat(query_id, prompt)
 
 
 def _put(
@@ -231,14 +230,7 @@ def _put(
         case Text():
             stream.append(report.text, report.token_ids)
         case GenerationFinished():
-            stream.end(
-                Finished(
-                    report.reason,
-                    report.num_completion_tokens,
-                    report.num_cached_prompt_tokens,
-                    report.matched,
-                )
-            )
+            stream.end(report.finished)
         case Failed():
             stream.end(GenerationFailed(report.message, detail=report.detail))
         case Released():

@@ -21,7 +21,7 @@ from ..frames import FrameError, encode_frame, read_frame
 from ..messages import REPORTS, Begin, EngineDead, LoadFailed, Loading, Ready
 from ..plan.arguments import server_arguments
 from ..plan.checkpoint import Checkpoint, read_checkpoint
-from ..plan.gguf_architectures import configuration_overrides, read_overrides
+from ..plan.gguf_architectures import LOADABLE, read_overrides
 from ..plan.kv_scales import has_scales
 from ..plan.memory import page_size
 from ..plan.refusals import decide_quantization, find_refusal
@@ -74,7 +74,7 @@ class SglangLauncher:
         if files.format is not ModelFormat.GGUF:
             return files, checkpoint
         if self._settings.device is not Device.CPU:
-            overrides = configuration_overrides(checkpoint.architecture)
+            overrides = LOADABLE[checkpoint.architecture]  # others are refused above
             return await provide_described(files, overrides, report), checkpoint
         # Others would cost more than they give: llama.cpp runs them as they are.
         if files.model_id != DEFAULT_MODEL.repo:

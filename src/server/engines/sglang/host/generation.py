@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from contextlib import aclosing
 from typing import Any, Final
 
-from ....contract.engine import EngineRequest, FinishReason
+from ....contract.engine import EngineRequest, Finished, FinishReason
 from ...stop_matcher import StopMatcher
 from ..messages import Failed, GenerationFinished, GenerationStarted, Message, Released, Text
 from .internals import GenerateReqInput
@@ -146,15 +146,9 @@ class Generation:
         self, meta: Mapping[str, Any], reason: FinishReason, matched: str | int | None
     ) -> None:
         self._is_over = True
-        self._send(
-            GenerationFinished(
-                self._id,
-                reason,
-                meta["completion_tokens"],
-                meta.get("cached_tokens") or 0,
-                matched,
-            )
-        )
+        num_cached = meta.get("cached_tokens") or 0
+        finished = Finished(reason, meta["completion_tokens"], num_cached, matched)
+        self._send(GenerationFinished(self._id, finished))
 
     def _fail_aborted(self, finish: Mapping[str, Any]) -> None:
         status, text = finish.get("status_code"), str(finish.get("message") or "")

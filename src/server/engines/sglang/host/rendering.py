@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ....contract.engine import ChatMessage, Role
+from ....contract.engine import ChatMessage, RenderedPrompt
 from ...conversation import merge_consecutive
 from ...fim import find_fim_tokens, infill_ids
 from ..messages import Refused, RenderChat, Rendered, RenderInfill, RenderText, RenderTokens
@@ -81,20 +81,20 @@ class Renderer:
     def _render_chat(self, command: RenderChat) -> Rendered | Refused:
         if not self.has_chat:
             return Refused(command.query_id, "messages", "the model has no chat template")
-        for name in command.template_arguments:
+        prompt = command.prompt
+        for name in prompt.template_arguments:
             if name in self._reserved:
                 return Refused(
                     command.query_id, "template_arguments", f"'{name}' is not the caller's to set"
                 )
-        messages = tuple(ChatMessage(Role(role), content) for role, content in command.messages)
         try:
-            ids, stop = self._apply_template(messages, command.template_arguments)
+            ids, stop = self._apply_template(prompt.messages, prompt.template_arguments)
         except ValueError as error:
-            merged = merge_consecutive(messages)
-            if merged == messages:
+            merged = merge_consecutive(prompt.messages)
+            if merged == prompt.messages:
                 return _refused_by_template(command.query_id, error)
             try:
-                ids, stop = self._apply_template(merged, command.template_arguments)
+                ids, stop = self._apply_template(merged, prompt.template_arguments)
             except ValueError as error_of_merged:
                 return _refused_by_template(command.query_id, error_of_merged)
         return self._checked(command.query_id, "messages", ids, stop)
@@ -104,13 +104,13 @@ class Renderer:
         return str(self._tokenizer.decode(ids))
 
     def _apply_template(
-        self, messages: Sequence[ChatMessage], arguments: dict[str, Any]
+        self, messages: Sequence[ChatMessage], arguments: Mapping[str, object]
     ) -> tuple[list[int], tuple[str, ...]]:
         return apply_chat_template(
             self._chat,
             [spell_message(message, self._content) for message in messages],
             self._model_name,
-            arguments,
+            dict(arguments),
         )
 
     def _checked(
@@ -127,7 +127,7 @@ class Renderer:
                     f"token id {token_id} at position {position} is not in the vocabulary of "
                     f"{self._vocab_size} tokens",
                 )
-        return Rendered(query_id, tuple(ids), stop)
+        return Rendered(query_id, RenderedPrompt(tuple(ids), stop))
 
 
 def _refused_by_template(query_id: int, error: ValueError) -> Refused:

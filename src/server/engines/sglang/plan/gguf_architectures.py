@@ -42,11 +42,6 @@ LOADABLE: Final[Mapping[str, Mapping[str, Any]]] = {
 """By `general.architecture`: what the model's configuration must say beside what the file does."""
 
 
-def can_load_gguf(architecture: str) -> bool:
-    """Returns whether SGLang runs GGUF files of this `general.architecture`."""
-    return architecture in LOADABLE
-
-
 def find_gguf_obstacle(files: ModelFiles, checkpoint: Checkpoint) -> str | None:
     """Returns why SGLang cannot run a GGUF file on a GPU, None where it can."""
     if len(split_names(files.path.name)) > 1:
@@ -55,7 +50,7 @@ def find_gguf_obstacle(files: ModelFiles, checkpoint: Checkpoint) -> str | None:
     if checkpoint.architecture == "llama" and checkpoint.num_experts:
         # The loader maps the names of a dense Llama: the experts would stay as they are.
         return "SGLang cannot load mixtures of experts of the architecture 'llama' (Mixtral)"
-    if not can_load_gguf(checkpoint.architecture):
+    if checkpoint.architecture not in LOADABLE:
         return f"SGLang cannot load GGUF files of the architecture '{checkpoint.architecture}'"
     return None
 
@@ -68,8 +63,3 @@ def read_overrides(folder: Path) -> dict[str, Any]:
     """
     config: Any = json.loads((folder / "config.json").read_bytes())
     return {name: config[name] for name in SAID_BESIDE if name in config}
-
-
-def configuration_overrides(architecture: str) -> Mapping[str, Any]:
-    """Returns what a GGUF file's configuration must say beside what the file does."""
-    return LOADABLE.get(architecture, {})

@@ -10,8 +10,6 @@ from ....files.formats.safetensors_file import MalformedSafetensors, read_tensor
 from .checkpoint import Checkpoint
 from .model_classes import class_defines
 
-INDEX_FILE: Final = "model.safetensors.index.json"
-
 SCALE_SUFFIXES: Final = (
     ".k_scale",
     ".v_scale",
@@ -32,13 +30,20 @@ names of its kinds.
 def has_scales(folder: Path, scales_file: Path | None, checkpoint: Checkpoint) -> bool:
     """Returns whether an FP8 KV cache would have scales other than 1.0.
 
-    Reads a file of scales as given, or else the names of the tensors of `folder`.
+    Takes a file of scales as given, or else reads the names of the tensors of `folder`.
     """
     if scales_file is not None:
         return True  # that it is good was checked before the start
     if not checkpoint.quantization.startswith(QUANTIZATIONS_WITH_SCALES) or not folder.is_dir():
         return False
-    return any(name.endswith(SCALE_SUFFIXES) for name in _tensor_names(folder))
+    try:
+        return any(
+            name.endswith(SCALE_SUFFIXES)
+            for file in folder.glob("*.safetensors")
+            for name in read_tensor_shapes(file)
+        )
+    except MalformedSafetensors:
+        return False  # told where the model's files are looked at
 
 
 def find_scales_defect(scales_file: Path, checkpoint: Checkpoint, tp_size: int) -> str | None:
@@ -73,18 +78,3 @@ def find_scales_defect(scales_file: Path, checkpoint: Checkpoint, tp_size: int) 
 
 def _by_rank(ranks: dict[str, dict[str, float]]) -> list[dict[str, float]]:
     return [ranks[str(rank)] for rank in range(len(ranks))]
-
-
-def _tensor_names(folder: Path) -> set[str]:
-    try:
-        index: Any = json.loads((folder / INDEX_FILE).read_bytes())  # any JSON
-        return set(index["weight_map"])
-    except (OSError, ValueError, KeyError, TypeError):
-        pass
-    names: set[str] = set()
-    for file in sorted(folder.glob("*.safetensors")):
-        try:
-            names |= read_tensor_shapes(file).keys()
-        except MalformedSafetensors:
-            continue  # told where the model's files are looked at
-    return names

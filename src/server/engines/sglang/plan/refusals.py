@@ -96,11 +96,6 @@ def _find_cpu_refusal(
             f"LLM_SPECULATIVE_ALGORITHM={options.speculative_algorithm} needs a GPU, and this "
             "model runs on a CPU: unset it"
         )
-    if settings.lora_adapters:
-        return (
-            f"LLM_LORA_ADAPTERS names {', '.join(sorted(settings.lora_adapters))}, and adapters "
-            "need a GPU: unset it, or merge the adapter into the model"
-        )
     for variable, size in (
         ("LLM_TP_SIZE", options.tp_size),
         ("LLM_PP_SIZE", options.pp_size),

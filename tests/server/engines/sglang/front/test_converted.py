@@ -13,7 +13,7 @@ from tokenwire.server.contract.engine_settings import (
 from tokenwire.server.engines.sglang.front.converted import provide_described
 from tokenwire.server.engines.sglang.plan.checkpoint import read_checkpoint
 from tokenwire.server.engines.sglang.plan.gguf_architectures import (
-    configuration_overrides,
+    LOADABLE,
     read_overrides,
 )
 
@@ -35,7 +35,7 @@ async def test_file_is_described(
     """
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     files = gguf_files(gguf_file)
-    overrides = configuration_overrides(read_checkpoint(files).architecture)
+    overrides = LOADABLE[read_checkpoint(files).architecture]
     steps: list[str] = []
     described = await provide_described(files, overrides, lambda p: steps.append(p.step))
     assert is_link_to(described.path, gguf_file)

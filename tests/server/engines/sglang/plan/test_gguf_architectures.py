@@ -15,7 +15,6 @@ from tokenwire.server.contract.engine_settings import (
 from tokenwire.server.engines.sglang.plan.checkpoint import Checkpoint
 from tokenwire.server.engines.sglang.plan.gguf_architectures import (
     LOADABLE,
-    can_load_gguf,
     find_gguf_obstacle,
 )
 
@@ -43,7 +42,6 @@ def gguf_files(path: Path) -> ModelFiles:
 @pytest.mark.parametrize("architecture", ["llama", "qwen2", "qwen3", "qwen3moe"])
 def test_loadable(architecture: str) -> None:
     """SGLang runs the architectures of its table."""
-    assert can_load_gguf(architecture)
     files = gguf_files(Path("model.gguf"))
     assert find_gguf_obstacle(files, Checkpoint(architecture)) is None
 

@@ -20,7 +20,6 @@ from .checkpoints import ON_CPU, ON_GPU, model, notices_of, options, refusal_of
     ("settings", "variable"),
     [
         (options(ON_CPU, speculative_algorithm="EAGLE"), "LLM_SPECULATIVE_ALGORITHM"),
-        (replace(ON_CPU, lora_adapters={"sql": Path("/sql")}), "LLM_LORA_ADAPTERS"),
         (options(ON_CPU, tp_size=2), "LLM_TP_SIZE"),
         (options(ON_CPU, pp_size=2), "LLM_PP_SIZE"),
         (options(ON_CPU, dp_size=2), "LLM_DP_SIZE"),
