@@ -106,24 +106,18 @@ def choose_quantization(
             WeightQuantization.INT4_CPU if wants_int4 else WeightQuantization.INT8_CPU,
             f"{asked} becomes {'int4' if wants_int4 else 'int8'} weights on a CPU{least}",
         )
-    if not wants_int4:
+    why_not_int4 = ""
+    if wants_int4 and not has_bitsandbytes:
+        why_not_int4 = ": the package 'bitsandbytes', which brings 4 bits, is not installed"
+    elif wants_int4 and checkpoint.architecture not in BITSANDBYTES_ARCHITECTURES:
+        architecture = checkpoint.architecture or "this architecture"
+        why_not_int4 = f": SGLang cannot load {architecture} through bitsandbytes"
+    elif wants_int4:
         return QuantizationChoice(
-            WeightQuantization.FP8,
-            f"{asked} becomes SGLang's online FP8 on a GPU (8 bits a weight)",
-        )
-    if not has_bitsandbytes:
-        return QuantizationChoice(
-            WeightQuantization.FP8,
-            f"{asked} becomes SGLang's online FP8 on a GPU (8 bits a weight): the package "
-            "'bitsandbytes', which brings 4 bits, is not installed",
-        )
-    if checkpoint.architecture not in BITSANDBYTES_ARCHITECTURES:
-        return QuantizationChoice(
-            WeightQuantization.FP8,
-            f"{asked} becomes SGLang's online FP8 on a GPU (8 bits a weight): SGLang cannot load "
-            f"{checkpoint.architecture or 'this architecture'} through bitsandbytes",
+            WeightQuantization.BITSANDBYTES,
+            f"{asked} becomes 4 bits a weight through bitsandbytes (NF4) on a GPU",
         )
     return QuantizationChoice(
-        WeightQuantization.BITSANDBYTES,
-        f"{asked} becomes 4 bits a weight through bitsandbytes (NF4) on a GPU",
+        WeightQuantization.FP8,
+        f"{asked} becomes SGLang's online FP8 on a GPU (8 bits a weight){why_not_int4}",
     )
