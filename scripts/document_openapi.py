@@ -23,7 +23,7 @@ OUT = ROOT / "src" / "edge" / "pages" / "openapi.json"
 _JSON = "application/json"
 _SSE = "text/event-stream"
 _OF_ROUTING = frozenset({"NOT_FOUND", "METHOD_NOT_ALLOWED"})
-_OF_EVERY_ROUTE = frozenset({"HEADERS_TOO_LARGE", "DRAINING", "UNSPECIFIED"})
+_OF_EVERY_ROUTE = frozenset({"HEADERS_TOO_LARGE", "EXPECTATION_FAILED", "DRAINING", "UNSPECIFIED"})
 _PROBE: Schema = {
     "type": "object",
     "required": ["status"],

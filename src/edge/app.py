@@ -26,14 +26,13 @@ from .metrics import FrontMetrics, HttpMetrics, MetricsRoutes
 from .middleware import InFlight, Middleware
 from .pages.routes import PageRoutes
 
-_log = structlog.stdlib.get_logger(__name__)
+_logger = structlog.stdlib.get_logger(__name__)
 
 # Also bounds how long a connection may take to send a request line and headers.
 KEEPALIVE_TIMEOUT_S = 75.0
 _BACKLOG = 1024
 # After a drain nothing should run any more; what does is cancelled this much later.
 _CLEANUP_TIMEOUT_S = 2.0
-_LINGERING_TIME_S = 0.5
 
 
 class EdgeApp:
@@ -66,17 +65,18 @@ class EdgeApp:
             self._front = FrontClient(self._config.grpc_target)
             opening.push_async_callback(self._front.close)
             self._session = await opening.enter_async_context(aiohttp.ClientSession())
+            app, middleware = self._application()
             self._runner = web.AppRunner(
-                self._application(), handler_cancellation=True, shutdown_timeout=_CLEANUP_TIMEOUT_S
+                app, handler_cancellation=True, shutdown_timeout=_CLEANUP_TIMEOUT_S
             )
             await self._runner.setup()
             opening.push_async_callback(self._runner.cleanup)
-            self._server = await self._listen()
+            self._server = await self._listen(middleware)
             opening.callback(self._server.close)
             # In the reverse order: the port, the connections, the session, the channel.
             self._closing = opening.pop_all()
         self.port = self._server.sockets[0].getsockname()[1]
-        _log.info("listening", http_port=self.port, front=self._config.grpc_target)
+        _logger.info("listening", http_port=self.port, front=self._config.grpc_target)
         return self
 
     async def __aexit__(
@@ -91,11 +91,12 @@ class EdgeApp:
         finally:
             await self._closing.aclose()
 
-    def _application(self) -> web.Application:
+    def _application(self) -> tuple[web.Application, Middleware]:
         config = self._config
         app = web.Application(client_max_size=config.max_body_bytes)
         metrics = HttpMetrics(CollectorRegistry())
-        Middleware(Cors(config.cors_allowed_origins), metrics, self._in_flight).install(app)
+        middleware = Middleware(Cors(config.cors_allowed_origins), metrics, self._in_flight)
+        middleware.install(app)
         bodies = BodyReader(config.body_timeout_s)
         front_metrics = FrontMetrics(self._session, config.metrics_target)
         app.add_routes(HealthRoutes(self._front, self._in_flight).routes())
@@ -103,20 +104,20 @@ class EdgeApp:
         app.add_routes(ApiRoutes(self._front, bodies).routes())
         app.add_routes(CanonicalRoutes(self._front, bodies).routes())
         app.add_routes(PageRoutes().routes())
-        return app
+        return app, middleware
 
-    async def _listen(self) -> asyncio.Server:
+    async def _listen(self, middleware: Middleware) -> asyncio.Server:
         loop = asyncio.get_running_loop()
         server = self._runner.server
         assert server is not None  # the runner is set up
+        server.request_handler = middleware.wrap(server.request_handler)
 
         def connection() -> Connection:
             return Connection(
                 server,
+                middleware.add_headers,
                 loop=loop,
-                keepalive_timeout=self._keepalive_timeout_s,
-                lingering_time=_LINGERING_TIME_S,
-                access_log=None,  # type: ignore[arg-type]  # None turns it off
+                keepalive_timeout_s=self._keepalive_timeout_s,
             )
 
         host, port = self._config.hostname, self._config.port
@@ -131,7 +132,7 @@ class EdgeApp:
         idle = asyncio.ensure_future(self._in_flight.wait_idle())
         await wait_first(idle, self._forced.wait(), timeout_s=self._config.drain_timeout_s)
         if idle.cancelled():
-            _log.warning("drain_cut_short")
+            _logger.warning("drain_cut_short")
             self._front.end_calls()
             await wait_first(self._in_flight.wait_idle(), timeout_s=_CLEANUP_TIMEOUT_S)
 
@@ -147,5 +148,5 @@ async def serve(config: EdgeConfig) -> int:
     with shutdown_signals() as shutdown:
         async with EdgeApp(config, forced=shutdown.forced):
             await shutdown.draining.wait()
-    _log.info("stopped")
+    _logger.info("stopped")
     return 0

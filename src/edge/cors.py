@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from aiohttp import web
+from aiohttp.web_request import BaseRequest
 
 from .context import REQUEST_ID_HEADER
 
@@ -40,7 +41,7 @@ class Cors:
         response.headers["Access-Control-Max-Age"] = str(_MAX_AGE_S)
         return response
 
-    def add_headers(self, request: web.Request, response: web.StreamResponse) -> None:
+    def add_headers(self, request: BaseRequest, response: web.StreamResponse) -> None:
         """Adds what a browser needs to see the response."""
         headers = response.headers
         if self._is_any:

@@ -18,7 +18,7 @@ from google.rpc import code_pb2, error_details_pb2, status_pb2
 from ..error_table import DOMAIN, TRAITS
 from ..generated.tokenwire.v1 import options_pb2
 
-_log = structlog.stdlib.get_logger(__name__)
+_logger = structlog.stdlib.get_logger(__name__)
 
 _DETAILS_KEY = "grpc-status-details-bin"
 _STREAM_RETRY_AFTER_S = 10
@@ -113,7 +113,7 @@ def failure_of(error: BaseException) -> Failure:
         failure = _front_failure(error)
         if failure is not None:
             return failure
-    _log.error("request_failed", exc_info=error)
+    _logger.error("request_failed", exc_info=error)
     traits = TRAITS["UNSPECIFIED"]
     return _own_failure(EdgeError("UNSPECIFIED", traits.example_message))
 
@@ -189,7 +189,7 @@ def _front_failure(error: grpc.aio.AioRpcError) -> Failure | None:
     if reason is None:
         return None
     message = _MESSAGE_OF_CODE.get(status.code, status.message)
-    _log.warning("front_call_failed", code=error.code().name, details=error.details())
+    _logger.warning("front_call_failed", code=error.code().name, details=error.details())
     bare = status_pb2.Status(code=status.code, message=message)
     # No reason of the table: the front never said one.
     return Failure("", TRAITS[reason], bare, {})

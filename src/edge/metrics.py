@@ -7,7 +7,7 @@ import structlog
 from aiohttp import web
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
-_log = structlog.stdlib.get_logger(__name__)
+_logger = structlog.stdlib.get_logger(__name__)
 
 _CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _FRONT_TIMEOUT_S = 1.0
@@ -80,7 +80,7 @@ class FrontMetrics:
                 response.raise_for_status()
                 return await response.read()
         except (aiohttp.ClientError, TimeoutError, ValueError) as error:
-            _log.warning("front_metrics_unreadable", error=type(error).__name__)
+            _logger.warning("front_metrics_unreadable", error=type(error).__name__)
             return None
 
 

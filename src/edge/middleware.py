@@ -1,4 +1,4 @@
-"""What happens around every handler: ids, errors, CORS, drain, metrics and the access log."""
+"""What happens around every request: ids, errors, CORS, drain, metrics and the access log."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 
 import structlog
 from aiohttp import web
+from aiohttp.web_request import BaseRequest
 
 from .context import CONTEXT, REQUEST_ID_HEADER, RequestContext
 from .cors import Cors
@@ -15,11 +16,13 @@ from .errors import DIALECT, Dialect, EdgeError, error_response, failure_of
 from .metrics import HttpMetrics, route_of
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+ServerHandler = Callable[[BaseRequest], Awaitable[web.StreamResponse]]
 
-_log = structlog.stdlib.get_logger(__name__)
+_logger = structlog.stdlib.get_logger(__name__)
 
 CANONICAL_PREFIX = "/tokenwire/"
 _CLIENT_LEFT = 499
+_SERVER = "tokenwire"
 _MAX_SHOWN = 200
 # Answered during a drain too: they say that it goes on.
 _ALWAYS_OPEN = ("/health/", "/metrics")
@@ -57,7 +60,7 @@ class InFlight:
 
 
 class Middleware:
-    """Wraps every handler of the application."""
+    """Wraps the application, so that what aiohttp refuses before any handler is answered too."""
 
     def __init__(self, cors: Cors, metrics: HttpMetrics, in_flight: InFlight) -> None:
         self._cors = cors
@@ -65,56 +68,59 @@ class Middleware:
         self._in_flight = in_flight
 
     def install(self, app: web.Application) -> None:
-        """Adds the middlewares, outermost first, and the headers of every response."""
-        app.middlewares.append(self._observe)
-        app.middlewares.append(self._answer_errors)
-        app.on_response_prepare.append(self._add_headers)
+        """Adds what runs around the handlers, and the headers of every response."""
+        app.middlewares.append(self._admit)
+        app.on_response_prepare.append(self._prepare)
+
+    def wrap(self, application: ServerHandler) -> ServerHandler:
+        """Returns the application with an id, metrics and a log line for every request.
+
+        Every failure of it is answered in the dialect of the path.
+        """
+
+        async def serve(request: BaseRequest) -> web.StreamResponse:
+            assert isinstance(request, web.Request)  # the server of an application makes no other
+            context = RequestContext.from_headers(request.headers)
+            request[CONTEXT] = context
+            is_canonical = request.path.startswith(CANONICAL_PREFIX)
+            request[DIALECT] = Dialect.CANONICAL if is_canonical else Dialect.API
+            structlog.contextvars.bind_contextvars(request_id=context.request_id)
+            status = _CLIENT_LEFT
+            self._metrics.begin()
+            try:
+                response = await _answer(application, request)
+                status = response.status
+                return response
+            finally:
+                self._end(request, status, time.monotonic() - context.arrived_s)
+
+        return serve
+
+    def add_headers(self, request: BaseRequest, response: web.StreamResponse) -> None:
+        """Adds the headers that every response has. The request has its context."""
+        response.headers[REQUEST_ID_HEADER] = request[CONTEXT].request_id
+        response.headers["Server"] = _SERVER
+        response.headers["X-Content-Type-Options"] = "nosniff"
+        self._cors.add_headers(request, response)
+
+    def _end(self, request: web.Request, status: int, duration_s: float) -> None:
+        self._metrics.end(request, status, duration_s)
+        # Probes and scrapes come every few seconds.
+        log = _logger.debug if request.path.startswith(_ALWAYS_OPEN) else _logger.info
+        log(
+            "http_request",
+            method=request.method,
+            route=route_of(request),
+            status=status,
+            duration_s=round(duration_s, 6),
+            peer=request.remote,
+        )
 
     @web.middleware
-    async def _observe(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        context = RequestContext.from_headers(request.headers)
-        request[CONTEXT] = context
-        structlog.contextvars.bind_contextvars(request_id=context.request_id)
-        status = _CLIENT_LEFT
-        self._metrics.begin()
-        try:
-            response = await handler(request)
-            status = response.status
-            return response
-        finally:
-            duration_s = time.monotonic() - context.arrived_s
-            self._metrics.end(request, status, duration_s)
-            # Probes and scrapes come every few seconds.
-            log = _log.debug if request.path.startswith(_ALWAYS_OPEN) else _log.info
-            log(
-                "http_request",
-                method=request.method,
-                route=route_of(request),
-                status=status,
-                duration_s=round(duration_s, 6),
-                peer=request.remote,
-            )
-
-    @web.middleware
-    async def _answer_errors(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        is_canonical = request.path.startswith(CANONICAL_PREFIX)
-        request[DIALECT] = Dialect.CANONICAL if is_canonical else Dialect.API
+    async def _admit(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         preflight = self._cors.preflight(request)
         if preflight is not None:
             return preflight
-        try:
-            return await self._drainable(request, handler)
-        except ConnectionError:
-            raise  # the client left
-        except web.HTTPException as error:
-            own = _translated(request, error)
-            if own is None:
-                raise
-            return error_response(failure_of(own), request[DIALECT])
-        except Exception as error:  # noqa: BLE001 - the top of every request
-            return error_response(failure_of(error), request[DIALECT])
-
-    async def _drainable(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         if request.path.startswith(_ALWAYS_OPEN):
             return await handler(request)
         self._in_flight.enter()
@@ -123,14 +129,24 @@ class Middleware:
         finally:
             self._in_flight.leave()
 
-    async def _add_headers(self, request: web.Request, response: web.StreamResponse) -> None:
-        response.headers[REQUEST_ID_HEADER] = request[CONTEXT].request_id
-        response.headers.setdefault("X-Content-Type-Options", "nosniff")
-        self._cors.add_headers(request, response)
+    async def _prepare(self, request: web.Request, response: web.StreamResponse) -> None:
+        self.add_headers(request, response)
 
 
-def _translated(request: web.Request, error: web.HTTPException) -> EdgeError | None:
-    """Returns what aiohttp found wrong in our words; None for what it cannot find here."""
+async def _answer(application: ServerHandler, request: web.Request) -> web.StreamResponse:
+    try:
+        return await application(request)
+    except ConnectionError:
+        raise  # the client left
+    except web.HTTPException as error:
+        failure = failure_of(_translated(request, error))
+    except Exception as error:  # noqa: BLE001 - the top of every request
+        failure = failure_of(error)
+    return error_response(failure, request[DIALECT])
+
+
+def _translated(request: web.Request, error: web.HTTPException) -> Exception:
+    """Returns what aiohttp found wrong in our words; the rest, which nobody raises, as it came."""
     path = request.path[:_MAX_SHOWN]
     if isinstance(error, web.HTTPNotFound):
         return EdgeError("NOT_FOUND", f"no route {path}")
@@ -149,4 +165,8 @@ def _translated(request: web.Request, error: web.HTTPException) -> EdgeError | N
             f"the body is over the limit of {limit} bytes",
             metadata={"limit": str(limit)},
         )
-    return None
+    if isinstance(error, web.HTTPExpectationFailed):
+        given = request.headers.get("Expect", "")[:_MAX_SHOWN]
+        message = f"Expect: only 100-continue is understood, got {given}"
+        return EdgeError("EXPECTATION_FAILED", message)
+    return error

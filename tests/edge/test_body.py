@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import gzip
+import zlib
+from collections.abc import Callable
+
 import aiohttp
 import pytest
 from tokenwire.edge.app import EdgeApp
@@ -120,3 +124,104 @@ async def test_a_chunked_body_is_bounded_too(scripted_edge: EdgeApp) -> None:
     data = head + chunk * (MAX_BODY_BYTES // 0x8000 + 1) + b"0\r\n\r\n"
     status, _, body = await exchange(scripted_edge.port, data)
     assert (status, body["code"]) == (413, "BODY_TOO_LARGE")
+
+
+PROMPT = b'{"model":"a","prompt":"x"}'
+
+
+def deflate_without_header(data: bytes) -> bytes:
+    """What some clients send as deflate: the bare stream."""
+    return zlib.compress(data, wbits=-zlib.MAX_WBITS)
+
+
+@pytest.mark.parametrize(
+    ("encoding", "encode"),
+    [
+        ("gzip", gzip.compress),
+        ("GZip", gzip.compress),
+        ("x-gzip", gzip.compress),
+        ("deflate", zlib.compress),
+        ("deflate", deflate_without_header),
+        ("identity", bytes),
+        ("utf-8", bytes),
+        ("", bytes),
+    ],
+)
+async def test_compressed_bodies_are_read(
+    scripted: ScriptedFront,
+    scripted_http: aiohttp.ClientSession,
+    encoding: str,
+    encode: Callable[[bytes], bytes],
+) -> None:
+    """A body may be compressed, and says so in its header."""
+    headers = {**JSON, "Content-Encoding": encoding}
+    data = encode(PROMPT)
+    async with scripted_http.post("/api/generate", data=data, headers=headers) as response:
+        assert response.status == 200, await response.text()
+    assert scripted.requests[-1].text == "x"
+
+
+@pytest.mark.parametrize("path", POSTS)
+@pytest.mark.parametrize("encoding", ["br", "zstd", "compress", "gzip, gzip", "nonsense"])
+async def test_an_encoding_that_cannot_be_read_is_415(
+    scripted_http: aiohttp.ClientSession, path: str, encoding: str
+) -> None:
+    """The refusal names the encoding that came and those that are taken."""
+    headers = {**JSON, "Content-Encoding": encoding}
+    async with scripted_http.post(path, data=PROMPT, headers=headers) as response:
+        assert response.status == 415
+        assert response.headers["Accept-Encoding"] == "gzip, deflate"
+        assert response.headers["X-Request-Id"]
+        body = await response.json()
+    text = str(body["error"] if "error" in body else body["message"])
+    assert text == f"Content-Encoding must be gzip or deflate, got {encoding}"
+
+
+@pytest.mark.parametrize(
+    ("encoding", "data"),
+    [
+        ("gzip", PROMPT),
+        ("gzip", gzip.compress(PROMPT)[:-6]),
+        ("gzip", gzip.compress(PROMPT)[:12]),
+        ("gzip", gzip.compress(PROMPT) + b"garbage"),
+        ("deflate", PROMPT),
+        ("deflate", zlib.compress(PROMPT)[:-6]),
+    ],
+    ids=["gzip-plain", "gzip-cut", "gzip-head", "gzip-tail", "deflate-plain", "deflate-cut"],
+)
+async def test_a_body_that_is_not_what_it_claims_is_named(
+    scripted_http: aiohttp.ClientSession, encoding: str, data: bytes
+) -> None:
+    """A body that is not compressed as its header says, or only in part, is a clear 400."""
+    headers = {**JSON, "Content-Encoding": encoding}
+    async with scripted_http.post("/api/generate", data=data, headers=headers) as response:
+        assert response.status == 400
+        assert (await response.json())["error"] == f"Bad request: body: is not valid {encoding}"
+
+
+@pytest.mark.parametrize(
+    ("encoding", "encode"), [("gzip", gzip.compress), ("deflate", zlib.compress)]
+)
+async def test_the_limit_counts_what_a_body_unpacks_to(
+    scripted_http: aiohttp.ClientSession, encoding: str, encode: Callable[[bytes], bytes]
+) -> None:
+    """A small body that unpacks to a large one is refused, unread beyond the limit."""
+    fits = b'{"model":"a","prompt":"' + b"x" * (MAX_BODY_BYTES - 25) + b'"}'
+    assert len(fits) == MAX_BODY_BYTES
+    headers = {**JSON, "Content-Encoding": encoding}
+    for data, status in ((fits, 200), (fits + b" ", 413), (b" " * 100_000_000, 413)):
+        post = scripted_http.post("/api/generate", data=encode(data), headers=headers)
+        async with post as response:
+            assert response.status == status, await response.text()
+
+
+async def test_a_transfer_coding_that_cannot_be_read_is_415(scripted_edge: EdgeApp) -> None:
+    """A body packed for its transfer is refused: aiohttp would read it as it is packed."""
+    head = (
+        b"POST /api/generate HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
+        b"Transfer-Encoding: gzip, chunked\r\n\r\n"
+    )
+    data = head + b"%x\r\n" % len(PROMPT) + PROMPT + b"\r\n0\r\n\r\n"
+    status, _, body = await exchange(scripted_edge.port, data)
+    assert (status, body["code"]) == (415, "UNSUPPORTED_MEDIA_TYPE")
+    assert body["error"] == "Transfer-Encoding must be chunked, got gzip, chunked"

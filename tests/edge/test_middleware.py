@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import aiohttp
 import pytest
+from tokenwire.edge.app import EdgeApp
+
+from .conftest import edge_config
+from .raw_http import GUARD_S, exchange
+from .scripted import MODEL, ScriptedFront
 
 
 @pytest.mark.parametrize(
@@ -45,3 +52,73 @@ async def test_canonical_paths_answer_in_their_own_shape(
     async with scripted_http.get("/tokenwire/v1/nothing") as response:
         assert response.status == 404
         assert (await response.json())["code"] == 5
+
+
+ALLOWED = "https://app.example"
+
+
+@pytest.mark.parametrize("path", ["/api/generate", "/tokenwire/v1/generate", "/nothing"])
+async def test_an_unknown_expectation_is_417(scripted: ScriptedFront, path: str) -> None:
+    """It is refused before any handler, and answered like every other failure."""
+    config = edge_config(LLM_GRPC_TARGET=scripted.target, CORS_ALLOWED_ORIGINS=ALLOWED)
+    head = (
+        f"POST {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 2\r\n"
+        f"Origin: {ALLOWED}\r\nX-Request-Id: e1\r\nExpect: 200-ok\r\n\r\n"
+    )
+    async with EdgeApp(config) as edge:
+        status, headers, body = await exchange(edge.port, head.encode() + b"{}")
+    assert status == 417
+    assert headers["X-Request-Id"] == "e1"
+    assert headers["Access-Control-Allow-Origin"] == ALLOWED
+    text = "Expect: only 100-continue is understood, got 200-ok"
+    if path.startswith("/tokenwire/"):
+        assert body["message"] == text
+    else:
+        assert body == {"error": text, "code": "EXPECTATION_FAILED"}
+
+
+async def test_an_expectation_of_100_continue_is_met(scripted_edge: EdgeApp) -> None:
+    """A client that asks before it sends its body is told to go on, and answered."""
+    data = (
+        b"POST /api/generate HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
+        b"Content-Length: 26\r\nExpect: 100-continue\r\n\r\n"
+    )
+    reader, writer = await asyncio.open_connection("127.0.0.1", scripted_edge.port)
+    async with asyncio.timeout(GUARD_S):
+        writer.write(data)
+        assert await reader.readuntil(b"\r\n\r\n") == b"HTTP/1.1 100 Continue\r\n\r\n"
+        writer.write(b'{"model":"a","prompt":"x"}')
+        assert (await reader.readline()).startswith(b"HTTP/1.1 200 ")
+    writer.transport.abort()
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("GET", "/health/live"),
+        ("HEAD", "/metrics"),
+        ("GET", "/swagger-ui"),
+        ("POST", "/api/generate"),
+        ("POST", "/api/completions/stream"),
+        ("POST", "/nothing"),
+        ("OPTIONS", "/api/chat"),
+    ],
+)
+async def test_no_answer_tells_what_it_is_made_of(
+    scripted_http: aiohttp.ClientSession, method: str, path: str
+) -> None:
+    """`Server` names the service, without versions, on answers and failures."""
+    body = {"model": MODEL, "prompt": "x"}
+    async with scripted_http.request(method, path, json=body) as response:
+        assert response.headers["Server"] == "tokenwire"
+
+
+async def test_the_417_is_counted_and_logged(scripted_edge: EdgeApp) -> None:
+    """What aiohttp refuses by itself is a request like any other in the metrics."""
+    head = b"GET /api/llms HTTP/1.1\r\nHost: x\r\nConnection: close\r\nExpect: x\r\n\r\n"
+    await exchange(scripted_edge.port, head)
+    url = f"http://127.0.0.1:{scripted_edge.port}/metrics"
+    async with aiohttp.ClientSession() as http, http.get(url) as response:
+        metrics = await response.text()
+    assert 'http_requests_total{method="GET",route="/api/llms",status="417"} 1.0' in metrics
+    assert "http_requests_in_flight 1.0" in metrics  # the one that asks

@@ -65,11 +65,13 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_BODY_TOO_LARGE: _ErrorReason.ValueType  # 20
     """Edge only: the body is larger than the limit."""
     ERROR_REASON_UNSUPPORTED_MEDIA_TYPE: _ErrorReason.ValueType  # 21
-    """Edge only: the body is not JSON by its own header."""
+    """Edge only: by its own headers the body is not JSON, or is encoded in a way that cannot be read."""
     ERROR_REASON_HEADERS_TOO_LARGE: _ErrorReason.ValueType  # 22
     """Edge only: the request's headers are larger than the limit."""
     ERROR_REASON_CLIENT_TIMEOUT: _ErrorReason.ValueType  # 23
     """Edge only: the client took too long to send its request."""
+    ERROR_REASON_EXPECTATION_FAILED: _ErrorReason.ValueType  # 24
+    """Edge only: the request expects something other than `100-continue`."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Why a call failed, for machines. Sent without its prefix as `google.rpc.ErrorInfo.reason`, domain
@@ -119,9 +121,11 @@ ERROR_REASON_METHOD_NOT_ALLOWED: ErrorReason.ValueType  # 19
 ERROR_REASON_BODY_TOO_LARGE: ErrorReason.ValueType  # 20
 """Edge only: the body is larger than the limit."""
 ERROR_REASON_UNSUPPORTED_MEDIA_TYPE: ErrorReason.ValueType  # 21
-"""Edge only: the body is not JSON by its own header."""
+"""Edge only: by its own headers the body is not JSON, or is encoded in a way that cannot be read."""
 ERROR_REASON_HEADERS_TOO_LARGE: ErrorReason.ValueType  # 22
 """Edge only: the request's headers are larger than the limit."""
 ERROR_REASON_CLIENT_TIMEOUT: ErrorReason.ValueType  # 23
 """Edge only: the client took too long to send its request."""
+ERROR_REASON_EXPECTATION_FAILED: ErrorReason.ValueType  # 24
+"""Edge only: the request expects something other than `100-continue`."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015
