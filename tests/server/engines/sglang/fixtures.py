@@ -8,7 +8,7 @@ import re
 import select
 import signal
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -80,7 +80,7 @@ class Death:
 
 async def launch_and_kill_scheduler(launcher: SglangLauncher) -> Death:
     """Kills the scheduler with -9 in the middle of a stream; closes."""
-    before = _own_files()
+    before = set(_temporary_folders())
     engine = await launcher.launch(lambda _: None)
     try:
         rendered = await engine.render(STORY)
@@ -90,7 +90,9 @@ async def launch_and_kill_scheduler(launcher: SglangLauncher) -> Death:
             aclosing(engine.generate(request_for(rendered, params))) as events,
         ):
             await anext(events)
-            files_made = sorted(_own_files() - before)
+            files_made = sorted(
+                {*_temporary_folders()} - before | _shared_memory(group_members(engine.pid))
+            )
             os.kill(find_process(engine.pid, "scheduler"), signal.SIGKILL)
             stream_error = await error_of(_read_all(events))
             status_error = await error_of(engine.status())
@@ -102,9 +104,14 @@ async def launch_and_kill_scheduler(launcher: SglangLauncher) -> Death:
     return Death(engine, stream_error, status_error, why_lost, num_left, files_made)
 
 
-def _own_files() -> set[Path]:
-    shared = Path("/dev/shm").glob("*")
-    return {*shared, *Path(tempfile.gettempdir()).glob("tokenwire-sglang-*")}
+def _temporary_folders() -> Iterable[Path]:
+    return Path(tempfile.gettempdir()).glob("tokenwire-sglang-*")
+
+
+def _shared_memory(pids: Iterable[int]) -> set[Path]:
+    """Files of shared memory that a process has mapped; those of other programs are not meant."""
+    maps = "".join(Path(f"/proc/{pid}/maps").read_text() for pid in pids)
+    return {path for path in Path("/dev/shm").iterdir() if str(path) in maps}
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
