@@ -32,11 +32,20 @@ def _object(required: list[str], **properties: Schema) -> Schema:
     return {"type": "object", "required": required, "properties": properties}
 
 
+def _request(required: list[str], **properties: Schema) -> Schema:
+    return {
+        **_object(required, **properties),
+        "description": "A field of gRPC or of OpenAI that is not listed here is refused by name, "
+        "unless its value asks for nothing. Any other is ignored.",
+    }
+
+
 _DEFAULT = "Absent: the server's default."
 _SAMPLING: dict[str, Schema] = {
     "temperature": _number(f"Moved into 0 to 2; 0 is greedy. {_DEFAULT}"),
     "top_p": _number(f"Moved into 0 to 1. {_DEFAULT}"),
     "max_tokens": _integer(f"Most tokens to generate, moved under the server's limit. {_DEFAULT}"),
+    "max_completion_tokens": _integer("Another name of `max_tokens`; both only if equal."),
     "stop": {
         "type": ["array", "string", "null"],
         "items": {"type": "string"},
@@ -85,13 +94,13 @@ _TEXT_ANSWER: dict[str, Schema] = {
 }
 
 SCHEMAS: dict[str, Schema] = {
-    "ApiGenerateRequest": _object(
+    "ApiGenerateRequest": _request(
         ["model", "prompt"],
         model=_MODEL_FIELD,
         prompt=_string("An instruction; answered with the model's chat template."),
         **_SAMPLING,
     ),
-    "ApiChatRequest": _object(
+    "ApiChatRequest": _request(
         ["model", "messages"],
         model=_MODEL_FIELD,
         messages={"type": "array", "minItems": 1, "items": reference("ApiMessage")},
@@ -102,7 +111,7 @@ SCHEMAS: dict[str, Schema] = {
         role={"type": "string", "enum": ["system", "user", "assistant"]},
         content={"type": "string"},
     ),
-    "ApiCompletionsRequest": _object(
+    "ApiCompletionsRequest": _request(
         ["model", "prompt"],
         model=_MODEL_FIELD,
         prompt=_string("A text to continue."),
@@ -114,7 +123,10 @@ SCHEMAS: dict[str, Schema] = {
             "type": ["boolean", "null"],
             "description": "On `/api/completions`: OpenAI-style events, ended by `[DONE]`.",
         },
-        stream_options=_object([], include_usage={"type": ["boolean", "null"]}),
+        stream_options={
+            **_object([], include_usage={"type": ["boolean", "null"]}),
+            "description": "On `/api/completions` alone.",
+        },
         **_SAMPLING,
     ),
     "ApiTextResponse": _object(list(_TEXT_ANSWER), **_TEXT_ANSWER),

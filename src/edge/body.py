@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 import io
+import json
 import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -65,6 +66,26 @@ def parse_object(data: bytes) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise invalid(BODY_FIELD, "must be a JSON object")
     return cast("dict[str, Any]", value)
+
+
+def json_type(value: object) -> str:
+    """Says in JSON's own words what a value is."""
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return "a boolean"
+    if isinstance(value, int):
+        return "an integer"
+    if isinstance(value, float):
+        return "a number"
+    if isinstance(value, str):
+        return "a string"
+    return "an array" if isinstance(value, list) else "an object"
+
+
+def shown(value: object) -> str:
+    """Shows a value in a refusal: numbers and booleans as they are, of the rest their type."""
+    return json.dumps(value) if isinstance(value, int | float) else json_type(value)
 
 
 def _require_json(request: BaseRequest) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -51,29 +51,32 @@ _CODE_OF_HTTP = {
 
 
 class EdgeError(Exception):
-    """A failure of the edge's own, told to the caller in its own words."""
+    """A failure of the edge's own, told to the caller in its own words.
+
+    `violation` is the path of a field and what is wrong with it.
+    """
 
     def __init__(
         self,
         reason: str,
         message: str,
         *,
-        field: str | None = None,
+        violation: tuple[str, str] | None = None,
         metadata: Mapping[str, str] | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> None:
-        # Headers and paths may hold bytes that are no text: neither JSON nor protobuf takes them.
-        self.message = message.encode("utf-8", "replace").decode("utf-8")
+        self.message = _text(message)
         super().__init__(self.message)
         self.reason = reason
-        self.field = field
+        self.violation = violation
         self.metadata = dict(metadata or {})
         self.headers = dict(headers or {})
 
 
 def invalid(field: str, description: str) -> EdgeError:
     """Returns the failure of a request whose field `field` cannot be read."""
-    return EdgeError("INVALID_REQUEST", f"{field}: {description}", field=field)
+    violation = (_text(field), _text(description))
+    return EdgeError("INVALID_REQUEST", ": ".join(violation), violation=violation)
 
 
 class Dialect(enum.Enum):
@@ -120,10 +123,8 @@ def failure_of(error: BaseException) -> Failure:
 
 def api_text(failure: Failure) -> str:
     """Returns the text of an `/api` error, with the caller's own field names."""
-    message = failure.message
-    for violation in _violations(failure.status):
-        field = re.escape(violation)
-        message = re.sub(rf"(^|; ){field}(?=: )", rf"\g<1>{_api_field(violation)}", message)
+    violations = [f"{_api_field(v.field)}: {v.description}" for v in _violations(failure.status)]
+    message = "; ".join(violations) or failure.message
     prefix = failure.traits.rest_prefix
     return f"{prefix}: {message}" if prefix else message
 
@@ -169,11 +170,11 @@ def _own_failure(error: EdgeError) -> Failure:
     code = traits.grpc_code or _CODE_OF_HTTP.get(traits.http_status, code_pb2.INVALID_ARGUMENT)
     info = error_details_pb2.ErrorInfo(reason=error.reason, domain=DOMAIN, metadata=error.metadata)
     details = [_packed(info)]
-    if error.field is not None:
-        violation = error_details_pb2.BadRequest.FieldViolation(
-            field=error.field, description=error.message.removeprefix(f"{error.field}: ")
-        )
-        details.append(_packed(error_details_pb2.BadRequest(field_violations=[violation])))
+    if error.violation is not None:
+        field, description = error.violation
+        request = error_details_pb2.BadRequest()
+        request.field_violations.add(field=field, description=description)
+        details.append(_packed(request))
     status = status_pb2.Status(code=code, message=error.message, details=details)
     return Failure(error.reason, traits, status, error.headers)
 
@@ -203,12 +204,17 @@ def _status_of(error: grpc.aio.AioRpcError) -> status_pb2.Status:
     return status_pb2.Status(code=code, message=error.details() or "")
 
 
-def _violations(status: status_pb2.Status) -> list[str]:
+def _violations(
+    status: status_pb2.Status,
+) -> Iterator[error_details_pb2.BadRequest.FieldViolation]:
     request = error_details_pb2.BadRequest()
-    for detail in status.details:
-        if detail.Unpack(request):
-            return [violation.field for violation in request.field_violations]
-    return []
+    if any(detail.Unpack(request) for detail in status.details):
+        yield from request.field_violations
+
+
+def _text(value: str) -> str:
+    """Replaces what is no text: headers and paths may hold it, JSON and protobuf take none."""
+    return value.encode("utf-8", "replace").decode("utf-8")
 
 
 def _api_field(path: str) -> str:

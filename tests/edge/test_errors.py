@@ -80,6 +80,26 @@ async def test_api_errors(
     assert response.headers.get("Retry-After") == ("5" if status == 503 else None)
 
 
+async def test_every_violation_has_the_callers_name(
+    scripted: ScriptedFront, scripted_http: aiohttp.ClientSession
+) -> None:
+    """Paths of the proto become names of `/api`, and descriptions stay as they are."""
+    scripted.script = failing(
+        InvalidRequest(
+            "messages[1].content[0].text",
+            "is odd; sampling.seed: so is this",
+            ("sampling.seed", "is wrong"),
+            ("text", "is empty"),
+        )
+    )
+    async with scripted_http.post("/api/chat", json=CHAT) as response:
+        body = await response.json()
+    assert body["error"] == (
+        "Bad request: messages[1].content: is odd; sampling.seed: so is this; "
+        "seed: is wrong; prompt: is empty"
+    )
+
+
 @KINDS
 async def test_stream_routes_fail_with_their_own_status(
     scripted: ScriptedFront,

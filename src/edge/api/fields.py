@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, cast
 
+from ..body import json_type
 from ..errors import invalid
 
 _INT32_MAX = 2**31 - 1
@@ -120,18 +121,3 @@ def to_float32(value: object, path: str) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise invalid(path, f"must be a number, got {json_type(value)}")
     return max(-_FLOAT32_MAX, min(_FLOAT32_MAX, float(value)))
-
-
-def json_type(value: object) -> str:
-    """Says in JSON's own words what a value is."""
-    if value is None:
-        return "null"
-    if isinstance(value, bool):
-        return "a boolean"
-    if isinstance(value, int):
-        return "an integer"
-    if isinstance(value, float):
-        return "a number"
-    if isinstance(value, str):
-        return "a string"
-    return "an array" if isinstance(value, list) else "an object"

@@ -14,8 +14,10 @@ from ...generated.tokenwire.v1 import (
     models_pb2,
     sampling_pb2,
 )
+from ..body import shown
 from ..errors import invalid
-from .fields import Fields, json_type, to_float32
+from .fields import Fields, to_float32
+from .refusals import KNOWN, KNOWN_OF_A_MESSAGE, refuse
 
 _NUMBERS = (
     *("temperature", "top_p", "min_p"),
@@ -27,25 +29,13 @@ _ROLES = {
     "user": chat_pb2.ROLE_USER,
     "assistant": chat_pb2.ROLE_ASSISTANT,
 }
-# What OpenAI-style clients may send and this dialect has not: the values that ask for nothing.
-_REFUSED: dict[str, tuple[object, ...]] = {
-    "n": (1,),
-    "best_of": (1,),
-    "echo": (False,),
-    "logprobs": (False,),
-    "top_logprobs": (0,),
-    "tools": ([],),
-    "tool_choice": ("none", "auto"),
-    "functions": ([],),
-    "function_call": ("none", "auto"),
-    "response_format": ({"type": "text"},),
-    "images": ([],),
-}
-_REFUSED_IN_MESSAGE: dict[str, tuple[object, ...]] = {
-    "tool_calls": ([],),
-    "tool_call_id": ("",),
-    "images": ([],),
-}
+_SAMPLING = frozenset(
+    {*_NUMBERS, *_INTEGERS, "max_completion_tokens", "stop", "seed", "logit_bias"}
+)
+_GENERATE = _SAMPLING | {"model", "prompt", "stream"}
+_COMPLETIONS = _GENERATE | {"suffix", "stream_options"}
+_CHAT = _SAMPLING | {"model", "messages", "stream"}
+_MESSAGE = frozenset({"role", "content"})
 _FINISH_REASONS = {
     events_pb2.FINISH_REASON_STOP: "stop",
     events_pb2.FINISH_REASON_EOS: "eos",
@@ -63,6 +53,7 @@ def decode_generate(body: dict[str, Any]) -> inference_pb2.GenerateRequest:
         EdgeError: a field is missing, of the wrong type, or of a feature that is not here.
     """
     fields = Fields(body)
+    refuse(fields, KNOWN - _GENERATE)
     _refuse_stream(fields, "use /api/completions/stream or /api/chat/stream")
     return inference_pb2.GenerateRequest(
         model=fields.string("model"),
@@ -80,6 +71,7 @@ def decode_completions(body: dict[str, Any], *, is_stream: bool) -> inference_pb
         EdgeError: a field is missing, of the wrong type, or of a feature that is not here.
     """
     fields = Fields(body)
+    refuse(fields, KNOWN - _COMPLETIONS)
     request = inference_pb2.GenerateRequest(
         model=fields.string("model"),
         text=fields.string("prompt"),
@@ -97,6 +89,7 @@ def decode_chat(body: dict[str, Any], *, is_stream: bool) -> inference_pb2.ChatR
         EdgeError: a field is missing, of the wrong type, or of a feature that is not here.
     """
     fields = Fields(body)
+    refuse(fields, KNOWN - _CHAT)
     if not is_stream:
         _refuse_stream(fields, "use /api/chat/stream")
     request = inference_pb2.ChatRequest(
@@ -169,7 +162,6 @@ def _set_delivery(
 
 
 def _decode_sampling(fields: Fields) -> sampling_pb2.Sampling:
-    _refuse(fields, _REFUSED)
     sampling = sampling_pb2.Sampling(clamp=True, stop=fields.optional_strings("stop"))
     for name in _NUMBERS:
         number = fields.optional_number(name)
@@ -179,11 +171,20 @@ def _decode_sampling(fields: Fields) -> sampling_pb2.Sampling:
         integer = fields.optional_integer(name)
         if integer is not None:
             setattr(sampling, name, integer)
+    max_tokens = fields.optional_integer("max_completion_tokens")
+    if max_tokens is not None:
+        # OpenAI refuses both at once; callers that always send both mean one number.
+        if sampling.HasField("max_tokens") and sampling.max_tokens != max_tokens:
+            raise invalid(
+                "max_completion_tokens",
+                f"must equal max_tokens ({sampling.max_tokens}) where both are set, "
+                f"got {max_tokens}",
+            )
+        sampling.max_tokens = max_tokens
     seed = fields.get("seed")
     if seed is not None:
         if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**32:
-            shown = seed if isinstance(seed, int) else json_type(seed)
-            raise invalid("seed", f"must be an integer from 0 to 4294967295, got {shown}")
+            raise invalid("seed", f"must be an integer from 0 to 4294967295, got {shown(seed)}")
         sampling.seed = seed
     for token, bias in fields.optional_object("logit_bias").items():
         path = f"logit_bias[{token}]"
@@ -194,22 +195,13 @@ def _decode_sampling(fields: Fields) -> sampling_pb2.Sampling:
 
 
 def _decode_message(fields: Fields) -> chat_pb2.Message:
-    _refuse(fields, _REFUSED_IN_MESSAGE)
+    refuse(fields, KNOWN_OF_A_MESSAGE - _MESSAGE)
     role = fields.string("role")
     if role not in _ROLES:
         known = ", ".join(_ROLES)
         raise invalid(fields.path_of("role"), f"must be one of {known}, got '{role[:100]}'")
     content = fields.string("content")
     return chat_pb2.Message(role=_ROLES[role], content=[chat_pb2.ContentPart(text=content)])
-
-
-def _refuse(fields: Fields, refused: dict[str, tuple[object, ...]]) -> None:
-    for name, harmless in refused.items():
-        value = fields.get(name)
-        if value is None or any(value == h and type(value) is type(h) for h in harmless):
-            continue
-        shown = value if isinstance(value, int | float) else json_type(value)
-        raise invalid(fields.path_of(name), f"is not supported here, got {shown}")
 
 
 def _refuse_stream(fields: Fields, instead: str) -> None:

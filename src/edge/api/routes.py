@@ -25,6 +25,7 @@ from .json_codec import (
     encode_model,
     encode_text,
 )
+from .refusals import refuse
 from .streams import ChatStream, CompletionsStream, OpenAiStream
 
 
@@ -90,7 +91,9 @@ class ApiRoutes:
         """Streams the continuation of a text."""
         request[DIALECT] = Dialect.API_STREAM
         body = await self._bodies.read_object(request)
-        Fields(body).optional_boolean("stream")  # it streams either way; the type is checked
+        fields = Fields(body)
+        fields.optional_boolean("stream")  # it streams either way; the type is checked
+        refuse(fields, {"stream_options"})  # whose events are those of OpenAI
         return await self._stream_completion(request, body, CompletionsStream())
 
     async def _stream_completion(

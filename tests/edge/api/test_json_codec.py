@@ -11,6 +11,7 @@ from tokenwire.edge.api.json_codec import (
     decode_generate,
     encode_model,
 )
+from tokenwire.edge.errors import EdgeError
 from tokenwire.generated.tokenwire.v1 import chat_pb2, events_pb2, models_pb2
 
 FLOAT32_MAX = 3.5e38
@@ -80,25 +81,27 @@ def test_numbers_fit_the_message(given: float) -> None:
     assert abs(completions(temperature=given).sampling.temperature) < FLOAT32_MAX
 
 
+@pytest.mark.parametrize("other", [{}, {"max_tokens": None}, {"max_tokens": 7}])
+def test_max_completion_tokens_is_max_tokens(other: dict[str, Any]) -> None:
+    """OpenAI's newer name for the same number, alone or beside an equal one."""
+    assert completions(max_completion_tokens=7, **other).sampling.max_tokens == 7
+    assert completions(max_completion_tokens=None, max_tokens=3).sampling.max_tokens == 3
+    assert completions(max_completion_tokens=0).sampling.HasField("max_tokens")
+
+
+def test_two_different_maxima_are_refused() -> None:
+    """OpenAI refuses both at once; here equal ones pass, since some clients always send both."""
+    message = r"^max_completion_tokens: must equal max_tokens \(5\) where both are set, got 7$"
+    with pytest.raises(EdgeError, match=message):
+        completions(max_completion_tokens=7, max_tokens=5)
+    with pytest.raises(EdgeError, match="max_completion_tokens: must be an integer, got a string"):
+        completions(max_completion_tokens="7")
+
+
 def test_a_suffix_is_passed_on() -> None:
     """A suffix is passed on; an empty one, which some clients always send, is none."""
     assert completions(suffix="s").suffix == "s"
     assert not completions(suffix="").HasField("suffix")
-
-
-def test_harmless_values_of_absent_features_are_taken() -> None:
-    """What asks for nothing is not refused."""
-    completions(
-        n=1,
-        best_of=1,
-        echo=False,
-        logprobs=None,
-        tools=[],
-        images=[],
-        tool_choice="auto",
-        response_format={"type": "text"},
-        user="x",
-    )
 
 
 def test_chat_messages() -> None:

@@ -170,8 +170,8 @@ async def test_max_tokens_zero_answers_empty(http: aiohttp.ClientSession) -> Non
 @pytest.mark.parametrize("path", ["/api/generate", "/api/chat/stream"])
 async def test_an_unknown_model_is_refused(http: aiohttp.ClientSession, path: str) -> None:
     """An unknown model is a 400 of its own code, on streams before any event."""
-    request = {"model": "no/such", "prompt": "Hi", "messages": COUNT}
-    body = await post(http, path, request, status=400)
+    question = {"prompt": "Hi"} if path == "/api/generate" else {"messages": COUNT}
+    body = await post(http, path, {"model": "no/such", **question}, status=400)
     assert body["code"] == "UNSUPPORTED_MODEL"
     assert body["error"].startswith("Unsupported model: no model 'no/such' here")
 
