@@ -26,7 +26,7 @@ from .metrics import FrontMetrics, HttpMetrics, MetricsRoutes
 from .middleware import InFlight, Middleware
 from .pages.routes import PageRoutes
 
-_logger = structlog.stdlib.get_logger(__name__)
+_logger = structlog.get_logger(__name__)
 
 # Also bounds how long a connection may take to send a request line and headers.
 KEEPALIVE_TIMEOUT_S = 75.0

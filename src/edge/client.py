@@ -36,12 +36,12 @@ _OPTIONS = (
 )
 
 
-class _Call(Protocol):
+class _Cancellable(Protocol):
     def cancel(self) -> bool: ...
 
 
-class _StreamCall(_Call, Protocol[ResponseT_co]):
-    """A running call, whatever the type of its request."""
+class _StreamingCall(_Cancellable, Protocol[ResponseT_co]):
+    """What a streaming method of the stub returns, whatever the type of its request."""
 
     def __aiter__(self) -> AsyncIterator[ResponseT_co]: ...
 
@@ -57,12 +57,12 @@ class FrontClient:
             request_serializer=health_pb2.HealthCheckRequest.SerializeToString,
             response_deserializer=health_pb2.HealthCheckResponse.FromString,
         )
-        self._calls: set[_Call] = set()
+        self._calls: set[_Cancellable] = set()
         self._is_ended = False
 
     async def events(
         self,
-        method: Callable[..., _StreamCall[ResponseT]],
+        method: Callable[..., _StreamingCall[ResponseT]],
         request: Message,
         context: RequestContext,
     ) -> AsyncGenerator[ResponseT]:
@@ -89,7 +89,7 @@ class FrontClient:
 
     async def final(
         self,
-        method: Callable[..., _StreamCall[ResponseT]],
+        method: Callable[..., _StreamingCall[ResponseT]],
         request: Message,
         context: RequestContext,
     ) -> ResponseT:

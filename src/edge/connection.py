@@ -16,7 +16,7 @@ from aiohttp.web_server import Server
 from .context import CONTEXT, RequestContext
 from .errors import Dialect, EdgeError, error_response, failure_of, invalid
 
-_logger = structlog.stdlib.get_logger(__name__)
+_logger = structlog.get_logger(__name__)
 
 # No type of its own says it.
 _TOO_MANY_HEADERS = "Too many headers"
@@ -92,7 +92,7 @@ class Connection(RequestHandler):
             limit = self.max_field_size
             return EdgeError(
                 "HEADERS_TOO_LARGE",
-                f"a header is over the limit of {limit} bytes",
+                f"the request line or a header is over the limit of {limit} bytes",
                 metadata={"limit": str(limit)},
             )
         if isinstance(exc, BadHttpMessage) and exc.message.startswith(_TOO_MANY_HEADERS):

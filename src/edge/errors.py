@@ -18,7 +18,7 @@ from google.rpc import code_pb2, error_details_pb2, status_pb2
 from ..error_table import DOMAIN, TRAITS
 from ..generated.tokenwire.v1 import options_pb2
 
-_logger = structlog.stdlib.get_logger(__name__)
+_logger = structlog.get_logger(__name__)
 
 _DETAILS_KEY = "grpc-status-details-bin"
 _STREAM_RETRY_AFTER_S = 10

@@ -30,7 +30,7 @@ class HealthRoutes:
         ]
 
     async def live(self, _request: web.Request) -> web.Response:
-        """Answers as long as the event loop turns."""
+        """Answers 200 as long as this process can answer at all."""
         return _json(200, _LIVE)
 
     async def ready(self, _request: web.Request) -> web.Response:

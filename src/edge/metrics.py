@@ -7,7 +7,7 @@ import structlog
 from aiohttp import web
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
-_logger = structlog.stdlib.get_logger(__name__)
+_logger = structlog.get_logger(__name__)
 
 _CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _FRONT_TIMEOUT_S = 1.0

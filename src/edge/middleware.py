@@ -18,7 +18,7 @@ from .metrics import HttpMetrics, route_of
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 ServerHandler = Callable[[BaseRequest], Awaitable[web.StreamResponse]]
 
-_logger = structlog.stdlib.get_logger(__name__)
+_logger = structlog.get_logger(__name__)
 
 CANONICAL_PREFIX = "/tokenwire/"
 _CLIENT_LEFT = 499
@@ -29,7 +29,7 @@ _ALWAYS_OPEN = ("/health/", "/metrics")
 
 
 class InFlight:
-    """Counts the requests that a drain waits for, and refuses new ones once it has begun."""
+    """Counts the requests that a drain waits for. Once it has begun, new ones are refused."""
 
     def __init__(self) -> None:
         self._num_requests = 0

@@ -119,7 +119,7 @@ class ScriptedFront(inference_pb2_grpc.InferenceServiceServicer, health_pb2_grpc
             yield event
 
     async def ListModels(self, _request: Any, context: Any) -> Any:
-        self._note(context)
+        self._record(context)
         return inference_pb2.ListModelsResponse(models=self.models)
 
     async def Check(self, _request: Any, _context: Any) -> Any:
@@ -129,7 +129,7 @@ class ScriptedFront(inference_pb2_grpc.InferenceServiceServicer, health_pb2_grpc
 
     async def _serve(self, request: Any, context: Any) -> AsyncIterator[Any]:
         self.requests.append(request)
-        self._note(context)
+        self._record(context)
         self.entered.set()
         try:
             async for event in self.script(request, context):
@@ -138,6 +138,6 @@ class ScriptedFront(inference_pb2_grpc.InferenceServiceServicer, health_pb2_grpc
             self.cancelled.set()
             raise
 
-    def _note(self, context: Any) -> None:
+    def _record(self, context: Any) -> None:
         self.metadata = dict(context.invocation_metadata())
         self.remaining_s = context.time_remaining()

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
+from contextlib import aclosing, asynccontextmanager
 from typing import Any
 
 import aiohttp
 import pytest
 from tokenwire.edge.app import EdgeApp
+from tokenwire.edge.client import FrontClient
+from tokenwire.edge.context import RequestContext
+from tokenwire.edge.errors import EdgeError
+from tokenwire.generated.tokenwire.v1 import inference_pb2
 
 from ..conftest import MODEL_ID
 from .conftest import edge_config
-from .scripted import MODEL, ScriptedFront, started, text
+from .scripted import MODEL, ScriptedFront, final, started, text
 from .sse_reading import read_events
 
 CHAT = {"model": MODEL, "messages": [{"role": "user", "content": "Hi"}]}
@@ -132,3 +138,70 @@ async def test_an_unreachable_front_is_503(path: str) -> None:
     assert body["code"] == "SERVICE_UNAVAILABLE"
     assert body["error"].startswith("Service unavailable: ")
     assert "127.0.0.1" not in body["error"]
+
+
+QUESTION = inference_pb2.ChatRequest(model=MODEL)
+
+
+@asynccontextmanager
+async def opened(target: str) -> AsyncIterator[FrontClient]:
+    """A client of its own for one test."""
+    client = FrontClient(target)
+    try:
+        yield client
+    finally:
+        await client.close()
+
+
+async def test_closing_the_events_cancels_the_call(scripted: ScriptedFront) -> None:
+    """Whoever stops reading ends the call."""
+
+    async def script(request: Any, _context: Any) -> AsyncIterator[Any]:
+        yield started(request)
+        await asyncio.Event().wait()
+
+    scripted.script = script
+    async with asyncio.timeout(GUARD_S), opened(scripted.target) as client:
+        events = client.events(client.stub.Chat, QUESTION, RequestContext("r1", time.monotonic()))
+        async with aclosing(events):
+            await anext(events)
+        await scripted.cancelled.wait()
+
+
+async def test_calls_that_are_ended_say_that_the_server_drains(scripted: ScriptedFront) -> None:
+    """`end_calls` fails every running stream, also one that has not begun."""
+    scripted.script = endless
+    context = RequestContext("r1", time.monotonic())
+    async with asyncio.timeout(GUARD_S), opened(scripted.target) as client:
+        call = asyncio.ensure_future(client.final(client.stub.Chat, QUESTION, context))
+        await scripted.entered.wait()
+        client.end_calls()
+        with pytest.raises(EdgeError) as caught:
+            await call
+    assert caught.value.reason == "DRAINING"
+
+
+@pytest.mark.parametrize("num_messages", [0, 2])
+async def test_a_final_call_answers_one_message(scripted: ScriptedFront, num_messages: int) -> None:
+    """A front that answers none, or more than one, is a failure and no answer."""
+
+    async def script(request: Any, _context: Any) -> AsyncIterator[Any]:
+        for _ in range(num_messages):
+            yield final(request, "ab")
+
+    scripted.script = script
+    context = RequestContext("r1", time.monotonic())
+    async with opened(scripted.target) as client:
+        with pytest.raises(RuntimeError, match=f"answered {num_messages} messages"):
+            await client.final(client.stub.Chat, QUESTION, context)
+
+
+async def test_a_unary_call_has_a_deadline_of_its_own(scripted: ScriptedFront) -> None:
+    """Without a caller's deadline it is bounded; a shorter one of the caller holds."""
+    request = inference_pb2.ListModelsRequest()
+    async with opened(scripted.target) as client:
+        for timeout, less_than_s in ((None, 10), ("60S", 10), ("2S", 4)):
+            context = RequestContext("r1", time.monotonic(), timeout=timeout)
+            await client.unary(client.stub.ListModels, request, context)
+            assert scripted.remaining_s is not None
+            assert scripted.remaining_s < less_than_s

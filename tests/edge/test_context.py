@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
+from types import SimpleNamespace
 from typing import Any
 
 import aiohttp
 import pytest
+from tokenwire.edge import context
+from tokenwire.edge.context import RequestContext
+from tokenwire.edge.errors import EdgeError
 
 from .scripted import MODEL, ScriptedFront
 
@@ -79,3 +84,29 @@ async def test_a_malformed_deadline_is_named(scripted_http: aiohttp.ClientSessio
     async with scripted_http.post("/api/generate", json=BODY, headers=headers) as response:
         assert response.status == 400
         assert "grpc-timeout: " in (await response.json())["error"]
+
+
+@pytest.mark.parametrize(
+    ("timeout", "seconds"),
+    [("1H", 3600), ("2M", 120), ("30S", 30), ("500m", 0.5), ("1u", 1e-6), ("99999999n", 0.1)],
+)
+def test_the_units_of_a_deadline(
+    monkeypatch: pytest.MonkeyPatch, timeout: str, seconds: float
+) -> None:
+    """A deadline is told as in gRPC, counts from the request's arrival, and is never below 0."""
+    monkeypatch.setattr(context, "time", SimpleNamespace(monotonic=lambda: 50.0))
+    assert RequestContext("r1", 50.0, timeout=timeout).remaining_s() == pytest.approx(seconds)
+    assert RequestContext("r1", 50.0 - 7200, timeout=timeout).remaining_s() == 0
+
+
+@pytest.mark.parametrize("timeout", ["", "S", "30", "30s", "-1S", "123456789S", "1.5S", "30S\n"])
+def test_other_deadlines_are_refused(timeout: str) -> None:
+    """What gRPC would not send is a mistake and no deadline."""
+    with pytest.raises(EdgeError, match="grpc-timeout: must be up to 8 digits and a unit"):
+        RequestContext("r1", time.monotonic(), timeout=timeout).remaining_s()
+
+
+def test_a_state_without_its_trace_is_dropped() -> None:
+    """`tracestate` means nothing where `traceparent` is missing or malformed."""
+    untraced = RequestContext.from_headers({"tracestate": "a=b", "traceparent": "00-nonsense"})
+    assert untraced.metadata() == (("x-request-id", untraced.request_id),)

@@ -7,6 +7,8 @@ import asyncio
 import aiohttp
 import pytest
 from tokenwire.edge.app import EdgeApp
+from tokenwire.edge.errors import EdgeError
+from tokenwire.edge.middleware import InFlight
 
 from .conftest import edge_config
 from .raw_http import GUARD_S, exchange
@@ -122,3 +124,20 @@ async def test_the_417_is_counted_and_logged(scripted_edge: EdgeApp) -> None:
         metrics = await response.text()
     assert 'http_requests_total{method="GET",route="/api/llms",status="417"} 1.0' in metrics
     assert "http_requests_in_flight 1.0" in metrics  # the one that asks
+
+
+async def test_a_drain_waits_for_what_is_in_flight() -> None:
+    """Requests that are in are waited for; new ones are refused once the drain has begun."""
+    in_flight = InFlight()
+    await in_flight.wait_idle()
+    in_flight.enter()
+    in_flight.enter()
+    in_flight.is_draining = True
+    with pytest.raises(EdgeError, match="the server is draining"):
+        in_flight.enter()
+    waiting = asyncio.ensure_future(in_flight.wait_idle())
+    in_flight.leave()
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    in_flight.leave()
+    await waiting

@@ -1,0 +1,1 @@
+"""The `/tokenwire/v1` routes: the gRPC service itself, in canonical proto-JSON."""

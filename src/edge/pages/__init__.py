@@ -1,0 +1,1 @@
+"""The interactive page and the OpenAPI document that it shows, as files."""

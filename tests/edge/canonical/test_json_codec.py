@@ -7,6 +7,9 @@ from typing import Any
 
 import aiohttp
 import pytest
+from tokenwire.edge.canonical.json_codec import CanonicalStream, decode
+from tokenwire.edge.errors import EdgeError, failure_of
+from tokenwire.generated.tokenwire.v1 import events_pb2, inference_pb2
 
 from ..scripted import MODEL
 
@@ -49,3 +52,23 @@ async def test_canonical_json_is_strict(
     (violation,) = (v for d in status["details"] for v in d.get("fieldViolations", ()))
     assert violation["field"].startswith(field), status
     assert len(json.dumps(status)) < 1500
+
+
+def test_events_are_the_messages_themselves() -> None:
+    """An event is its message in canonical JSON: camelCase names, 64-bit numbers as text."""
+    started = events_pb2.Started(model="m", num_prompt_tokens=3)
+    event = inference_pb2.ChatResponse(started=started, position=2)
+    sent = CanonicalStream().encode(event)
+    assert sent.startswith(b"data: ")
+    assert sent.endswith(b"\n\n")
+    value = json.loads(sent[6:])
+    assert value == {"started": {"model": "m", "numPromptTokens": 3}, "position": "2"}
+    assert decode(value, inference_pb2.ChatResponse) == event
+
+
+def test_a_failure_ends_a_stream_as_its_status() -> None:
+    """The last event of a failed stream holds the `google.rpc.Status`."""
+    sent = CanonicalStream().encode_failure(failure_of(EdgeError("DRAINING", "drains")))
+    error = json.loads(sent[6:])["error"]
+    assert (error["code"], error["message"]) == (14, "drains")
+    assert error["details"][0]["reason"] == "DRAINING"
