@@ -57,7 +57,11 @@ def image(data: Any) -> dict[str, Any]:
         (GENERATE, sampling(logitBias=[]), "sampling.logitBias: must be an object, got an array"),
         (GENERATE, sampling(logitBias={"x": 1}), f"logitBias[x]: must be {BIAS}, got 1"),
         (GENERATE, sampling(logitBias={"1": 1, "2": "b"}), f"[2]: must be {BIAS}, got a string"),
-        (GENERATE, sampling(maxTokens=1, max_tokens=2), "only one of maxTokens and max_tokens may"),
+        (
+            GENERATE,
+            sampling(maxTokens=1, max_tokens=2),
+            "sampling.max_tokens: only one of maxTokens and max_tok",
+        ),
         (GENERATE, {"text": "x", "tokenIds": {}}, "prompt: only one of text and tokenIds may be"),
         (
             GENERATE,
