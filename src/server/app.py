@@ -16,7 +16,8 @@ from ..environment import ConfigurationError
 from ..generated.tokenwire.v1 import inference_pb2, inference_pb2_grpc
 from ..lifecycle import Shutdown, shutdown_signals, wait_first
 from ..listening import find_problem
-from .models.models import Models, Prepare
+from .models.model_state import Prepare
+from .models.models import Models
 from .preparation.preparation import Preparation
 from .request.inference import Inference
 from .request.sampling import SamplingDefaults

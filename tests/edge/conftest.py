@@ -19,7 +19,7 @@ from tokenwire.server.contract.engine_settings import (
     ModelFormat,
 )
 from tokenwire.server.engines.llama_cpp.launcher import LlamaCppLauncher
-from tokenwire.server.models.models import PreparedModel
+from tokenwire.server.models.model_state import PreparedModel
 from tokenwire.server.settings.server_config import ServerConfig
 
 from ..conftest import MODEL_ID

@@ -18,7 +18,8 @@ from tokenwire.generated.tokenwire.v1 import (
     models_pb2,
 )
 from tokenwire.server.app import ServerApp
-from tokenwire.server.models.models import Models, ModelView, Prepare, State
+from tokenwire.server.models.model_state import ModelView, Prepare, State
+from tokenwire.server.models.models import Models
 from tokenwire.server.settings.server_config import ServerConfig
 
 CHAT = "/tokenwire.v1.InferenceService/Chat"

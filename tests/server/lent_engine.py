@@ -14,7 +14,7 @@ from tokenwire.server.contract.engine import (
     RenderedPrompt,
     ReportProgress,
 )
-from tokenwire.server.models.models import PreparedModel
+from tokenwire.server.models.model_state import PreparedModel
 
 
 class LentEngine:

@@ -23,7 +23,7 @@ from tokenwire.server.contract.engine import (
     Started,
 )
 from tokenwire.server.contract.errors import EngineLost, ModelLoadFailed
-from tokenwire.server.models.models import PreparedModel
+from tokenwire.server.models.model_state import PreparedModel
 
 MODEL_ID = "test/scripted"
 

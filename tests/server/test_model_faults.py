@@ -12,7 +12,7 @@ from grpc_health.v1 import health_pb2
 from pydantic import ValidationError
 from tokenwire.generated.tokenwire.v1 import inference_pb2, models_pb2
 from tokenwire.server.contract.model_id import DEFAULT_MODEL
-from tokenwire.server.models.models import State
+from tokenwire.server.models.model_state import State
 
 from .files.weight_files import CONFIG, LLAMA, TOKENIZER, gguf, index_of, split_part, tensor_file
 from .fronts import (

@@ -10,7 +10,7 @@ from collections.abc import Callable
 import grpc
 from grpc_health.v1 import health_pb2
 from tokenwire.server.contract.engine import Engine
-from tokenwire.server.models.models import State
+from tokenwire.server.models.model_state import State
 
 from ..server.fronts import check, collect, failure_of, wait_for_state
 from .services import Service

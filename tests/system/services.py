@@ -11,7 +11,7 @@ import aiohttp
 from tokenwire.edge.app import EdgeApp
 from tokenwire.edge.config import EdgeConfig
 from tokenwire.server.contract.engine import Engine, ReportProgress
-from tokenwire.server.models.models import Prepare, PreparedModel
+from tokenwire.server.models.model_state import Prepare, PreparedModel
 
 from ..server.fronts import Client, start_front
 

@@ -16,7 +16,7 @@ from tokenwire.generated.tokenwire.v1 import models_pb2
 from tokenwire.server.contract.engine import Engine, ReportProgress
 from tokenwire.server.engines.llama_cpp.engine import LlamaCppEngine
 from tokenwire.server.engines.sglang.front.engine import SglangEngine
-from tokenwire.server.models.models import PreparedModel, State
+from tokenwire.server.models.model_state import PreparedModel, State
 from tokenwire.server.preparation.preparation import Preparation
 
 from ..conftest import MODEL_ID

@@ -8,10 +8,8 @@ from dataclasses import dataclass, replace
 
 from ..contract.engine import LoadProgress
 from ..contract.errors import ModelLoadFailed, ModelLoading, UnsupportedModel
-from .model_state import ModelView, Prepare, PreparedModel, State
+from .model_state import ModelView, Prepare, State
 from .served_model import ServedModel
-
-__all__ = ["ModelView", "Models", "Prepare", "PreparedModel", "Route", "ServedModel", "State"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,7 +27,8 @@ from ..contract.engine import (
 )
 from ..contract.errors import ContextTooLong, InvalidRequest, ModelLoadFailed
 from ..models.admission import QueuePlace
-from ..models.models import Models, Route, ServedModel
+from ..models.models import Models, Route
+from ..models.served_model import ServedModel
 from ..settings.limits import MAX_PROMPT_CHARACTERS
 from .calls import Call, CallEvent, CallFinished, CallStarted, Loading, Queued
 from .sampling import SamplingDefaults, resolve_sampling

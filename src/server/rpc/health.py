@@ -9,7 +9,8 @@ from typing import Any, Final, cast
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from ..models.models import Models, State
+from ..models.model_state import State
+from ..models.models import Models
 from ..settings.limits import MAX_HEALTH_WATCHES
 
 LIVENESS: Final = "liveness"

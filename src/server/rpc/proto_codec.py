@@ -23,7 +23,7 @@ from ..contract.engine import (
     TokenPrompt,
 )
 from ..contract.errors import InvalidRequest
-from ..models.models import ModelView, State
+from ..models.model_state import ModelView, State
 from ..request.calls import (
     Call,
     CallFinished,

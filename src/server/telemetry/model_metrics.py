@@ -12,7 +12,8 @@ from prometheus_client import (
     Histogram,
 )
 
-from ..models.models import ModelView, ServedModel, State
+from ..models.model_state import ModelView, State
+from ..models.served_model import ServedModel
 from ..request.calls import CallFinished
 
 # Buckets of the OpenTelemetry conventions for generative AI (gen-ai-metrics.md).

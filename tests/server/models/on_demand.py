@@ -7,7 +7,8 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from grpc_health.v1 import health_pb2
-from tokenwire.server.models.models import ServedModel, State
+from tokenwire.server.models.model_state import State
+from tokenwire.server.models.served_model import ServedModel
 
 from ..fronts import Client, start_front, wait_for_state
 from ..scripted_engine import ScriptedEngine, ScriptedLauncher

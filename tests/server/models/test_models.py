@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 from tokenwire.server.contract.engine import LoadProgress
 from tokenwire.server.contract.errors import ModelLoadFailed
-from tokenwire.server.models.models import Models, State
+from tokenwire.server.models.model_state import State
+from tokenwire.server.models.models import Models
 
 from ..fronts import view_of, wait_until
 from ..scripted_engine import ScriptedEngine, ScriptedLauncher, ScriptedPreparation

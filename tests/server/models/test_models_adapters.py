@@ -16,7 +16,7 @@ from grpc_health.v1 import health_pb2
 from pydantic import ValidationError
 from tokenwire.generated.tokenwire.v1 import models_pb2
 from tokenwire.server.contract.errors import ModelLoadFailed
-from tokenwire.server.models.models import State
+from tokenwire.server.models.model_state import State
 
 from ..fronts import (
     Client,

@@ -6,7 +6,7 @@ import asyncio
 
 from google.protobuf.duration_pb2 import Duration
 from tokenwire.generated.tokenwire.v1 import models_pb2
-from tokenwire.server.models.models import State
+from tokenwire.server.models.model_state import State
 
 from ..fronts import check, collect, start_front, wait_for_state, wait_until
 from ..scripted_engine import ScriptedEngine, ScriptedLauncher

@@ -9,7 +9,7 @@ import pytest
 from google.protobuf.duration_pb2 import Duration
 from tokenwire.generated.tokenwire.v1 import models_pb2
 from tokenwire.server.contract.errors import ModelLoadFailed
-from tokenwire.server.models.models import State
+from tokenwire.server.models.model_state import State
 
 from ..fronts import check, collect, failure_of, start_front, wait_for_state, wait_until
 from ..scripted_engine import ScriptedEngine, ScriptedLauncher, ScriptedPreparation

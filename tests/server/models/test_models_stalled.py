@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from tokenwire.server.models.models import State
+from tokenwire.server.models.model_state import State
 from tokenwire.server.settings.limits import MAX_CONCURRENT_RENDERS
 
 from ..fronts import collect, failure_of, start_front, wait_for_state, wait_until

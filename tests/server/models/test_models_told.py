@@ -8,7 +8,7 @@ import urllib.request
 import pytest
 from grpc_health.v1 import health_pb2
 from tokenwire.server.contract.errors import ModelLoadFailed
-from tokenwire.server.models.models import State
+from tokenwire.server.models.model_state import State
 
 from ..fronts import Client, check, collect, failure_of, start_front, wait_for_state
 from ..scripted_engine import ScriptedEngine, ScriptedLauncher, ScriptedPreparation

@@ -11,7 +11,7 @@ from google.protobuf.duration_pb2 import Duration
 from grpc_health.v1 import health_pb2
 from tokenwire.generated.tokenwire.v1 import events_pb2, inference_pb2, models_pb2
 from tokenwire.server.contract.errors import GenerationFailed, ModelLoadFailed
-from tokenwire.server.models.models import State
+from tokenwire.server.models.model_state import State
 
 from ..fronts import (
     CHAT,
