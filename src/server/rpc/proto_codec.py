@@ -23,6 +23,7 @@ from ..contract.engine import (
     TokenPrompt,
 )
 from ..contract.errors import InvalidRequest
+from ..contract.template_arguments import RESERVED_TEMPLATE_ARGUMENTS
 from ..models.model_state import ModelView, State
 from ..request.calls import (
     Call,
@@ -81,12 +82,16 @@ def decode_chat(request: inference_pb2.ChatRequest, request_id: str) -> Call:
     """Turns a valid ChatRequest into a call.
 
     Raises:
-        InvalidRequest: the template arguments hold what JSON has no word for.
+        InvalidRequest: a template argument is a number that JSON does not have, or has a reserved
+            name.
     """
     messages = tuple(
         ChatMessage(_ROLES[message.role], "".join(part.text for part in message.content))
         for message in request.messages
     )
+    for name in request.template_arguments.values.fields:
+        if name in RESERVED_TEMPLATE_ARGUMENTS:
+            raise InvalidRequest("template_arguments", f"'{name}' is set by the server alone")
     try:
         arguments = MessageToDict(request.template_arguments.values)
     except ValueError as error:

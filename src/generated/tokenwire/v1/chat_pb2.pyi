@@ -293,7 +293,10 @@ Global___Reasoning: _TypeAlias = Reasoning  # noqa: Y015
 
 @_typing.final
 class TemplateArguments(_message.Message):
-    """Values that the chat template reads by name."""
+    """Values that the chat template reads by name. Refused are the names of what the server or the
+    engine itself gives to a template, such as `messages`, `tools`, `add_generation_prompt`,
+    `bos_token` and `chat_template`.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 

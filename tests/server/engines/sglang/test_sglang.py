@@ -20,7 +20,7 @@ from tokenwire.server.contract.engine import (
     Role,
     TextPrompt,
 )
-from tokenwire.server.contract.errors import GenerationFailed, InvalidRequest
+from tokenwire.server.contract.errors import GenerationFailed
 from tokenwire.server.engines.sglang.front.engine import SglangEngine
 from tokenwire.server.engines.sglang.front.launcher import SglangLauncher
 
@@ -74,14 +74,6 @@ async def test_question_without_system_line(sglang_engine: SglangEngine) -> None
     """The model's own template answers a bare question."""
     prompt = ChatPrompt((ChatMessage(Role.USER, "What is the capital of France?"),))
     assert "Paris" in (await answer(sglang_engine, prompt)).text
-
-
-async def test_template_argument_reserved(sglang_engine: SglangEngine) -> None:
-    """A caller cannot bring a template of his own, or undo the opening of the turn."""
-    for name in ("chat_template", "add_generation_prompt", "tokenize", "messages"):
-        with pytest.raises(InvalidRequest) as caught:
-            await sglang_engine.render(replace(PARIS, template_arguments={name: "x"}))
-        assert [field for field, _ in caught.value.violations] == ["template_arguments"]
 
 
 async def test_template_argument_unknown_to_template(sglang_engine: SglangEngine) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -26,10 +25,6 @@ class Renderer:
         self._model_name = manager.served_model_name
         self._chat = OpenAIServingChat(manager, engine.template_manager)
         self._content = ContentForm.TEXT
-        self._reserved = {
-            "messages",
-            *inspect.signature(self._tokenizer.apply_chat_template).parameters,
-        }
         self._fim = find_fim_tokens(self._tokenizer.get_vocab().get)
         # What the tokenizer itself puts before a text.
         before = list(self._tokenizer.encode(""))
@@ -82,11 +77,6 @@ class Renderer:
         if not self.has_chat:
             return Refused(command.query_id, "messages", "the model has no chat template")
         prompt = command.prompt
-        for name in prompt.template_arguments:
-            if name in self._reserved:
-                return Refused(
-                    command.query_id, "template_arguments", f"'{name}' is not the caller's to set"
-                )
         try:
             ids, stop = self._apply_template(prompt.messages, prompt.template_arguments)
         except ValueError as error:
