@@ -39,7 +39,8 @@ INTRODUCTION = """\
 # API
 
 The package `tokenwire.v1`, from [protos/tokenwire/v1](../protos/tokenwire/v1). Beside it the server
-offers `grpc.health.v1.Health` ([operations.md](operations.md#health)) and gRPC reflection.
+offers `grpc.health.v1.Health` ([operations.md](operations.md#health)) and gRPC
+reflection (`grpc.reflection.v1` and `v1alpha`).
 
 - **Optional** fields tell an unset value from zero.
 - **Not built yet** marks a field or value that this version refuses by name, with

@@ -10,7 +10,6 @@ from typing import Any, cast
 import grpc
 import structlog
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection
 
 from ..environment import ConfigurationError
 from ..generated.tokenwire.v1 import inference_pb2, inference_pb2_grpc
@@ -23,6 +22,7 @@ from .request.inference import Inference
 from .request.sampling import SamplingDefaults
 from .rpc.health import Health
 from .rpc.interceptors import CallInterceptor
+from .rpc.reflection import add_reflection
 from .rpc.service import InferenceService
 from .settings.limits import MAX_CONCURRENT_STREAMS, MAX_METADATA_BYTES
 from .settings.server_config import ServerConfig
@@ -34,8 +34,8 @@ _logger = structlog.get_logger(__name__)
 
 _SERVICE = inference_pb2.DESCRIPTOR.services_by_name["InferenceService"]
 _HEALTH = health_pb2.DESCRIPTOR.services_by_name["Health"]
-# What is left to calls that were told to end.
-_LAST_WORDS_S = 5.0
+# What calls have left to write their last event, once the drain has ended them.
+_LAST_EVENT_S = 5.0
 
 
 class ServerApp:
@@ -137,7 +137,7 @@ class ServerApp:
         self._service.refuse_new()
         await wait_first(forced.wait(), self._service.wait_idle(), timeout_s=config.drain_timeout_s)
         self._service.end_all()
-        await wait_first(self._service.wait_idle(), timeout_s=_LAST_WORDS_S)
+        await wait_first(self._service.wait_idle(), timeout_s=_LAST_EVENT_S)
 
     def _make_server(self) -> grpc.aio.Server:
         config = self._config
@@ -165,8 +165,7 @@ class ServerApp:
         inference_pb2_grpc.add_InferenceServiceServicer_to_server(self._service, server)
         cast("Any", health_pb2_grpc).add_HealthServicer_to_server(self._health, server)  # untyped
         if config.grpc_reflection:
-            names = (_SERVICE.full_name, _HEALTH.full_name, reflection.SERVICE_NAME)
-            reflection.enable_server_reflection(names, server)
+            add_reflection(server, (_SERVICE.full_name, _HEALTH.full_name))
         return server
 
     def _listen(self, server: grpc.aio.Server, address: str) -> int:
