@@ -16,6 +16,7 @@ from typing import Any
 import grpc
 import pytest
 from tokenwire.generated.tokenwire.v1 import events_pb2, inference_pb2
+from tokenwire.server.contract.template_arguments import RESERVED_TEMPLATE_ARGUMENTS
 
 from .engines.generation import HANG_S
 from .fronts import Client, collect, failure_of
@@ -66,6 +67,17 @@ def beyond(name: str) -> Make:
     return make
 
 
+def named(name: str) -> Make:
+    """A chat with an argument of this name for its template."""
+
+    def make(client: Client, _vocab_size: int) -> Any:
+        request = client.chat("Hello")
+        request.template_arguments.values.fields[name].string_value = "x"
+        return request
+
+    return make
+
+
 def argued(value: float) -> Make:
     """A chat with this number among the values for its template."""
 
@@ -105,6 +117,14 @@ POISONS: dict[str, tuple[Make, str]] = {
         f"a template argument of {value}": (argued(value), "template_arguments")
         for value in (math.nan, math.inf, -math.inf)
     },
+    **{
+        f"a template argument '{name}'": (named(name), "template_arguments")
+        for name in sorted(RESERVED_TEMPLATE_ARGUMENTS)
+    },
+    "a repetition penalty beyond floats": (
+        sampled(repetition_penalty=1e-38),
+        "sampling.repetition_penalty",
+    ),
     "logit_bias of a foreign id": (beyond("logit_bias"), "sampling.logit_bias"),
     "logit_bias of a huge id": (
         sampled(logit_bias={2**32 - 1: 1.0}),

@@ -13,8 +13,12 @@ from .calls import SamplingRequest
 _MAX_TEMPERATURE = 2.0
 _MAX_TOP_K = 1_000_000
 _MAX_PENALTY = 2.0
-# The least repetition penalty a clamped request gets: 0 itself would divide by zero.
+# Logits of hundreds divided by it still fit into float16, and any logits into float32.
 _MIN_REPETITION_PENALTY = 0.01
+# A temperature below may divide logits out of the range of float32. A nucleus below holds the
+# likeliest token alone, which is never rarer than one in a vocabulary of a million; and float32
+# turns a smaller one into 0, which engines refuse.
+_GREEDY_BELOW = 1e-6
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +52,8 @@ def resolve_sampling(
         temperature = _clamp(temperature, 0.0, _MAX_TEMPERATURE)
         top_p = _clamp(top_p, 0.0, 1.0)
         repetition_penalty = _clamp(repetition_penalty, _MIN_REPETITION_PENALTY, _MAX_PENALTY)
-    if top_p == 0:
-        temperature, top_p = 0.0, 1.0  # the smallest nucleus is the likeliest token: greedy
+    if temperature < _GREEDY_BELOW or top_p < _GREEDY_BELOW:
+        temperature, top_p = 0.0, 1.0
     room = model.context_length - num_prompt_tokens
     return SamplingParams(
         temperature=temperature,

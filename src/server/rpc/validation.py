@@ -15,6 +15,14 @@ from ..contract.errors import InvalidRequest
 
 _MAX_VIOLATIONS = 16
 _NOT_BUILT = "is not supported by this version of the server"
+# In our own words: protovalidate's are "at least 1 characters" and "no more than 16 item(s)".
+_LENGTH_RULES = {
+    "string.min_len": ("at least", "character", "characters"),
+    "string.max_len": ("at most", "character", "characters"),
+    "repeated.min_items": ("at least", "item", "items"),
+    "repeated.max_items": ("at most", "item", "items"),
+    "map.max_pairs": ("at most", "entry", "entries"),
+}
 
 
 def validate(request: Message) -> None:
@@ -27,7 +35,7 @@ def validate(request: Message) -> None:
     violations = list(_planned_fields(request, ""))
     if not violations:
         found = protovalidate.collect_violations(request)
-        violations = [_describe(item, request) for item in found]
+        violations = [_describe(item) for item in found]
     if violations:
         field, description = violations[0]
         raise InvalidRequest(field, description, *violations[1:_MAX_VIOLATIONS])
@@ -56,17 +64,16 @@ def _is_own_message(field: FieldDescriptor) -> bool:
     return kind.file.package == "tokenwire.v1"
 
 
-def _describe(violation: protovalidate.Violation, request: Message) -> tuple[str, str]:
+def _describe(violation: protovalidate.Violation) -> tuple[str, str]:
     proto = violation.proto
-    elements = list(proto.field.elements) if proto.field else []
-    path = _path(elements)
+    path = _path(list(proto.field.elements) if proto.field else [])
     rule_id = proto.rule_id
     if not (proto.rule and proto.rule.elements) and "." in rule_id:
         # A rule over a whole message: by our convention its id starts with the field it is about,
-        # and its own words tell the value.
+        # and its message has the value.
         name = rule_id.partition(".")[0]
         return (f"{path}.{name}" if path else name), proto.message
-    return path or "request", f"{proto.message or rule_id}{_got(elements, request)}"
+    return path or "request", _describe_rule(rule_id, violation)
 
 
 def _path(elements: Sequence[Any]) -> str:
@@ -79,21 +86,15 @@ def _path(elements: Sequence[Any]) -> str:
     return "".join(parts)
 
 
-def _got(elements: Sequence[Any], request: Message) -> str:
-    """Says what a field holds: a number, or how long it is; never the caller's text."""
-    value: Any = request
-    for element in elements:
-        if element.field_name not in value.DESCRIPTOR.fields_by_name:
-            return ""  # a oneof
-        value = getattr(value, element.field_name)
-        if element.subscript is not None:
-            value = value[element.subscript.value]
+def _describe_rule(rule_id: str, violation: protovalidate.Violation) -> str:
+    """Says what a rule asks for, and what came: a number or a length, never the caller's text."""
+    # Any: a value of the field's own type, and the value of the rule.
+    value: Any = violation.field_value
+    limit: Any = violation.rule_value
+    if rule_id in _LENGTH_RULES:
+        bound, singular, plural = _LENGTH_RULES[rule_id]
+        return f"must have {bound} {limit} {singular if limit == 1 else plural}, got {len(value)}"
+    message = violation.proto.message or rule_id
     if isinstance(value, Duration):
-        return f", got {value.ToJsonString()}"
-    if isinstance(value, Message):
-        return ""
-    if isinstance(value, str | bytes):
-        return f", got {len(value)}"
-    if isinstance(value, int | float):
-        return f", got {value}"
-    return f", got {len(value)} items"
+        return f"{message}, got {value.ToJsonString()}"
+    return f"{message}, got {value}" if isinstance(value, int | float) else message

@@ -82,10 +82,25 @@ def test_max_tokens_over_the_limit_is_refused_with_both_numbers() -> None:
         resolve_sampling(replace(NOTHING, max_tokens=5000), DEFAULTS, MODEL, 10)
 
 
-def test_top_p_zero_is_greedy() -> None:
-    """top_p 0, the smallest nucleus, is greedy decoding on every engine."""
-    params = resolve_sampling(replace(NOTHING, top_p=0.0), DEFAULTS, MODEL, 10)
+@pytest.mark.parametrize("top_p", [0.0, 1e-45, 1e-38, 9e-7])
+def test_top_p_of_nothing_is_greedy(top_p: float) -> None:
+    """The smallest nucleus, and one that holds one token alone, is greedy on every engine."""
+    params = resolve_sampling(replace(NOTHING, top_p=top_p), DEFAULTS, MODEL, 10)
     assert (params.temperature, params.top_p) == (0, 1)
+
+
+@pytest.mark.parametrize("temperature", [1e-45, 1e-38, 9e-7])
+def test_temperature_of_nothing_is_greedy(temperature: float) -> None:
+    """A temperature by which no engine can divide is greedy."""
+    params = resolve_sampling(replace(NOTHING, temperature=temperature), DEFAULTS, MODEL, 10)
+    assert params.temperature == 0
+
+
+@pytest.mark.parametrize(("asked", "given"), [(0.0, 0.01), (1e-38, 0.01), (0.01, 0.01), (9.0, 2.0)])
+def test_repetition_penalty_is_clamped_to_what_floats_bear(asked: float, given: float) -> None:
+    """With clamp no logit is divided by so little that it leaves the range of its type."""
+    request = replace(NOTHING, repetition_penalty=asked, clamp=True)
+    assert resolve_sampling(request, DEFAULTS, MODEL, 10).repetition_penalty == given
 
 
 def test_max_tokens_is_cut_to_the_room_in_the_context() -> None:

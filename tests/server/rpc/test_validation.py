@@ -35,7 +35,10 @@ def sampling(**fields: Any) -> inference_pb2.GenerateRequest:
     return generate(sampling=sampling_pb2.Sampling(**fields))
 
 
-@pytest.mark.parametrize("request_", [generate(), chat(), sampling(temperature=2, top_p=0)])
+@pytest.mark.parametrize(
+    "request_",
+    [generate(), chat(), sampling(temperature=2, top_p=0), sampling(repetition_penalty=0.01)],
+)
 def test_good_requests_pass(request_: Any) -> None:
     """A request within every rule passes."""
     validate(request_)
@@ -61,14 +64,16 @@ def test_good_requests_pass(request_: Any) -> None:
         (sampling(top_p=1.5), "sampling.top_p", "got 1.5"),
         (sampling(top_k=-1), "sampling.top_k", "got -1"),
         (sampling(min_p=2), "sampling.min_p", "got 2"),
-        (sampling(repetition_penalty=0), "sampling.repetition_penalty", "above 0"),
+        (sampling(repetition_penalty=0), "sampling.repetition_penalty", "0.01 and 2, got 0"),
+        (sampling(repetition_penalty=1e-38), "sampling.repetition_penalty", "0.01 and 2, got"),
+        (sampling(repetition_penalty=0.009), "sampling.repetition_penalty", "0.01 and 2, got"),
         (sampling(presence_penalty=3), "sampling.presence_penalty", "got 3"),
         (sampling(frequency_penalty=-3), "sampling.frequency_penalty", "got -3"),
         (sampling(max_tokens=-1), "sampling.max_tokens", "got -1"),
         (sampling(max_tokens=-1, clamp=True), "sampling.max_tokens", "got -1"),
         (sampling(min_tokens=5, max_tokens=4), "sampling.min_tokens", "max_tokens (4), got 5"),
         (sampling(stop=[""]), "sampling.stop[0]", "at least 1"),
-        (sampling(stop=["x"] * 17), "sampling.stop", "17 items"),
+        (sampling(stop=["x"] * 17), "sampling.stop", "16 items, got 17"),
         (sampling(stop=["x" * 257]), "sampling.stop[0]", "257"),
         (sampling(logit_bias={3: 101}), "sampling.logit_bias[3]", "got 101"),
         (generate(delivery=9), "delivery", "got 9"),
@@ -84,6 +89,26 @@ def test_broken_rules_name_the_field(request_: Any, field: str, words: str) -> N
     named = dict(refused.value.violations)
     assert field in named
     assert words in named[field]
+
+
+@pytest.mark.parametrize(
+    ("request_", "sentence"),
+    [
+        (generate(model=""), "must have at least 1 character, got 0"),
+        (generate(model="m" * 513), "must have at most 512 characters, got 513"),
+        (generate(token_ids=inference_pb2.TokenIds()), "must have at least 1 item, got 0"),
+        (sampling(stop=["x"] * 17), "must have at most 16 items, got 17"),
+        (
+            sampling(logit_bias=dict.fromkeys(range(1025), 1.0)),
+            "must have at most 1024 entries, got 1025",
+        ),
+    ],
+)
+def test_lengths_are_told_in_english(request_: Any, sentence: str) -> None:
+    """A length that breaks a rule is told with the limit, one or several, and what came."""
+    with pytest.raises(InvalidRequest) as refused:
+        validate(request_)
+    assert [text for _, text in refused.value.violations] == [sentence]
 
 
 @pytest.mark.parametrize(

@@ -64,17 +64,19 @@ class Sampling(_message.Message):
     LOGPROBS_FIELD_NUMBER: _builtins.int
     CLAMP_FIELD_NUMBER: _builtins.int
     temperature: _builtins.float
-    """Softmax temperature in [0, 2]; 0 is greedy. Unset: the server's default."""
+    """Softmax temperature in [0, 2]; below 0.000001 is greedy. Unset: the server's default."""
     top_p: _builtins.float
-    """Nucleus sampling: the smallest set of tokens whose probabilities reach this, in [0, 1]; 0 is
-    greedy, 1 is off. Unset: the server's default.
+    """Nucleus sampling: the smallest set of tokens whose probabilities reach this, in [0, 1]; below
+    0.000001 is greedy, 1 is off. Unset: the server's default.
     """
     top_k: _builtins.int
     """Keeps the k most likely tokens, at most 1,000,000. Unset or 0: off."""
     min_p: _builtins.float
     """Keeps tokens at least this likely relative to the likeliest, in [0, 1]. Unset or 0: off."""
     repetition_penalty: _builtins.float
-    """Divides the logits of tokens already present, in (0, 2]. Unset or 1: off."""
+    """Divides the logits of tokens already present, in [0.01, 2]: by less, large logits would leave
+    the range of the engines' floats. Unset or 1: off.
+    """
     presence_penalty: _builtins.float
     """Subtracted once from the logits of tokens already in the output, in [-2, 2]. Unset or 0: off."""
     frequency_penalty: _builtins.float

@@ -11,8 +11,6 @@ from ...contract.engine import RenderedPrompt, SamplingParams
 # last. Samplers that are not listed are off, whatever the server's or the file's defaults.
 _SAMPLERS: Final = ("penalties", "temperature", "top_k", "top_p", "min_p")
 _GREEDY_SAMPLERS: Final = ("penalties", "temperature")
-# Below this, SGLang decodes greedily too; a division by it would overflow float32.
-_LEAST_TEMPERATURE: Final = 1e-6
 _RANDOM_SEED: Final = 0xFFFFFFFF
 
 
@@ -25,7 +23,7 @@ def sampling_fields(params: SamplingParams, prompt: RenderedPrompt) -> dict[str,
     prompt is spared the presence penalty also when the answer repeats it. The repetition penalty
     counts prompt and answer, as Hugging Face's does (SGLang's: the answer alone).
     """
-    greedy = params.temperature < _LEAST_TEMPERATURE or params.top_p <= 0 or params.top_k == 1
+    greedy = params.temperature == 0 or params.top_p <= 0 or params.top_k == 1
     has_penalties = (
         params.repetition_penalty != 1.0
         or params.presence_penalty != 0.0
