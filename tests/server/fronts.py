@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import urllib.request
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
@@ -227,3 +228,14 @@ async def check(client: Client, name: str) -> int:
     """The health of one name."""
     response = await client.health.Check(health_pb2.HealthCheckRequest(service=name))
     return int(response.status)
+
+
+async def scrape(client: Client) -> list[str]:
+    """The metrics of a front, line by line."""
+
+    def get() -> str:
+        url = f"http://127.0.0.1:{client.app.metrics_port}/metrics"
+        with urllib.request.urlopen(url, timeout=10) as response:
+            return str(response.read().decode())
+
+    return (await asyncio.to_thread(get)).splitlines()

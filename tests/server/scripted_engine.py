@@ -68,7 +68,7 @@ class ScriptedEngine:
         self.renders = asyncio.Event()
         self.renders.set()
         self.changed = asyncio.Condition()
-        self.failure: Exception | None = None
+        self.failure: BaseException | None = None
         self._tokens = asyncio.Semaphore(0)
         self._lost: asyncio.Future[str] = asyncio.get_running_loop().create_future()
 
@@ -110,7 +110,7 @@ class ScriptedEngine:
 
     async def generate(self, request: EngineRequest) -> AsyncGenerator[EngineEvent]:
         self.requests.append(request)
-        await self._note(+1)
+        await self._count(+1)
         has_ended = False
         try:
             for number in range(request.params.max_tokens):
@@ -132,7 +132,7 @@ class ScriptedEngine:
             yield Finished(FinishReason.LENGTH, request.params.max_tokens, 0)
         finally:
             self.num_aborted += not has_ended
-            await self._note(-1)
+            await self._count(-1)
 
     async def status(self) -> EngineStatus:
         return EngineStatus(self.num_running, 0)
@@ -144,7 +144,7 @@ class ScriptedEngine:
         self.is_closed = True
         self.die("closed")
 
-    async def _note(self, change: int) -> None:
+    async def _count(self, change: int) -> None:
         async with self.changed:
             self.num_running += change
             self.changed.notify_all()

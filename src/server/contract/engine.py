@@ -73,9 +73,10 @@ class RenderedPrompt:
 class SamplingParams:
     """Every sampling value of a request, with defaults already applied and ranges checked.
 
-    Temperature 0 is greedy. `top_k` 0, `min_p` 0, `top_p` 1, `repetition_penalty` 1 and the other
-    penalties 0 are off. `seed` is a uint32, None where the engine cannot honour one. `max_tokens`
-    is at least 1 and fits into the context behind the prompt.
+    Temperature 0 is greedy, and none is between 0 and 1e-6. `top_k` 0, `min_p` 0, `top_p` 1,
+    `repetition_penalty` 1 and the other penalties 0 are off. `seed` is a uint32, None where the
+    engine cannot honour one. `max_tokens` is at least 1 and fits into the context behind the
+    prompt.
     """
 
     temperature: float
@@ -177,7 +178,7 @@ class Capabilities:
 
 @dataclass(frozen=True, slots=True)
 class ModelInfo:
-    """What an engine tells about the model it has loaded.
+    """What an engine reports about the model it has loaded.
 
     `engine` holds name and version (`llama.cpp b11549`). `context_length` is the most tokens of
     prompt and answer together that one request may have. `max_running` is the number of requests
@@ -202,7 +203,7 @@ class ModelInfo:
 
 @dataclass(frozen=True, slots=True)
 class EngineStatus:
-    """The engine's own count of its work. `kv_usage` is in [0, 1], None where not told."""
+    """The engine's own count of its work. `kv_usage` is in [0, 1], None where it is not known."""
 
     num_running: int
     num_queued: int
@@ -213,8 +214,8 @@ class EngineStatus:
 class LoadProgress:
     """A step of loading, in words; `fraction` in [0, 1] where known.
 
-    `detail` says how far the step is. It changes often, so it is told to those who ask and is not
-    logged.
+    `step` is logged once. `detail` says how far the step is: it changes often, so it is shown to
+    those who ask and is not logged.
     """
 
     step: str
@@ -232,6 +233,10 @@ ReportProgress = Callable[[LoadProgress], None]
 
 class Engine(Protocol):
     """One loaded model in a child process of its own.
+
+        prompt = await engine.render(ChatPrompt(messages))
+        async with aclosing(engine.generate(EngineRequest(uuid4().hex, prompt, params))) as events:
+            async for event in events: ...
 
     The object lives as long as the child: after its death every call raises `EngineLost`, and a new
     engine is launched in its place.
@@ -274,7 +279,7 @@ class Engine(Protocol):
         ...
 
     async def wait_lost(self) -> str:
-        """Returns why, once the child is dead or must be replaced."""
+        """Returns why, for the log alone, once the child is dead or must be replaced."""
         ...
 
     async def close(self) -> None:
@@ -283,7 +288,12 @@ class Engine(Protocol):
 
 
 class EngineLauncher(Protocol):
-    """Starts engines for one model."""
+    """Starts engines for one model.
+
+    engine = await launcher.launch(lambda progress: print(progress.text))
+    why = await engine.wait_lost()
+    await engine.close()  # then launch another
+    """
 
     async def launch(self, report: ReportProgress) -> Engine:
         """Starts a child, loads the model and answers one warm-up request.
@@ -291,6 +301,7 @@ class EngineLauncher(Protocol):
         Cancelling ends the child.
 
         Raises:
-            ModelLoadFailed: the model cannot be loaded; the message says why, for the operator.
+            ModelLoadFailed: the model cannot be loaded. Callers see the message, the log has
+                `detail` too.
         """
         ...

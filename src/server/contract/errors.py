@@ -10,7 +10,7 @@ from typing import ClassVar
 
 
 class InferenceError(Exception):
-    """A failure that is told to the caller in its own words.
+    """A failure that the caller gets with a reason and a message of its own.
 
     `metadata` becomes `google.rpc.ErrorInfo.metadata`; `violations` are field paths, with proto
     field names and dots, and what is wrong with each.
@@ -90,7 +90,7 @@ class ModelLoading(InferenceError):
 
 
 class ModelLoadFailed(InferenceError):
-    """The model could not be loaded; the message says why."""
+    """The model could not be loaded. Callers see the message in `ListModels`, too."""
 
     reason = "MODEL_LOAD_FAILED"
 

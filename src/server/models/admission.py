@@ -64,7 +64,10 @@ class Admission:
     ) -> AsyncGenerator[float]:
         """Holds a slot for the body's time, and gives the seconds waited for it.
 
-        `on_place` hears the place in the queue, first and on every change.
+            async with admission.slot(max_wait_s=30.0) as waited_s:
+                async for event in engine.generate(request): ...
+
+        `on_place` is called with the place in the queue, first and on every change.
 
         Raises:
             AtCapacity: the queue is full, or `max_wait_s` is 0 and no slot is free.
@@ -75,7 +78,7 @@ class Admission:
         try:
             yield waited_s
         finally:
-            self._note_hold_time(time.monotonic() - start_s)
+            self._record_hold_time(time.monotonic() - start_s)
             self._num_in_flight -= 1
             self._grant()
 
@@ -86,7 +89,7 @@ class Admission:
         self._check_room(max_wait_s)
         waiter = _Waiter(asyncio.get_running_loop().create_future(), on_place)
         self._queue.append(waiter)
-        self._tell(waiter, len(self._queue))
+        self._report(waiter, len(self._queue))
         try:
             async with asyncio.timeout(max_wait_s):
                 await waiter.granted
@@ -109,13 +112,13 @@ class Admission:
     def _check_room(self, max_wait_s: float) -> None:
         if max_wait_s <= 0:
             raise AtCapacity(
-                f"all {self._max_in_flight} slots are busy",
+                f"every slot is busy, {self._max_in_flight} in all",
                 metadata={"limit": str(self._max_in_flight), "actual": str(self._num_in_flight)},
             )
         if len(self._queue) >= self._max_queued:
             raise AtCapacity(
-                f"all {self._max_in_flight} slots are busy and all {self._max_queued} queue "
-                "places are taken",
+                f"every slot is busy, {self._max_in_flight} in all, and every place in the queue "
+                f"is taken, {self._max_queued} in all",
                 metadata={"limit": str(self._max_queued), "actual": str(len(self._queue))},
             )
 
@@ -126,24 +129,24 @@ class Admission:
             self._num_in_flight += 1
             has_moved = True
         if has_moved:
-            self._tell_all()
+            self._report_places()
 
     def _leave(self, waiter: _Waiter) -> None:
         self._queue.remove(waiter)
-        self._tell_all()
+        self._report_places()
 
-    def _tell_all(self) -> None:
+    def _report_places(self) -> None:
         for place, waiter in enumerate(self._queue, start=1):
-            self._tell(waiter, place)
+            self._report(waiter, place)
 
-    def _tell(self, waiter: _Waiter, place: int) -> None:
+    def _report(self, waiter: _Waiter, place: int) -> None:
         if waiter.on_place is not None:
             expected_s = None
             if self._mean_hold_s is not None:
                 expected_s = self._mean_hold_s * place / self._max_in_flight
             waiter.on_place(QueuePlace(place, expected_s))
 
-    def _note_hold_time(self, hold_s: float) -> None:
+    def _record_hold_time(self, hold_s: float) -> None:
         if self._mean_hold_s is None:
             self._mean_hold_s = hold_s
         else:

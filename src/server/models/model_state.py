@@ -1,4 +1,4 @@
-"""Where a model stands, and what is told about it."""
+"""Where a model stands, and what the service reports about it."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ Prepare = Callable[[str, ReportProgress], Awaitable[PreparedModel]]
 
 @dataclass(frozen=True, slots=True)
 class ModelView:
-    """What is told about a model, or about a LoRA adapter of one.
+    """What the service reports about a model, or about a LoRA adapter of one.
 
     `info` is None until the model has been loaded once. `base_model` is empty unless it is an
     adapter whose model is known.

@@ -6,11 +6,13 @@ import asyncio
 import time
 from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import asynccontextmanager, contextmanager, nullcontext
+from dataclasses import replace
+from typing import Any
 
 import structlog
 
 from ...restart_backoff import RestartBackoff
-from ..contract.engine import Engine, LoadProgress, ModelInfo
+from ..contract.engine import Engine, LoadProgress
 from ..contract.errors import AtCapacity, ModelLoadFailed, ModelLoading
 from ..settings.limits import MAX_CONCURRENT_RENDERS
 from .admission import Admission
@@ -59,36 +61,26 @@ class ServedModel:
         self.num_restarts = 0
         self.num_waiting = 0
         self.load_s: float | None = None
-        # It has served or failed once.
-        self.has_settled = False
+        self.has_settled = False  # it has served or failed once
         self._prepare = prepare
         self._prepared: PreparedModel | None = None
         self._max_in_flight = max_in_flight
         self._max_waiting = max_in_flight + max_queued
         self._on_change = on_change
         self._changed = asyncio.Event()
-        self._state = State.LOADING
-        self._progress: LoadProgress | None = LoadProgress("waiting")
-        self._failure = ""
+        # Where the model stands now.
+        self.view = ModelView(model_id, "", State.LOADING, LoadProgress("waiting"), "", None)
         self._engine: Engine | None = None
-        self._info: ModelInfo | None = None
         self._idle_timer = IdleTimer(idle_unload_s, self._unload)
         self._stall_s = stall_s
         self.stall_timer = StallTimer(stall_s, self._stall)
         self._end = EngineEnd()
-        # Requests wait for the load that they asked for; other loads refuse them.
+        # The next load is one that requests ask for, and they wait for it. Where the server loads
+        # by itself, at its start and after a death, requests are refused meanwhile.
         self._is_on_demand = is_lazy
         self._is_wanted = asyncio.Event()
         if not is_lazy:
             self._is_wanted.set()
-
-    @property
-    def view(self) -> ModelView:
-        """Where the model stands now."""
-        revision = self._prepared.revision if self._prepared else ""
-        return ModelView(
-            self.model_id, revision, self._state, self._progress, self._failure, self._info
-        )
 
     @property
     def adapters(self) -> tuple[str, ...]:
@@ -98,7 +90,8 @@ class ServedModel:
     @property
     def is_available(self) -> bool:
         """Whether requests are taken: by an engine that serves, or by one that they load."""
-        return self._state is State.SERVING or (self._prepared is not None and self._is_on_demand)
+        is_serving = self.view.state is State.SERVING
+        return is_serving or (self._prepared is not None and self._is_on_demand)
 
     @property
     def engine(self) -> Engine:
@@ -110,9 +103,10 @@ class ServedModel:
         """
         if self._engine is not None:
             return self._engine
-        if self._state is State.FAILED:
-            raise ModelLoadFailed(f"model '{self.model_id}' failed to load: {self._failure}")
-        step = f" ({self._progress.text})" if self._progress else ""
+        view = self.view
+        if view.state is State.FAILED:
+            raise ModelLoadFailed(f"model '{self.model_id}' failed to load: {view.failure}")
+        step = f" ({view.progress.text})" if view.progress else ""
         raise ModelLoading(f"model '{self.model_id}' is loading{step}")
 
     @asynccontextmanager
@@ -121,8 +115,12 @@ class ServedModel:
     ) -> AsyncGenerator[float]:
         """Keeps the model loaded for the body's time, and gives the seconds waited for its load.
 
+            async with model.use(max_wait_s=30.0) as waited_s:
+                prompt = await model.engine.render(...)
+                async with model.admission.slot(30.0 - waited_s): ...
+
         An unloaded model is loaded. The load goes on when the one who waits for it leaves.
-        `on_loading` hears the steps of the load, first and on every change.
+        `on_loading` is called with the steps of the load, first and on every change.
 
         Raises:
             ModelLoading: it is not loaded within `max_wait_s`, or loads without having been asked.
@@ -138,8 +136,9 @@ class ServedModel:
 
     async def prepare(self) -> None:
         """Chooses the engine and brings the files to this machine; a failure becomes the state."""
-        with self._failures_told():
+        with self._failures_recorded():
             self._prepared = await self._prepare(self.model_id, self._report)
+            self.view = replace(self.view, revision=self._prepared.revision)
             self._rest_until_wanted()
 
     async def run(self, turn: asyncio.Lock) -> None:
@@ -149,7 +148,7 @@ class ServedModel:
         """
         if self._prepared is None:
             return
-        with self._failures_told():
+        with self._failures_recorded():
             while True:
                 await self._is_wanted.wait()  # ended by a request
                 await self._keep_running(self._prepared, turn)
@@ -160,11 +159,11 @@ class ServedModel:
         if not self._is_wanted.is_set():
             self._is_wanted.set()
             _logger.info("model_wanted", model=self.model_id)
-            if self._state is State.UNLOADED:
-                self._set(State.LOADING, self._progress or _TURN)
+            if self.view.state is State.UNLOADED:
+                self._set(State.LOADING, self.view.progress or _TURN)
         if self.num_waiting >= self._max_waiting:
             raise AtCapacity(
-                f"model '{self.model_id}' is loading, and {self.num_waiting} requests wait for it",
+                f"model '{self.model_id}' is loading, and at most {self._max_waiting} may wait",
                 metadata={"limit": str(self._max_waiting), "actual": str(self.num_waiting)},
             )
         start_s = time.monotonic()
@@ -172,11 +171,11 @@ class ServedModel:
         try:
             async with asyncio.timeout(max_wait_s):
                 while self._engine is None and self._is_on_demand:
-                    if on_loading is not None and self._progress is not None:
-                        on_loading(self._progress)
+                    if on_loading is not None and self.view.progress is not None:
+                        on_loading(self.view.progress)
                     await self._changed.wait()
         except TimeoutError:
-            pass  # `engine` tells that it is still loading
+            pass  # `engine` raises that it is still loading
         finally:
             self.num_waiting -= 1
         return time.monotonic() - start_s
@@ -191,9 +190,8 @@ class ServedModel:
                 return
             delay_s = backoff.next_delay_s(lived_s)
             if delay_s is None:
-                raise ModelLoadFailed(
-                    f"its engine died {backoff.num_deaths} times in a row, last: {reason}"
-                )
+                message = f"its engine died {backoff.num_deaths} times in a row"
+                raise ModelLoadFailed(f"{message}; the server's log says why", detail=reason)
             self.num_restarts += 1
             _logger.error("engine_lost", model=self.model_id, reason=reason, restart_in_s=delay_s)
             self._set(State.LOADING, LoadProgress("restarting the engine"))
@@ -209,10 +207,10 @@ class ServedModel:
             try:
                 engine = await prepared.launcher.launch(self._report)
             except ModelLoadFailed as error:
-                if self._info is None:
+                if self.view.info is None:
                     raise  # never loaded: another try would end the same
                 # It was loaded before, so what is wrong may pass, such as a lack of memory.
-                return 0.0, error.message
+                return 0.0, f"{error.message} {error.detail}".rstrip()
         serving_since_s = time.monotonic()
         self.load_s = serving_since_s - start_s
         self._end = EngineEnd()
@@ -223,21 +221,20 @@ class ServedModel:
             lived_s = time.monotonic() - serving_since_s
             self._engine = None
             self._idle_timer.stop()
-            if self._state is State.SERVING:
-                # Told before the engine is cleared away, which can take seconds.
+            if self.view.state is State.SERVING:
+                # Before the engine is closed, which can take seconds.
                 self._set(State.LOADING, _ENDING)
             await engine.close()
         return lived_s, reason
 
     def _serve(self, engine: Engine) -> None:
         self._engine = engine
-        self._info = engine.info
         self._is_on_demand = False
-        self.stall_timer.note()
+        self.stall_timer.record_sign()
         max_in_flight = min(self._max_in_flight, engine.info.max_running)
         self.admission.resize(max_in_flight)
         self.has_settled = True
-        self._set(State.SERVING, None)
+        self._set(State.SERVING, None, info=engine.info)
         self._idle_timer.start()
         _logger.info(
             "model_serving",
@@ -268,31 +265,32 @@ class ServedModel:
             self._set(State.UNLOADED, None)
 
     @contextmanager
-    def _failures_told(self) -> Generator[None]:
+    def _failures_recorded(self) -> Generator[None]:
         try:
             yield
         except ModelLoadFailed as error:
-            _logger.error("model_failed", model=self.model_id, reason=error.message)
-            self._fail(error.message)
+            _logger.error(
+                "model_failed", model=self.model_id, reason=error.message, detail=error.detail
+            )
+            failure = error.message
         except Exception:
-            # The front goes on without the model: its other faces must tell what happened.
+            # The front goes on without the model, and says so wherever it is asked.
             _logger.exception("model_failed", model=self.model_id)
-            self._fail("an internal error; the server's log has the details")
-
-    def _fail(self, reason: str) -> None:
-        self._failure = reason
+            failure = "an internal error; the server's log has the details"
+        else:
+            return
         self._is_on_demand = False
         self.has_settled = True
-        self._set(State.FAILED, None)
+        self._set(State.FAILED, None, failure=failure)
 
     def _report(self, progress: LoadProgress) -> None:
-        if self._progress is None or progress.step != self._progress.step:
+        if self.view.progress is None or progress.step != self.view.progress.step:
             _logger.info("model_loading", model=self.model_id, step=progress.step)
         self._set(State.LOADING, progress)
 
-    def _set(self, state: State, progress: LoadProgress | None) -> None:
-        self._state = state
-        self._progress = progress
+    def _set(self, state: State, progress: LoadProgress | None, **changes: Any) -> None:
+        # Any: fields of the view, each of its own type.
+        self.view = replace(self.view, state=state, progress=progress, **changes)
         self._changed.set()
         self._changed = asyncio.Event()
         self._on_change()

@@ -24,8 +24,8 @@ class StallTimer:
         self._since_s = 0.0
         self._handle: TimerHandle | None = None
 
-    def note(self) -> None:
-        """Notes a sign of the engine, or that another one begins."""
+    def record_sign(self) -> None:
+        """Begins the silence anew: the engine gave a sign, or another one takes its place."""
         self._silent_s = 0.0
         self._since_s = get_running_loop().time()
 
@@ -64,5 +64,5 @@ class StallTimer:
         self._handle = None
         if self._measure() >= self._stall_s:
             self._on_stall()
-            self.note()
+            self.record_sign()
         self._arm()

@@ -1,4 +1,4 @@
-"""One call as the front works on it: what was asked, and what is told along its way."""
+"""One call as the front works on it: what was asked, its events on the way, and how it ended."""
 
 from __future__ import annotations
 
@@ -113,5 +113,23 @@ class CallFinished:
         return (self.num_completion_tokens - 1) / self.decode_s
 
 
+@dataclass(frozen=True, slots=True)
+class CallFailed:
+    """The end of a call that got an error.
+
+    `reason` is that of `google.rpc.ErrorInfo`: `INTERNAL` for what nobody foresaw. `detail` is for
+    the log alone.
+    """
+
+    reason: str
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class CallAborted:
+    """The end of a call whose caller left first."""
+
+
 ProgressEvent = Loading | Queued | Prefill | Decoding
 CallEvent = ProgressEvent | CallStarted | Delta | CallFinished
+CallOutcome = CallFinished | CallFailed | CallAborted

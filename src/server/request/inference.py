@@ -1,4 +1,4 @@
-"""One request's life: rendered, admitted, generated, told."""
+"""One request's life: rendered, admitted, generated."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class _Clock:
     first_token_s: float | None = None
     last_token_s: float | None = None
 
-    def note_token(self) -> None:
+    def record_token(self) -> None:
         self.last_token_s = time.monotonic()
         if self.first_token_s is None:
             self.first_token_s = self.last_token_s
@@ -90,16 +90,16 @@ class Inference:
         the engine has let go of it.
 
         Raises:
-            InferenceError: anything that the caller is told.
+            InferenceError: any failure that has a reason of its own for the caller.
         """
         arrived_s = time.monotonic()
         route = self._models.route(call.model_id)
         max_wait_s = self._max_wait_s(call)
 
-        def tell_step(progress: LoadProgress) -> None:
+        def report_step(progress: LoadProgress) -> None:
             emit(Loading(progress.text, progress.fraction))
 
-        async with route.model.use(max_wait_s, tell_step) as load_wait_s:
+        async with route.model.use(max_wait_s, report_step) as load_wait_s:
             wait = _Wait(arrived_s, load_wait_s, max(0.0, max_wait_s - load_wait_s))
             await self._run_loaded(call, route, wait, emit)
 
@@ -127,7 +127,7 @@ class Inference:
             emit(clock.summarize(Finished(FinishReason.LENGTH, 0, 0), num_prompt_tokens))
             return
 
-        def tell_place(place: QueuePlace) -> None:
+        def report_place(place: QueuePlace) -> None:
             emit(Queued(place.place, place.expected_wait_s))
 
         request = EngineRequest(
@@ -137,7 +137,7 @@ class Inference:
             cache_salt=call.cache_salt,
             lora_adapter=adapter,
         )
-        async with model.admission.slot(wait.max_slot_wait_s, tell_place) as slot_wait_s:
+        async with model.admission.slot(wait.max_slot_wait_s, report_place) as slot_wait_s:
             queue_s = wait.load_wait_s + slot_wait_s
             clock = _Clock(wait.arrived_s, slot_s=time.monotonic(), queue_s=queue_s)
             with model.stall_timer.work():
@@ -174,7 +174,7 @@ class Inference:
         async with model.renders:
             with model.stall_timer.work():
                 rendered = await engine.render(prompt)
-            model.stall_timer.note()
+            model.stall_timer.record_sign()
             return rendered
 
     async def _generate(
@@ -196,7 +196,7 @@ class Inference:
             try:
                 async with time_limit:
                     async for event in events:
-                        model.stall_timer.note()
+                        model.stall_timer.record_sign()
                         match event:
                             case Prefill():
                                 emit(event)
@@ -206,7 +206,7 @@ class Inference:
                                 emit(replace(started, num_cached_prompt_tokens=cached))
                             case Delta():
                                 num_tokens += event.num_tokens
-                                clock.note_token()
+                                clock.record_token()
                                 emit(
                                     event if call.wants_token_ids else replace(event, token_ids=())
                                 )

@@ -20,7 +20,7 @@ class Batch:
     started: CallStarted | None = None
     delta: Delta | None = None
     num_deltas: int = 0
-    summary: CallFinished | None = None
+    finished: CallFinished | None = None
 
 
 class Relay:
@@ -45,7 +45,7 @@ class Relay:
                 self._pending.started = event
                 self._pending.progress = None
             case CallFinished():
-                self._pending.summary = event
+                self._pending.finished = event
             case Loading() | Queued() | Prefill() | Decoding():
                 self._pending.progress = event
         self._has_pending.set()

@@ -36,7 +36,7 @@ class Health(health_pb2_grpc.HealthServicer):  # type: ignore[misc]  # generated
         models.observe(self._update)
 
     def drain(self) -> None:
-        """Tells everyone that nothing but the process is ready any more, then ends every Watch."""
+        """Reports that nothing but the process is ready any more, then ends every Watch."""
         self._is_draining = True
         self._update()
         self._is_closed = True
@@ -62,7 +62,8 @@ class Health(health_pb2_grpc.HealthServicer):  # type: ignore[misc]  # generated
         """Streams one name's status, now and on every change, until the server drains."""
         if len(self._changes) >= MAX_HEALTH_WATCHES:
             await context.abort(
-                grpc.StatusCode.RESOURCE_EXHAUSTED, f"{MAX_HEALTH_WATCHES} watches are open"
+                grpc.StatusCode.RESOURCE_EXHAUSTED,
+                f"no more than {MAX_HEALTH_WATCHES} may be open",
             )
         change = asyncio.Event()
         self._changes.add(change)

@@ -45,25 +45,25 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         handler = await continuation(handler_call_details)
         if handler is None or handler.request_streaming:
             return handler  # unknown method, or reflection: not ours
-        call = _Call(handler, handler_call_details.method, self._metrics)
+        wrapped = _CallHandler(handler, handler_call_details.method, self._metrics)
         make: Any = (
             grpc.unary_stream_rpc_method_handler
             if handler.response_streaming
             else grpc.unary_unary_rpc_method_handler
         )
-        wrapped: _Handler = make(
-            call.serve_stream if handler.response_streaming else call.serve_unary,
-            request_deserializer=call.deserialize,
+        made: _Handler = make(
+            wrapped.serve_stream if handler.response_streaming else wrapped.serve_unary,
+            request_deserializer=wrapped.deserialize,
             response_serializer=handler.response_serializer,
         )
-        return wrapped
+        return made
 
 
 class _Undecodable:
     """Stands in for a request whose bytes are not a message of its type."""
 
 
-class _Call:
+class _CallHandler:
     def __init__(self, handler: _Handler, method: str, metrics: GrpcMetrics) -> None:
         # Any: typed for synchronous servers, where a handler returns an iterator.
         self._serve: Any = handler.unary_stream or handler.unary_unary
@@ -121,6 +121,8 @@ class _Call:
             await _abort(context, status)
         except asyncio.CancelledError:
             code = grpc.StatusCode.CANCELLED
+            if has_deadline_passed(context, time.monotonic() - start_s):
+                code = grpc.StatusCode.DEADLINE_EXCEEDED
             raise
         except grpc.aio.AbortError:
             code = grpc.StatusCode(_code_of(context))
@@ -132,6 +134,14 @@ class _Call:
             await _abort(context, status)
         finally:
             self._metrics.handled(labels, code, time.monotonic() - start_s)
+
+
+def has_deadline_passed(context: _Context, elapsed_s: float) -> bool:
+    """Tells a caller's deadline from a caller who left: gRPC cancels the call for both."""
+    rest_s: Any = context.time_remaining()  # None where there is no deadline, against its type
+    # A deadline is rounded up by a hundredth at most on its way here, and the caller ends the call
+    # when his own has passed.
+    return rest_s is not None and rest_s <= 0.01 * (elapsed_s + rest_s)
 
 
 async def _abort(context: _Context, status: CallStatus) -> None:

@@ -36,10 +36,10 @@ class Sender:
         self._wants_progress = wants_progress
         self._has_sent = False
         self._position = 0
-        self.summary: CallFinished | None = None
 
-    async def send_deltas(self, relay: Relay) -> None:
-        """Sends events as they come, until the relay ends."""
+    async def send_deltas(self, relay: Relay) -> CallFinished:
+        """Sends events as they come, until the relay ends; returns the last one."""
+        finished: CallFinished | None = None
         progress: ProgressEvent | None = None
         has_started = False
         while True:
@@ -53,26 +53,30 @@ class Sender:
                     await self._write(progress=encode_progress(progress))
                 continue
             if batch is None:
-                return
+                assert finished is not None, "a call that succeeds ends with CallFinished"
+                return finished
+            finished = batch.finished or finished
             progress = batch.progress or progress
             has_started = has_started or batch.started is not None
             await self._send(batch)
 
-    async def send_final(self, relay: Relay) -> None:
-        """Sends the whole answer as one message."""
+    async def send_final(self, relay: Relay) -> CallFinished:
+        """Sends the whole answer as one message; returns its end."""
+        finished: CallFinished | None = None
         started: CallStarted | None = None
         texts: list[str] = []
         token_ids: list[int] = []
         while (batch := await relay.take()) is not None:
             started = batch.started or started
-            self.summary = batch.summary or self.summary
+            finished = batch.finished or finished
             self._position += batch.num_deltas
             if batch.delta is not None:
                 texts.append(batch.delta.text)
                 token_ids.extend(batch.delta.token_ids)
-        assert started is not None, "a call that succeeds tells CallStarted"
-        assert self.summary is not None, "a call that succeeds tells its summary"
-        await self._write(finished=encode_final(started, "".join(texts), token_ids, self.summary))
+        assert started is not None, "a call that succeeds begins with CallStarted"
+        assert finished is not None, "a call that succeeds ends with CallFinished"
+        await self._write(finished=encode_final(started, "".join(texts), token_ids, finished))
+        return finished
 
     async def _send(self, batch: Batch) -> None:
         if batch.progress is not None and self._wants_progress:
@@ -83,14 +87,13 @@ class Sender:
         if batch.delta is not None and (batch.delta.text or batch.delta.token_ids):
             deltas.append(encode_delta(batch.delta))
         self._position += batch.num_deltas
-        if batch.summary is not None:
-            deltas.append(events_pb2.Delta(finished=encode_choice_finished(batch.summary)))
+        if batch.finished is not None:
+            deltas.append(events_pb2.Delta(finished=encode_choice_finished(batch.finished)))
             self._position += 1
         if deltas:
             await self._write(deltas=events_pb2.Deltas(deltas=deltas))
-        if batch.summary is not None:
-            self.summary = batch.summary
-            await self._write(finished=encode_finished(batch.summary))
+        if batch.finished is not None:
+            await self._write(finished=encode_finished(batch.finished))
 
     async def _write(self, **event: Any) -> None:
         if not self._has_sent:

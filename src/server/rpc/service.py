@@ -10,20 +10,16 @@ from typing import TypeVar
 import structlog
 
 from ...generated.tokenwire.v1 import events_pb2, inference_pb2, inference_pb2_grpc
-from ..contract.errors import Draining, InferenceError
+from ..contract.errors import Draining, InferenceError, UnsupportedModel
 from ..models.models import Models
-from ..request.calls import Call, CallFinished
+from ..request.calls import Call, CallAborted, CallFailed, CallFinished, CallOutcome
 from ..request.inference import Inference
 from ..request.relay import Relay
 from ..telemetry.model_metrics import ModelMetrics
-from .interceptors import request_id
-from .proto_codec import (
-    Request,
-    decode_chat,
-    decode_generate,
-    encode_models,
-)
+from .interceptors import has_deadline_passed, request_id
+from .proto_codec import Request, decode_chat, decode_generate, encode_models
 from .sender import Context, Response, Sender
+from .statuses import DEADLINE_EXCEEDED, INTERNAL
 from .validation import validate
 
 _logger = structlog.get_logger(__name__)
@@ -45,6 +41,7 @@ class InferenceService(inference_pb2_grpc.InferenceServiceServicer):
         self._is_idle = asyncio.Event()
         self._is_idle.set()
         self._is_draining = False
+        self._has_ended_all = False
 
     async def Generate(  # type: ignore[override]  # typed for generators only
         self, request: inference_pb2.GenerateRequest, context: Context
@@ -76,6 +73,7 @@ class InferenceService(inference_pb2_grpc.InferenceServiceServicer):
 
     def end_all(self) -> None:
         """Ends every call that is being served with DRAINING."""
+        self._has_ended_all = True
         for relay in self._relays:
             relay.close(Draining("the server shut down before the answer was complete"))
 
@@ -96,16 +94,18 @@ class InferenceService(inference_pb2_grpc.InferenceServiceServicer):
         relay = Relay()
         self._relays.add(relay)
         self._is_idle.clear()
-        outcome = "aborted"
+        outcome: CallOutcome = CallFailed(INTERNAL)
         generation = asyncio.create_task(self._generate(call, relay))
         try:
             if request.delivery == events_pb2.DELIVERY_FINAL:
-                await sender.send_final(relay)
+                outcome = await sender.send_final(relay)
             else:
-                await sender.send_deltas(relay)
-            outcome = "finished"
+                outcome = await sender.send_deltas(relay)
         except InferenceError as error:
-            outcome = error.reason
+            outcome = CallFailed(error.reason, error.detail)
+            raise
+        except asyncio.CancelledError:
+            outcome = self._why_cancelled(context, time.monotonic() - start_s)
             raise
         finally:
             try:
@@ -115,40 +115,52 @@ class InferenceService(inference_pb2_grpc.InferenceServiceServicer):
                 self._relays.discard(relay)
                 if not self._relays:
                     self._is_idle.set()
-                self._note(call, outcome, sender.summary, time.monotonic() - start_s)
+                self._record(call.model_id, outcome, time.monotonic() - start_s)
 
     async def _generate(self, call: Call, relay: Relay) -> None:
         try:
             await self._inference.run(call, relay.put)
             relay.close()
+        except asyncio.CancelledError:
+            # Whoever cancels this task reads no more: a reader was not the one who did.
+            relay.close(RuntimeError("the generation was cancelled from inside"))
+            raise
         except BaseException as error:
             relay.close(error)
             raise
 
-    def _note(
-        self, call: Call, outcome: str, summary: CallFinished | None, duration_s: float
-    ) -> None:
-        fields: dict[str, object] = {
-            "model": call.model_id,
-            "outcome": outcome,
-            "duration_s": round(duration_s, 4),
-        }
-        if summary is not None:
-            fields |= {
-                "finish_reason": summary.reason.value,
-                "num_prompt_tokens": summary.num_prompt_tokens,
-                "num_cached_prompt_tokens": summary.num_cached_prompt_tokens,
-                "num_completion_tokens": summary.num_completion_tokens,
-                "queue_s": round(summary.queue_s, 4),
-                "ttft_s": None if summary.ttft_s is None else round(summary.ttft_s, 4),
-                "tokens_per_second": round(summary.tokens_per_second, 2),
+    def _why_cancelled(self, context: Context, elapsed_s: float) -> CallOutcome:
+        if self._has_ended_all:
+            return CallFailed(Draining.reason)
+        if has_deadline_passed(context, elapsed_s):
+            return CallFailed(DEADLINE_EXCEEDED)
+        return CallAborted()
+
+    def _record(self, model_id: str, outcome: CallOutcome, duration_s: float) -> None:
+        _logger.info(
+            "request",
+            model=model_id,
+            duration_s=round(duration_s, 4),
+            **_describe(outcome),
+        )
+        if outcome != CallFailed(UnsupportedModel.reason):  # its label would be the caller's text
+            self._metrics.record(model_id, outcome)
+
+
+def _describe(outcome: CallOutcome) -> dict[str, object]:
+    match outcome:
+        case CallFailed(reason, detail):
+            return {"outcome": reason, **({"detail": detail} if detail else {})}
+        case CallAborted():
+            return {"outcome": "aborted"}
+        case CallFinished():
+            return {
+                "outcome": "finished",
+                "finish_reason": outcome.reason.value,
+                "num_prompt_tokens": outcome.num_prompt_tokens,
+                "num_cached_prompt_tokens": outcome.num_cached_prompt_tokens,
+                "num_completion_tokens": outcome.num_completion_tokens,
+                "queue_s": round(outcome.queue_s, 4),
+                "ttft_s": None if outcome.ttft_s is None else round(outcome.ttft_s, 4),
+                "tokens_per_second": round(outcome.tokens_per_second, 2),
             }
-        _logger.info("request", **fields)
-        if outcome == "UNSUPPORTED_MODEL":
-            return  # the label would be the caller's own text
-        if outcome == "finished" and summary is not None:
-            self._metrics.finished(call.model_id, summary)
-        elif outcome == "aborted":
-            self._metrics.aborted(call.model_id)
-        else:
-            self._metrics.rejected(call.model_id, outcome)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 import grpc
 from google.protobuf.any_pb2 import Any as AnyMessage
@@ -13,6 +14,9 @@ from google.rpc.status_pb2 import Status as RpcStatus
 from ...error_table import DOMAIN, TRAITS
 from ..contract.errors import InferenceError, UnsupportedModel
 
+# Reasons that no `InferenceError` has: what nobody foresaw, and a deadline that gRPC itself ends.
+INTERNAL: Final = "INTERNAL"
+DEADLINE_EXCEEDED: Final = "DEADLINE_EXCEEDED"
 _CODES = {code.value[0]: code for code in grpc.StatusCode}
 
 
@@ -44,7 +48,7 @@ def _status(reason: str, error: InferenceError | None, message: str, request_id:
     traits = TRAITS[reason]
     details: list[Message] = [
         error_details_pb2.ErrorInfo(
-            reason=reason if error else "INTERNAL",
+            reason=reason if error else INTERNAL,
             domain=DOMAIN,
             metadata=error.metadata if error else {},
         ),

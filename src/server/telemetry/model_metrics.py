@@ -14,7 +14,7 @@ from prometheus_client import (
 
 from ..models.model_state import ModelView, State
 from ..models.served_model import ServedModel
-from ..request.calls import CallFinished
+from ..request.calls import CallAborted, CallFailed, CallFinished, CallOutcome
 
 # Buckets of the OpenTelemetry conventions for generative AI (gen-ai-metrics.md).
 _TTFT_BUCKETS_S = (
@@ -142,8 +142,17 @@ class ModelMetrics:
         for reason in ("stop", "eos", "length", "time_limit"):
             self._finished.labels(model, reason)
 
-    def finished(self, model: str, summary: CallFinished) -> None:
-        """Counts a request that ended well."""
+    def record(self, model: str, outcome: CallOutcome) -> None:
+        """Counts a request by how it ended; `model` is one that is served."""
+        match outcome:
+            case CallFinished():
+                self._record_finished(model, outcome)
+            case CallFailed(reason):
+                self._rejected.labels(model, reason).inc()
+            case CallAborted():
+                self._aborted.labels(model).inc()
+
+    def _record_finished(self, model: str, summary: CallFinished) -> None:
         self._finished.labels(model, summary.reason.value).inc()
         self._tokens.labels(model, "input").observe(summary.num_prompt_tokens)
         self._tokens.labels(model, "output").observe(summary.num_completion_tokens)
@@ -153,14 +162,6 @@ class ModelMetrics:
             self._ttft.labels(model).observe(summary.ttft_s)
         if summary.tokens_per_second > 0:
             self._per_token.labels(model).observe(1 / summary.tokens_per_second)
-
-    def rejected(self, model: str, reason: str) -> None:
-        """Counts a request that ended with an error; `model` is one that is served."""
-        self._rejected.labels(model, reason).inc()
-
-    def aborted(self, model: str) -> None:
-        """Counts a request whose client left."""
-        self._aborted.labels(model).inc()
 
 
 def _lacks_scales(view: ModelView) -> bool:

@@ -13,10 +13,11 @@ from tokenwire.server.contract.errors import ModelLoadFailed
 from tokenwire.server.models.model_state import State
 from tokenwire.server.models.models import Models
 
-from ..fronts import view_of, wait_until
+from ..fronts import collect, failure_of, scrape, start_front, view_of, wait_for_state, wait_until
 from ..scripted_engine import ScriptedEngine, ScriptedLauncher, ScriptedPreparation
 
 A, B, C = "test/a", "test/b", "test/c"
+BOTH = {"LLM_ALLOWED_MODELS": f"{A},{B}"}
 Outcomes = Mapping[str, ScriptedLauncher | ModelLoadFailed]
 
 
@@ -236,3 +237,39 @@ async def test_server_of_lazy_models_is_ready_once_they_are_prepared() -> None:
         preparation.gates[A].set()
         await wait_until(models, lambda: states(models) == [State.UNLOADED])
         assert models.is_ready
+
+
+async def test_requests_go_to_the_model_that_they_name() -> None:
+    """Each request reaches the engine of its own model, and is counted for that model."""
+    engines = {A: ScriptedEngine(), B: ScriptedEngine()}
+    launchers = {name: ScriptedLauncher(engine) for name, engine in engines.items()}
+    async with start_front(ScriptedPreparation(launchers).prepare, **BOTH) as client:
+        await wait_for_state(client.app, State.SERVING, model=B)
+        request = client.on(B).chat("go")
+        request.sampling.max_tokens = 1
+        engines[B].allow(1)
+        answer = await collect(client.inference.Chat(request))
+        lines = await scrape(client)
+    assert answer.started.model == B
+    assert [len(engine.requests) for engine in engines.values()] == [0, 1]
+    finished = 'llm_requests_finished_total{finish_reason="length",model='
+    assert f'{finished}"{B}"}} 1.0' in lines
+    assert f'{finished}"{A}"}} 0.0' in lines
+
+
+async def test_each_model_has_slots_of_its_own() -> None:
+    """A model whose slots are all taken leaves the slots of another free."""
+    engines = {A: ScriptedEngine(max_running=1), B: ScriptedEngine(max_running=1)}
+    launchers = {name: ScriptedLauncher(engine) for name, engine in engines.items()}
+    values = BOTH | {"LLM_MAX_QUEUED_REQUESTS": "0"}
+    async with start_front(ScriptedPreparation(launchers).prepare, **values) as client:
+        await wait_for_state(client.app, State.SERVING, model=B)
+        running = client.inference.Chat(client.on(A).chat("go"))
+        await engines[A].wait_until(running=1)
+        failure = await failure_of(client.inference.Chat(client.on(A).chat("go")))
+        assert failure.reason == "AT_CAPACITY"
+        request = client.on(B).chat("go")
+        request.sampling.max_tokens = 1
+        engines[B].allow(1)
+        assert (await collect(client.inference.Chat(request))).text == "0 "
+        running.cancel()

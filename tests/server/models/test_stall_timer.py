@@ -41,7 +41,7 @@ def test_signs_keep_it_off(clock: HandClock, timer: StallTimer, stalls: list[flo
     with timer.work():
         for _ in range(10):
             clock.advance(90)
-            timer.note()
+            timer.record_sign()
         assert stalls == []
         clock.advance(100)
     assert stalls == [1000.0]
@@ -65,7 +65,7 @@ def test_time_without_work_does_not_count(
     """An engine that has nothing to do may be silent, and nothing is scheduled meanwhile."""
     with timer.work():
         clock.advance(40)
-        timer.note()
+        timer.record_sign()
     assert clock.timers == []
     clock.advance(1000)
     with timer.work():

@@ -9,7 +9,7 @@ from tokenwire.server.request.calls import CallFinished, CallStarted, Queued
 from tokenwire.server.request.relay import Relay
 
 STARTED = CallStarted("r", "m", "", 1, 0, 5, None)
-SUMMARY = CallFinished(FinishReason.EOS, None, 1, 0, 2, 0.0, 0.1, 0.1, 0.2)
+FINISHED = CallFinished(FinishReason.EOS, None, 1, 0, 2, 0.0, 0.1, 0.1, 0.2)
 
 
 async def test_events_pass_one_by_one_to_a_fast_reader() -> None:
@@ -30,7 +30,7 @@ async def test_pending_deltas_are_joined() -> None:
     relay = Relay()
     for number in range(1000):
         relay.put(Delta(f"{number},", 1, (number,)))
-    relay.put(SUMMARY)
+    relay.put(FINISHED)
     relay.close()
     batch = await relay.take()
     assert batch is not None
@@ -38,7 +38,7 @@ async def test_pending_deltas_are_joined() -> None:
     assert batch.delta.text == "".join(f"{number}," for number in range(1000))
     assert batch.delta.token_ids == tuple(range(1000))
     assert batch.num_deltas == 1000
-    assert batch.summary == SUMMARY
+    assert batch.finished == FINISHED
     assert await relay.take() is None
 
 

@@ -1,0 +1,130 @@
+"""What one caller is written, and when."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from tokenwire.generated.tokenwire.v1 import events_pb2, inference_pb2
+from tokenwire.server.contract.engine import Delta, FinishReason
+from tokenwire.server.contract.errors import EngineLost
+from tokenwire.server.request.calls import CallFinished, CallStarted, Queued
+from tokenwire.server.request.relay import Relay
+from tokenwire.server.rpc.sender import Sender
+
+from ..fronts import (
+    collect,
+    start_front,
+)
+from ..scripted_engine import ScriptedEngine, ScriptedLauncher
+
+STARTED = CallStarted("r", "m", "", 1, 0, 5, None)
+FINISHED = CallFinished(FinishReason.EOS, None, 1, 0, 2, 0.0, 0.1, 0.1, 0.2)
+
+
+async def test_slow_reader_gets_everything_in_few_messages() -> None:
+    """What is generated while a client does not read arrives whole, merged."""
+    engine = ScriptedEngine(context_length=2_000)
+    async with start_front(
+        ScriptedLauncher(engine).prepare, LLM_MAX_TOKENS_LIMIT="1000", LLM_DEFAULT_MAX_TOKENS="9"
+    ) as client:
+        request = client.chat("go")
+        request.sampling.max_tokens = 1_000
+        call = client.inference.Chat(request)
+        engine.allow(1)
+        await call.read()  # Started
+        engine.allow(999)
+        await engine.wait_until(running=0)
+        answer = await collect(call)
+    assert answer.text == "".join(f"{number} " for number in range(1_000))
+    assert len(answer.events) < 1_000
+
+
+async def test_token_ids_are_sent_on_request_only() -> None:
+    """Token ids travel where the request asks for them, and not otherwise."""
+    engine = ScriptedEngine()
+    engine.allow(100)
+    async with start_front(ScriptedLauncher(engine).prepare) as client:
+        request = client.chat("go", delivery=events_pb2.DELIVERY_FINAL)
+        request.sampling.max_tokens = 3
+        plain = await client.unary()(request)
+        request.return_token_ids = True
+        with_ids = await client.unary()(request)
+    assert list(plain.finished.choices[0].token_ids) == []
+    assert list(with_ids.finished.choices[0].token_ids) == [0, 1, 2]
+
+
+class Wire:
+    """Stands for a call's context: keeps what is written, and when metadata was sent."""
+
+    def __init__(self) -> None:
+        self.sent: list[Any] = []
+
+    async def send_initial_metadata(self, metadata: Any) -> None:
+        self.sent.append(metadata)
+
+    async def write(self, message: Any) -> None:
+        self.sent.append(message)
+
+
+def sender_on(wire: Wire, *, wants_progress: bool = False) -> Sender:
+    context: Any = wire
+    return Sender(context, inference_pb2.ChatResponse, "call-1", wants_progress)
+
+
+async def test_metadata_waits_for_the_first_event() -> None:
+    """A call that fails before its first event sends trailers alone, which clients may retry."""
+    wire, relay = Wire(), Relay()
+    relay.close(EngineLost())
+    with pytest.raises(EngineLost):
+        await sender_on(wire).send_deltas(relay)
+    assert wire.sent == []
+
+
+@pytest.mark.parametrize("is_final", [True, False])
+async def test_end_is_returned(is_final: bool) -> None:
+    """The sender returns how the call ended, in both ways to deliver it, metadata sent first."""
+    wire, relay = Wire(), Relay()
+    for event in (STARTED, Delta("a", 1), FINISHED):
+        relay.put(event)
+    relay.close()
+    sender = sender_on(wire)
+    send = sender.send_final if is_final else sender.send_deltas
+    assert await send(relay) == FINISHED
+    assert wire.sent[0] == (("x-request-id", "call-1"),)
+    assert wire.sent[-1].WhichOneof("event") == "finished"
+
+
+async def test_silence_is_filled_with_progress(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A caller who asked for progress hears of it while nothing else flows."""
+    monkeypatch.setattr("tokenwire.server.rpc.sender.PROGRESS_INTERVAL_S", 0.01)
+    wire, relay = Wire(), Relay()
+    relay.put(Queued(2, None))
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(sender_on(wire, wants_progress=True).send_deltas(relay))
+        await written(
+            wire, lambda: [each.progress.queued.place for each in wire.sent[1:]] == [2, 2]
+        )
+        relay.put(STARTED)
+        relay.put(Delta("a", 3))
+        await written(wire, lambda: wire.sent[-1].progress.decode.num_completion_tokens == 3)
+        relay.put(FINISHED)
+        relay.close()
+
+
+async def written(wire: Wire, is_reached: Callable[[], bool]) -> None:
+    """Waits until what was written makes `is_reached` true."""
+    reached = asyncio.Event()
+    write = wire.write
+
+    async def watched(message: Any) -> None:
+        await write(message)
+        if is_reached():
+            reached.set()
+
+    wire.write = watched  # type: ignore[method-assign]
+    async with asyncio.timeout(10):
+        await reached.wait()
+    wire.write = write  # type: ignore[method-assign]

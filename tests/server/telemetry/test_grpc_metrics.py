@@ -1,0 +1,36 @@
+"""Counters of gRPC calls."""
+
+from __future__ import annotations
+
+import grpc
+import pytest
+from prometheus_client import CollectorRegistry
+from tokenwire.server.telemetry.grpc_metrics import GrpcMetrics
+
+CHAT = ("server_stream", "tokenwire.v1.InferenceService", "Chat")
+LABELS = dict(zip(("grpc_type", "grpc_service", "grpc_method"), CHAT, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("code", "label"),
+    [
+        (grpc.StatusCode.OK, "OK"),
+        (grpc.StatusCode.INTERNAL, "Internal"),
+        (grpc.StatusCode.DEADLINE_EXCEEDED, "DeadlineExceeded"),
+    ],
+)
+def test_calls_are_counted_by_code(code: grpc.StatusCode, label: str) -> None:
+    """A call is counted at its begin and at its end, under the name that dashboards expect."""
+    registry = CollectorRegistry()
+    metrics = GrpcMetrics(registry, [CHAT])
+
+    def value(name: str, **labels: str) -> float | None:
+        return registry.get_sample_value(name, LABELS | labels)
+
+    assert value("grpc_server_started_total") == 0
+    assert value("grpc_server_handled_total", grpc_code=label) == 0
+    metrics.started(CHAT)
+    metrics.handled(CHAT, code, 0.5)
+    assert value("grpc_server_started_total") == 1
+    assert value("grpc_server_handled_total", grpc_code=label) == 1
+    assert value("grpc_server_handling_seconds_sum") == 0.5
