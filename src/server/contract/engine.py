@@ -75,8 +75,7 @@ class SamplingParams:
 
     Temperature 0 is greedy, and none is between 0 and 1e-6. `top_k` 0, `min_p` 0, `top_p` 1,
     `repetition_penalty` 1 and the other penalties 0 are off. `seed` is a uint32, None where the
-    engine cannot honour one. `max_tokens` is at least 1 and fits into the context behind the
-    prompt.
+    engine honours none. `max_tokens` is at least 1 and fits into the context behind the prompt.
     """
 
     temperature: float
@@ -100,8 +99,7 @@ class EngineRequest:
     """One generation.
 
     `request_id` is 32 hexadecimal characters, unique for ever: SGLang matches ids by prefix.
-    `cache_salt` separates the prefix cache of requests with different salts. `lora_adapter` is one
-    of the model's adapters, empty for none.
+    Requests share the prefix cache with those of the same `cache_salt`. `lora_adapter` may be "".
     """
 
     request_id: str
@@ -139,8 +137,7 @@ class Started:
 class Delta:
     """Text to append: whole characters, never part of a stop string. May be empty.
 
-    `num_tokens` counts the tokens that this delta stands for; `token_ids` are their ids where the
-    engine's capabilities hold `token_ids`, otherwise empty.
+    `num_tokens` counts the tokens behind it; `token_ids` are theirs where the engine can tell.
     """
 
     text: str
@@ -212,11 +209,7 @@ class EngineStatus:
 
 @dataclass(frozen=True, slots=True)
 class LoadProgress:
-    """A step of loading, in words; `fraction` in [0, 1] where known.
-
-    `step` is logged once. `detail` says how far the step is: it changes often, so it is shown to
-    those who ask and is not logged.
-    """
+    """A step of loading, and `detail` of it, which is not logged; `fraction` in [0, 1]."""
 
     step: str
     fraction: float | None = None
@@ -238,8 +231,7 @@ class Engine(Protocol):
         async with aclosing(engine.generate(EngineRequest(uuid4().hex, prompt, params))) as events:
             async for event in events: ...
 
-    The object lives as long as the child: after its death every call raises `EngineLost`, and a new
-    engine is launched in its place.
+    It lives as long as the child: after its death every call raises `EngineLost`.
     """
 
     @property
@@ -301,7 +293,6 @@ class EngineLauncher(Protocol):
         Cancelling ends the child.
 
         Raises:
-            ModelLoadFailed: the model cannot be loaded. Callers see the message, the log has
-                `detail` too.
+            ModelLoadFailed: the model cannot be loaded.
         """
         ...
