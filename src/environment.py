@@ -28,7 +28,13 @@ def _check_http(value: str) -> str:
     return value.rstrip("/")
 
 
+def _expand(path: Path) -> Path:
+    return Path(os.path.expandvars(path.expanduser()))
+
+
 HttpAddress = Annotated[str, AfterValidator(_check_http)]
+ExpandedPath = Annotated[Path, AfterValidator(_expand)]
+"""A path in which `~` and `$NAME` are replaced, as Hugging Face's tools do."""
 
 
 class ConfigurationError(Exception):

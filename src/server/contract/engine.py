@@ -7,6 +7,8 @@ from collections.abc import AsyncGenerator, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from .download import Download
+
 
 class Role(enum.Enum):
     """Who a chat message is from."""
@@ -209,11 +211,15 @@ class EngineStatus:
 
 @dataclass(frozen=True, slots=True)
 class LoadProgress:
-    """A step of loading, and `detail` of it, which is not logged; `fraction` in [0, 1]."""
+    """A step of loading, and `detail` of it, which is not logged; `fraction` in [0, 1].
+
+    `download` is set while files are fetched.
+    """
 
     step: str
     fraction: float | None = None
     detail: str = ""
+    download: Download | None = None
 
     @property
     def text(self) -> str:

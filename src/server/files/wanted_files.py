@@ -22,7 +22,11 @@ _TEMPLATE_FILES = ("chat_template.jinja", "tokenizer_config.json")
 
 @dataclass(frozen=True, slots=True)
 class WantedFiles:
-    """One set of files of one repository, and how to tell that it is whole."""
+    """One set of files of one repository, and how to tell that it is whole.
+
+    `reference` is the branch, tag or commit that is wanted; empty: whichever is here, or the
+    newest of the default branch.
+    """
 
     repo: str
     format: ModelFormat
@@ -30,6 +34,7 @@ class WantedFiles:
     selection: str
     choose: Choose
     find_defect: Callable[[Path], str | None]
+    reference: str = ""
 
     def within(self, folder: Path) -> Path:
         """Returns the path of the files in a folder that holds the repository."""

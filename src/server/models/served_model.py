@@ -12,6 +12,7 @@ from typing import Any
 import structlog
 
 from ...restart_backoff import RestartBackoff
+from ..contract.download import Download
 from ..contract.engine import Engine, LoadProgress
 from ..contract.errors import AtCapacity, ModelLoadFailed, ModelLoading
 from ..settings.limits import MAX_CONCURRENT_RENDERS
@@ -62,6 +63,8 @@ class ServedModel:
         self.num_waiting = 0
         self.load_s: float | None = None
         self.has_settled = False  # it has served or failed once
+        # The last one, which may be of a tokenizer or an adapter; zeros: nothing was fetched.
+        self.download = Download()
         self._prepare = prepare
         self._prepared: PreparedModel | None = None
         self._max_in_flight = max_in_flight
@@ -286,6 +289,7 @@ class ServedModel:
     def _report(self, progress: LoadProgress) -> None:
         if self.view.progress is None or progress.step != self.view.progress.step:
             _logger.info("model_loading", model=self.model_id, step=progress.step)
+        self.download = progress.download or self.download
         self._set(State.LOADING, progress)
 
     def _set(self, state: State, progress: LoadProgress | None, **changes: Any) -> None:

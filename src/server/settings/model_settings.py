@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import enum
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from pydantic import SecretStr, ValidationInfo, field_validator
+from pydantic import ValidationInfo, field_validator
 
-from ...environment import HttpAddress, setting
+from ...environment import setting
 from ..contract.model_id import InvalidModelId, ModelId
-from .kv_cache_settings import KvCacheSettings
+from .hub_settings import HubSettings
 from .memory_amount import MemoryAmount
 
 # Every model and adapter has a health name; these are taken (`health.py`).
 _HEALTH_NAMES = ("liveness", "readiness", "tokenwire.v1.InferenceService")
 # What the field `model` of a request holds.
 _MAX_NAME_LENGTH = 512
+# Part of git's rule for names of branches and tags. It becomes a path in the cache.
+_REVISION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/+-]{0,253}[A-Za-z0-9_+-]|[A-Za-z0-9]")
 
 
 class EngineChoice(enum.Enum):
@@ -35,7 +38,7 @@ class DeviceChoice(enum.Enum):
     CUDA = "cuda"
 
 
-class ModelSettings(KvCacheSettings):
+class ModelSettings(HubSettings):
     """The part of the configuration that decides which models run, and how."""
 
     allowed_models: tuple[ModelId, ...] = setting(
@@ -75,44 +78,11 @@ class ModelSettings(KvCacheSettings):
         description="Folder that models are looked for in first",
         takes="a folder",
     )
-    hf_home: Path | None = setting(
-        "HF_HOME",
-        None,
-        description="Folder of the Hugging Face cache; unset: ~/.cache/huggingface",
-        takes="a folder",
-    )
-    hf_endpoint: HttpAddress | None = setting(
-        "HF_ENDPOINT",
-        None,
-        description="Address of the hub or of a mirror; unset: the public hub",
-        takes="an http or https address",
-    )
-    hf_token: SecretStr | None = setting(
-        "HF_TOKEN", None, description="Token for gated models", takes="a token of the hub"
-    )
-    hf_hub_offline: bool = setting(
-        "HF_HUB_OFFLINE", False, description="Never downloads; models must be on this machine"
-    )
-    # Whole numbers: huggingface_hub, which SGLang loads, cannot read others.
-    hf_hub_etag_timeout: int = setting(
-        "HF_HUB_ETAG_TIMEOUT",
-        10,
-        ge=1,
-        le=86_400,
-        description="Longest wait for a hub to list files or describe one, in seconds",
-    )
-    hf_hub_download_timeout: int = setting(
-        "HF_HUB_DOWNLOAD_TIMEOUT",
-        30,
-        ge=1,
-        le=86_400,
-        description="Longest wait for the next bytes of a download, in seconds",
-    )
-    ssl_cert_file: Path | None = setting(
-        "SSL_CERT_FILE",
-        None,
-        description="Certificate authorities that downloads trust",
-        takes="a PEM file",
+    model_revisions: Mapping[ModelId, str] = setting(
+        "LLM_MODEL_REVISIONS",
+        {},
+        description="Revisions of models; unset: the default branch, as it is when it is fetched",
+        takes="id=revision separated by commas, a revision being a branch, a tag or a commit",
     )
     load_timeout_s: float = setting(
         "LLM_LOAD_TIMEOUT_S",
@@ -185,10 +155,19 @@ class ModelSettings(KvCacheSettings):
     def _split_memory(cls, value: object, info: ValidationInfo) -> object:
         if not isinstance(value, str):
             return value
-        pairs = _split_pairs(value)
-        models = dict(zip(_parse_models(",".join(pairs)), pairs.values(), strict=False))
-        _check_served(models, info)
-        return {model: MemoryAmount.parse(text) for model, text in models.items()}
+        pairs = _split_by_model(value, info)
+        return {model: MemoryAmount.parse(text) for model, text in pairs.items()}
+
+    @field_validator("model_revisions", mode="before")
+    @classmethod
+    def _split_revisions(cls, value: object, info: ValidationInfo) -> object:
+        if not isinstance(value, str):
+            return value
+        pairs = _split_by_model(value, info)
+        for revision in pairs.values():
+            if not _REVISION.fullmatch(revision) or ".." in revision or "//" in revision:
+                raise ValueError(f"'{revision}' is not the name of a branch, a tag or a commit")
+        return pairs
 
     @field_validator("lora_adapters", mode="before")
     @classmethod
@@ -215,13 +194,6 @@ class ModelSettings(KvCacheSettings):
             raise ValueError("there is no such folder")
         return value
 
-    @field_validator("ssl_cert_file")
-    @classmethod
-    def _is_file(cls, value: Path | None) -> Path | None:
-        if value is not None and not value.is_file():
-            raise ValueError("there is no such file")
-        return value
-
     def is_lazy(self, model: ModelId) -> bool:
         """Whether a model is loaded when it is first asked for."""
         return self.lazy_load if isinstance(self.lazy_load, bool) else model in self.lazy_load
@@ -241,6 +213,14 @@ def _parse_models(value: str) -> tuple[ModelId, ...]:
     if mistakes:
         raise ValueError("; ".join(mistakes))
     return tuple(dict.fromkeys(models))
+
+
+def _split_by_model(value: str, info: ValidationInfo) -> dict[ModelId, str]:
+    """Reads `id=value,id=value`, of models that are served."""
+    pairs = _split_pairs(value)
+    models = dict(zip(_parse_models(",".join(pairs)), pairs.values(), strict=False))
+    _check_served(models, info)
+    return models
 
 
 def _check_served(models: Iterable[ModelId], info: ValidationInfo) -> None:

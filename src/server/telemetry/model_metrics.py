@@ -45,6 +45,14 @@ _GAUGES: dict[str, tuple[str, Callable[[ServedModel], float]]] = {
         "Time that the last load of the engine took.",
         lambda model: model.load_s or 0.0,
     ),
+    "llm_model_download_bytes": (
+        "Bytes of the model's last download that are here.",
+        lambda model: float(model.download.num_bytes),
+    ),
+    "llm_model_download_expected_bytes": (
+        "Bytes of all files of the model's last download.",
+        lambda model: float(model.download.num_bytes_expected),
+    ),
     "llm_kv_cache_without_scales": (
         "1 while the model serves with an FP8 KV cache that has no scales of its own.",
         lambda model: float(_lacks_scales(model.view)),

@@ -2,10 +2,12 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sys
 from collections.abc import AsyncGenerator
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 from tokenwire.server.contract.engine_settings import EngineKind, ModelFiles, ModelFormat
 from tokenwire.server.contract.errors import ModelLoadFailed
 from tokenwire.server.contract.model_id import DEFAULT_MODEL
@@ -172,7 +174,7 @@ async def test_a_download_that_was_cut_off_is_taken_up_again(
     mirror.held.add("model.safetensors")
     async with asyncio.timeout(60):
         task = asyncio.ensure_future(place.find(REPO))
-        await mirror.is_holding.wait()
+        await mirror.holds()
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
@@ -277,6 +279,75 @@ async def test_the_time_limits_of_the_hub(place: Place, monkeypatch: pytest.Monk
     place.limits = None
     await place.find(REPO, HF_HUB_ETAG_TIMEOUT="7", HF_HUB_DOWNLOAD_TIMEOUT="3600")
     assert [(limits.metadata_timeout_s, limits.stall_timeout_s) for limits in given] == [(7, 3600)]
+
+
+@pytest.mark.parametrize(
+    "variables",
+    [
+        {"HF_HUB_CACHE": "$CACHES/a"},
+        {"HF_HOME": "b"},
+        {"XDG_CACHE_HOME": "c"},
+        {"HOME": "d"},
+        {"HF_HUB_CACHE": "a", "HF_HOME": "b", "XDG_CACHE_HOME": "c", "HOME": "d"},
+    ],
+)
+async def test_what_hf_download_brought_is_found(
+    place: Place, mirror: HubMirror, tmp_path: Path, variables: dict[str, str]
+) -> None:
+    """Under each variable of the cache, and under none, all look in one place: nothing is asked."""
+    script = "import huggingface_hub as h; print(h.snapshot_download('owner/tiny'))"
+    folders = {name: str(tmp_path / value) for name, value in variables.items()}
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", script),
+        env={"CACHES": str(tmp_path), "HF_ENDPOINT": mirror.url, "HOME": "/nowhere", **folders},
+        stdout=asyncio.subprocess.PIPE,
+    )
+    path, _ = await process.communicate()
+    mirror.log.clear()
+    found = await place.find(REPO, **{"HF_HOME": "", "CACHES": str(tmp_path), **folders})
+    assert (found.path, found.revision) == (Path(path.decode().strip()), REVISION)
+    assert mirror.log == []
+
+
+async def test_a_revision(place: Place, mirror: HubMirror) -> None:
+    """A model of LLM_MODEL_REVISIONS is fetched in it once, and told with its commit."""
+    other = "f" * 40
+    mirror.refs["v1"] = other
+    await place.find(REPO)
+    mirror.log.clear()
+    fixed = {"LLM_MODEL_REVISIONS": f"{REPO}=v1"}
+    with pytest.raises(ModelLoadFailed, match="not on this machine in revision 'v1'"):
+        await place.find(REPO, HF_HUB_OFFLINE="1", **fixed)
+    found = await place.find(REPO, **fixed)
+    assert (found.path.name, found.revision) == (other, other)
+    mirror.log.clear()
+    assert await place.find(REPO, **fixed) == found
+    assert (await place.find(REPO, LLM_MODEL_REVISIONS=f"{REPO}={other}")).revision == other
+    assert (await place.find(REPO)).revision == REVISION
+    assert mirror.log == []
+    with pytest.raises(ModelLoadFailed, match="has no revision 'v2' of it"):
+        await place.find(REPO, LLM_MODEL_REVISIONS=f"{REPO}=v2")
+
+
+async def test_a_revision_of_the_operators_folder(place: Place) -> None:
+    """Nobody knows the revision of files under LLM_MODEL_PATH: they are taken, and it is logged."""
+    write(place.models / REPO, SAFETENSORS_FILES)
+    with capture_logs() as lines:
+        await place.find(REPO, LLM_MODEL_REVISIONS=f"{REPO}=v1")
+    (notice,) = [line["notice"] for line in lines if line["event"] == "not_honoured"]
+    assert notice == (
+        "LLM_MODEL_REVISIONS: a folder under LLM_MODEL_PATH is taken as it is, not 'v1'"
+    )
+
+
+async def test_the_file_of_the_token(place: Place, mirror: HubMirror) -> None:
+    """What `hf auth login` wrote opens a gated model; where it does not, the message names it."""
+    mirror.token = "hf_rightrightright"
+    write(place.home, {"token": b"hf_wrongwrongwrong"})
+    with pytest.raises(ModelLoadFailed, match="does not accept what HF_TOKEN_PATH holds"):
+        await place.find(REPO)
+    write(place.home, {"token": b"hf_rightrightright\n"})
+    assert (await place.find(REPO)).revision == REVISION
 
 
 @pytest.mark.parametrize("engine", EngineKind)

@@ -44,6 +44,13 @@ def test_memory_by_model(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Non
     }
 
 
+def test_revisions_by_model(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A branch for one model, a commit for another."""
+    revisions = "a/b=refs/pr/1, c/d:e.gguf = 5ac57f1"
+    config = load_with(monkeypatch, tmp_path, LLM_MODEL_REVISIONS=revisions)
+    assert config.model_revisions == {FIRST: "refs/pr/1", SECOND: "5ac57f1"}
+
+
 @pytest.mark.parametrize(
     ("variables", "problem"),
     [
@@ -52,6 +59,12 @@ def test_memory_by_model(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Non
         ({"LLM_MODEL_MEMORY": "x/y=0.5"}, "LLM_MODEL_MEMORY: 'x/y' is not in LLM_ALLOWED_MODELS"),
         ({"LLM_MODEL_MEMORY": "a/b=2"}, "LLM_MODEL_MEMORY: '2' is neither a share in (0, 1]"),
         ({"LLM_MODEL_MEMORY": "a/b"}, "LLM_MODEL_MEMORY: 'a/b' is not of the form name=value"),
+        (
+            {"LLM_MODEL_REVISIONS": "x/y=v1"},
+            "LLM_MODEL_REVISIONS: 'x/y' is not in LLM_ALLOWED_MODELS",
+        ),
+        ({"LLM_MODEL_REVISIONS": "a/b=../v1"}, "LLM_MODEL_REVISIONS: '../v1' is not the name of"),
+        ({"LLM_MODEL_REVISIONS": "a/b=a/../v1"}, "LLM_MODEL_REVISIONS: 'a/../v1' is not the name"),
         ({"LLM_LORA_ADAPTERS": "x"}, "LLM_LORA_ADAPTERS: 'x' is not of the form name=value"),
         ({"LLM_LORA_ADAPTERS": "x=a,x=b"}, "LLM_LORA_ADAPTERS: 'x' stands in it twice"),
     ],

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from tokenwire.server.contract.download import Download
+from tokenwire.server.contract.engine import LoadProgress, ReportProgress
 from tokenwire.server.contract.errors import ModelLoadFailed
-from tokenwire.server.models.model_state import State
+from tokenwire.server.models.model_state import PreparedModel, State
 
 from ..fronts import (
     collect,
@@ -56,6 +58,24 @@ async def test_fp8_cache_without_scales_is_told(
     assert model.HasField("has_kv_cache_scales") == (told is not None)
     assert model.has_kv_cache_scales == bool(told)
     assert f'llm_kv_cache_without_scales{{model="{A}"}} {gauge}' in lines
+
+
+async def test_a_download_is_a_metric() -> None:
+    """Bytes of the last download stay when other steps follow; without one they are zero."""
+    engines = {A: ScriptedLauncher(ScriptedEngine()), B: ScriptedLauncher(ScriptedEngine())}
+
+    async def prepare(model_id: str, report: ReportProgress) -> PreparedModel:
+        if model_id == A:
+            report(LoadProgress("downloading", 0.75, "", Download(30, 40)))
+            report(LoadProgress("looking for the adapter x"))
+        return await engines[model_id].prepare(model_id, report)
+
+    async with start_front(prepare, **BOTH) as client:
+        await wait_for_state(client.app, State.SERVING, model=B)
+        lines = await scrape(client)
+    for model, num_bytes, num_expected in ((A, 30.0, 40.0), (B, 0.0, 0.0)):
+        assert f'llm_model_download_bytes{{model="{model}"}} {num_bytes}' in lines
+        assert f'llm_model_download_expected_bytes{{model="{model}"}} {num_expected}' in lines
 
 
 async def test_states_are_metrics() -> None:

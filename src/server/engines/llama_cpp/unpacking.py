@@ -16,10 +16,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
 
+from ...contract.user_cache import user_cache
+
 
 def unpacked_path(source: Path, environment: Mapping[str, str] = os.environ) -> Path:
     """Names the file in the user's cache that holds the unpacked weights of `source`."""
-    cache = Path(environment.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    cache = user_cache(environment.get("XDG_CACHE_HOME"))
     status = source.stat()
     # A file that changes gets another name: unpacking is not done again for nothing else.
     name = f"{source.stem}-{status.st_size:x}-{status.st_mtime_ns:x}-f16.gguf"

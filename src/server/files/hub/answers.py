@@ -1,13 +1,18 @@
-"""What an answer of a hub, or the lack of one, means: try again, or tell the operator."""
+"""What an answer of a hub means: files, or a failure, or the lack of an answer.
+
+Everything that a hub says is checked before anything is made of it.
+"""
 
 from __future__ import annotations
 
 import datetime
 import email.utils
+import hashlib
 import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import aiohttp
 
@@ -17,25 +22,122 @@ _UNREACHABLE = (
     "check HF_ENDPOINT and the network, or put the files under LLM_MODEL_PATH and set "
     "HF_HUB_OFFLINE=true"
 )
+_CHECK_PROXY = "check the variables HTTPS_PROXY, HTTP_PROXY and NO_PROXY"
+_CHECK_ENDPOINT = "check HF_ENDPOINT"
 KEPT = "what has arrived is kept: the next start of the server goes on from there"
 # RateLimit: "api";r=0;t=55 (draft-ietf-httpapi-ratelimit-headers-09), as the public hub sends it.
 _RATE_LIMIT = re.compile(r";\s*r\s*=\s*0\s*;\s*t\s*=\s*(\d+)")
+# Comes with every answer about a file that lies in Xet.
+XET_HASH = "X-Xet-Hash"
+DEFAULT_BRANCH = "main"
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+_GIT_SHA1 = re.compile(r"[0-9a-f]{40}")
+# Revisions and ETags become names of files.
+_SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+_SAFE_PART = re.compile(r"[^\x00-\x1f\x7f/\\:~][^\x00-\x1f\x7f/\\:]{0,254}")
+# What engines read. Pickles (.bin, .pt, .pkl) and code can run when they are loaded.
+_SUFFIXES = (".safetensors", ".gguf", ".json", ".jinja", ".model", ".tiktoken", ".txt")
+
+
+@dataclass(frozen=True, slots=True)
+class HubFile:
+    """One file. `etag` names its contents in the cache; None where the hub has not told it yet.
+
+    `sha256` or `git_sha1` is what its contents must have; large files have the first, small ones
+    the second, and where the hub tells neither only `size` can be checked.
+    """
+
+    name: str
+    size: int | None = None
+    etag: str | None = None
+    sha256: str | None = None
+    git_sha1: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """The files of one revision of a repository, by name."""
+
+    revision: str
+    files: Mapping[str, HubFile]
+
+
+def listing_from_json(content: Any) -> Listing:
+    """Reads the answer of `/api/models/owner/repo/revision/main?blobs=true`.
+
+    Raises:
+        ValueError, KeyError, TypeError, AttributeError: it is not such an answer.
+    """
+    revision = content["sha"]
+    if not _SAFE_NAME.fullmatch(revision) or ".." in revision:
+        raise ValueError("the revision is no name")
+    siblings: list[Any] = content.get("siblings") or []
+    files = [_file_from_json(item) for item in siblings]
+    return Listing(revision, {file.name: file for file in files})
+
+
+def _file_from_json(item: Any) -> HubFile:
+    lfs: Any = item.get("lfs") or {}
+    size: Any = lfs.get("size", item.get("size"))
+    sha256: Any = lfs.get("sha256")
+    # For a large file `blobId` is that of the pointer to it, not that of its contents.
+    git_sha1: Any = None if lfs or item.get("xetHash") else item.get("blobId")
+    sha256 = sha256 if sha256 and _SHA256.fullmatch(sha256) else None
+    git_sha1 = git_sha1 if git_sha1 and _GIT_SHA1.fullmatch(git_sha1) else None
+    return HubFile(
+        str(item["rfilename"]),
+        size if isinstance(size, int) and size >= 0 else None,
+        sha256 or git_sha1,
+        sha256,
+        git_sha1,
+    )
+
+
+def file_from_headers(
+    name: str, headers: Mapping[str, str], *, is_redirect: bool
+) -> HubFile | None:
+    """Reads the answer to HEAD on `/owner/repo/resolve/revision/file`; None without an ETag."""
+    etag = headers.get("X-Linked-Etag") or headers.get("ETag") or ""
+    etag = etag.removeprefix("W/").strip('"')
+    if not etag:
+        return None
+    size = headers.get("X-Linked-Size") or (None if is_redirect else headers.get("Content-Length"))
+    if not _SAFE_NAME.fullmatch(etag):
+        etag = f"etag-{hashlib.sha256(etag.encode()).hexdigest()[:32]}"
+    # An ETag of 40 digits is not trusted to be a hash of git: some mirrors send another SHA-1.
+    sha256 = etag if _SHA256.fullmatch(etag) else None
+    return HubFile(name, int(size) if size and size.isdecimal() else None, etag, sha256)
+
+
+def is_inside(name: str) -> bool:
+    """Whether the name of a file stays inside the folder of its repository."""
+    parts = name.split("/")
+    return all(_SAFE_PART.fullmatch(part) and part not in (".", "..") for part in parts)
+
+
+def is_harmless(name: str) -> bool:
+    """Whether a file is of a kind that only holds data."""
+    return name.endswith(_SUFFIXES)
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
     """Where a request goes, in words: never with a token or a password.
 
-    `file` is empty for the list of files. `credential` names the variable that holds what the
-    hub is shown, empty where it is shown nothing; `patience` the variable of the time limit.
-    `is_hub` is not so behind a redirect to another host.
+    `reference` is the branch, tag or commit that is wanted. `file` is empty for the list of files.
+    `credential` names what holds the secret that the hub is shown, empty where it is shown none;
+    `patience` the variable of the time limit. `is_hub` is not so behind a redirect to another host.
+    `is_xet`: the hub says that the file lies in Xet.
     """
 
     host: str
-    file: str
+    repo: str
+    reference: str
     credential: str
+    file: str = ""
     patience: str = "HF_HUB_ETAG_TIMEOUT"
     is_hub: bool = True
+    is_xet: bool = False
 
     def at(self, host: str) -> Place:
         """Returns the same behind a redirect to `host`."""
@@ -49,32 +151,43 @@ class Place:
 
 def failure_of_status(place: Place, status: int, headers: Mapping[str, str]) -> HubFailure:
     """Returns what a status from 400 on means."""
-    told = f"(status {status}, asked for {place.what})"
+    given = f"(status {status}, asked for {place.what})"
     if status in (401, 403):
-        return _refusal(place, status, headers, told)
-    if status == 404:
-        if place.file:
-            return HubFailure(
-                f"{place.host} lists {place.file} and does not have it (status 404)",
-                "check HF_ENDPOINT: a mirror may hold the repository in part",
-            )
-        return HubFailure(f"{place.host} does not know it (status 404)", "check the id")
-    if status == 416:
-        return WrongContents(f"{place.host} has less of {place.what} than has arrived")
+        return _refusal(place, status, headers, given)
     if status in (408, 425, 429) or status >= 500:
         words = "takes no more requests for now" if status == 429 else "failed"
         return TransientFailure(
-            f"{place.host} {words} {told}",
+            f"{place.host} {words} {given}",
             f"try again later; {KEPT}" if place.file else "try again later",
             _retry_after_s(headers),
         )
-    return HubFailure(f"{place.host} refuses {told}", "check HF_ENDPOINT")
+    if status == 416:
+        return WrongContents(f"{place.host} has less of {place.what} than has arrived")
+    if place.is_xet:
+        return xet_only(place)
+    if status != 404:
+        return HubFailure(f"{place.host} refuses {given}", _CHECK_ENDPOINT)
+    if place.file:
+        return HubFailure(
+            f"{place.host} lists {place.file} and does not have it (status 404)",
+            f"{_CHECK_ENDPOINT}: a mirror may hold the repository in part",
+        )
+    if headers.get("X-Error-Code") == "RevisionNotFound":
+        return HubFailure(
+            f"{place.host} has no revision '{place.reference}' of it (status 404)",
+            "check LLM_MODEL_REVISIONS",
+        )
+    return HubFailure(f"{place.host} does not know it (status 404)", "check the id")
 
 
 def failure_of_connection(
     place: Place, error: aiohttp.ClientError | TimeoutError, timeout_s: float
 ) -> HubFailure:
     """Returns what it means that an answer did not come, or not to its end."""
+
+    def unreachable(why: str, advice: str = _UNREACHABLE) -> TransientFailure:
+        return TransientFailure(f"{place.host} cannot be reached ({why})", advice)
+
     match error:
         case aiohttp.ClientConnectorCertificateError():
             return HubFailure(
@@ -82,37 +195,30 @@ def failure_of_connection(
                 "name the file of its certificate authority in SSL_CERT_FILE",
             )
         case aiohttp.ClientConnectorDNSError():
-            return TransientFailure(
-                f"{place.host} cannot be reached (no address is known for it)", _UNREACHABLE
-            )
+            return unreachable("no address is known for it")
         case aiohttp.ConnectionTimeoutError():
-            return TransientFailure(
-                f"{place.host} cannot be reached (no connection within {timeout_s:g} s)",
-                _UNREACHABLE,
-            )
+            return unreachable(f"no connection within {timeout_s:g} s")
         case aiohttp.ClientSSLError():
-            return TransientFailure(
-                f"{place.host} cannot be reached (no encrypted connection comes about)",
+            return unreachable(
+                "no encrypted connection comes about",
                 "check that HF_ENDPOINT is an https address, and the network",
             )
         case aiohttp.ClientProxyConnectionError():
             return TransientFailure(
                 f"the proxy on the way to {place.host} cannot be reached ({_cause(error)})",
-                "check the variables HTTPS_PROXY, HTTP_PROXY and NO_PROXY",
+                _CHECK_PROXY,
             )
         case aiohttp.ClientHttpProxyError():
             return HubFailure(
                 f"the proxy on the way to {place.host} refuses (status {error.status})",
-                "check the variables HTTPS_PROXY, HTTP_PROXY and NO_PROXY",
+                _CHECK_PROXY,
             )
         case aiohttp.ClientConnectorError():
-            return TransientFailure(
-                f"{place.host} cannot be reached ({_cause(error)})", _UNREACHABLE
-            )
+            return unreachable(_cause(error))
         case TimeoutError():
             return stall(place, timeout_s)
         case aiohttp.InvalidURL() | aiohttp.NonHttpUrlClientError():
-            return HubFailure(f"{place.host} sends to an address that is none", "check HF_ENDPOINT")
+            return HubFailure(f"{place.host} sends to an address that is none", _CHECK_ENDPOINT)
         case _:
             return TransientFailure(
                 f"{place.host} closed the connection before {place.what} was complete",
@@ -131,31 +237,41 @@ def stall(place: Place, timeout_s: float) -> TransientFailure:
 def not_a_hub(place: Place) -> HubFailure:
     """Returns the failure of a server that answers, but not as a hub does."""
     return HubFailure(
-        f"{place.host} does not answer as a hub does (asked for {place.what})", "check HF_ENDPOINT"
+        f"{place.host} does not answer as a hub does (asked for {place.what})", _CHECK_ENDPOINT
     )
 
 
-def _refusal(place: Place, status: int, headers: Mapping[str, str], told: str) -> HubFailure:
+def xet_only(place: Place, why: str = "") -> HubFailure:
+    """Returns the failure of a file that does not come over plain HTTP."""
+    revision = "" if place.reference == DEFAULT_BRANCH else f" --revision {place.reference}"
+    return HubFailure(
+        f"{place.host} sends {place.file} through Xet alone{why}, which this server does not speak",
+        f"fetch it with `hf download {place.repo} {place.file}{revision}` into the same cache: "
+        "the next start of the server finds it there",
+    )
+
+
+def _refusal(place: Place, status: int, headers: Mapping[str, str], given: str) -> HubFailure:
     if not place.is_hub:
         return HubFailure(
-            f"{place.host}, where the hub keeps its files, refuses {told}",
+            f"{place.host}, where the hub keeps its files, refuses {given}",
             "check the proxy and the clock of this machine",
         )
     is_gated = headers.get("X-Error-Code") == "GatedRepo"
     if not place.credential:
         terms = "accept the model's terms on its page and " if is_gated else ""
         return HubFailure(
-            f"{place.host} wants a token {told} and no HF_TOKEN is set",
+            f"{place.host} wants a token {given} and no HF_TOKEN is set",
             f"{terms}set HF_TOKEN to one with access to it; a hub says so of ids that do not "
             "exist, too: check the id",
         )
     if status == 401 and not is_gated:
         return HubFailure(
-            f"{place.host} does not accept what {place.credential} holds {told}",
+            f"{place.host} does not accept what {place.credential} holds {given}",
             f"set {place.credential} anew, and check the id",
         )
     return HubFailure(
-        f"{place.host} gives what {place.credential} holds no access {told}",
+        f"{place.host} gives what {place.credential} holds no access {given}",
         "ask for access on the model's page, or take the token of an account that has it",
     )
 

@@ -10,13 +10,15 @@ from __future__ import annotations
 
 import json
 import os
+import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from .answers import DEFAULT_BRANCH
+
 _MARKS = ".tokenwire"
-_DEFAULT_BRANCH = "main"
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,17 +35,18 @@ class HubCache:
     def __init__(self, root: Path) -> None:
         self.root = root
 
-    def snapshots(self, repo: str) -> list[Snapshot]:
-        """Lists the snapshots of a repository: its default branch first, then the newest."""
-        folder = self._folder(repo)
+    def snapshots(self, repo: str, reference: str = "") -> list[Snapshot]:
+        """Lists the snapshots of a repository: its default branch first, then the newest.
+
+        `reference` is a branch, a tag or a commit: only the snapshot that it stands for is listed.
+        """
+        current = self._read_reference(repo, reference or DEFAULT_BRANCH)
         try:
-            paths = [path for path in (folder / "snapshots").iterdir() if path.is_dir()]
+            paths = [path for path in (self._folder(repo) / "snapshots").iterdir() if path.is_dir()]
         except OSError:
             return []
-        try:
-            current = (folder / "refs" / _DEFAULT_BRANCH).read_text().strip()
-        except OSError:
-            current = ""
+        if reference:
+            paths = [path for path in paths if path.name == (current or reference)]
         paths.sort(key=lambda path: (path.name == current, path.stat().st_mtime), reverse=True)
         return [Snapshot(path.name, path) for path in paths]
 
@@ -89,29 +92,28 @@ class HubCache:
         repo: str,
         revision: str,
         selection: str,
-        sizes: Mapping[str, int | None],
         etags: Mapping[str, str],
+        reference: str = DEFAULT_BRANCH,
     ) -> None:
-        """Writes that the files of a selection are whole; their revision becomes the current.
+        """Writes that the files of a selection are whole, and that `reference` is their revision.
 
-        The ETag of a large file is the SHA-256 of its contents.
+        `etags` are by name. The ETag of a large file is the SHA-256 of its contents.
         """
-        content = {"complete": True, "files": dict(sizes), "etags": dict(etags)}
+        folder = self.snapshot(repo, revision).path
+        sizes = {name: (folder / name).stat().st_size for name in etags}
+        content = {"complete": True, "files": sizes, "etags": dict(etags)}
         _write(self._mark(repo, revision, selection), json.dumps(content, indent=1))
-        _write(self._folder(repo) / "refs" / _DEFAULT_BRANCH, revision)
+        if reference != revision:
+            _write(self._folder(repo) / "refs" / reference, revision)
 
-    def blob(self, repo: str, etag: str) -> Path:
-        """Returns where the contents of this ETag belong."""
-        return self._folder(repo) / "blobs" / etag
-
-    def partial(self, repo: str, etag: str) -> Path:
-        """Returns where contents grow until they are whole; older huggingface_hub did so, too."""
-        return self._folder(repo) / "blobs" / f"{etag}.incomplete"
+    def blobs(self, repo: str) -> Path:
+        """Returns the folder of the contents of a repository, each under its ETag."""
+        return self._folder(repo) / "blobs"
 
     def num_bytes(self, repo: str) -> int:
         """Adds up the contents of a repository, whole or not."""
         total = 0
-        for path in (self._folder(repo) / "blobs").glob("*"):
+        for path in self.blobs(repo).glob("*"):
             try:
                 total += path.stat().st_size
             except OSError:  # another process has just moved it
@@ -124,14 +126,13 @@ class HubCache:
         Raises:
             OSError: the folder cannot be written.
         """
-        blob = self.blob(repo, etag)
+        blob = self.blobs(repo) / etag
         pointer = self.snapshot(repo, revision).path / name
         pointer.parent.mkdir(parents=True, exist_ok=True)
         target = os.path.relpath(blob, pointer.parent)
         if pointer.is_symlink() and os.readlink(pointer) == target:  # noqa: PTH115 - a str to compare
             return
-        fresh = pointer.with_name(f".{pointer.name}.{os.getpid()}.partial")
-        fresh.unlink(missing_ok=True)
+        fresh = _beside(pointer)
         try:
             fresh.symlink_to(target)
         except OSError:
@@ -146,6 +147,12 @@ class HubCache:
 
     def _folder(self, repo: str) -> Path:
         return self.root / f"models--{repo.replace('/', '--')}"
+
+    def _read_reference(self, repo: str, reference: str) -> str:
+        try:
+            return (self._folder(repo) / "refs" / reference).read_text().strip()
+        except OSError:
+            return ""
 
     def _mark(self, repo: str, revision: str, selection: str) -> Path:
         name = f"{revision}--{selection.replace('/', '--')}.json"
@@ -164,10 +171,15 @@ class HubCache:
 
 def _write(file: Path, text: str) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
-    partial = file.with_name(f"{file.name}.{os.getpid()}.partial")
+    partial = _beside(file)
     with partial.open("w") as stream:
         stream.write(text)
         stream.flush()
         # A mark must not survive a power cut that its files do not, nor the other way round.
         os.fsync(stream.fileno())
     partial.replace(file)
+
+
+def _beside(file: Path) -> Path:
+    # Not by the number of this process: two containers that share a cache have the same.
+    return file.with_name(f".{file.name}.{uuid.uuid4().hex}.partial")

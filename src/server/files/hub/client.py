@@ -1,8 +1,16 @@
 """Asks a hub, or a mirror of it, for the files of a repository and for their bytes.
 
 The routes and headers are those that `huggingface_hub` uses: `/api/models`, `/resolve`,
-`X-Linked-Etag`. Its own download cannot serve here: it throws away what a cut one left (1.33 and
-2.4), its retries have no end as long as bytes arrive, and nothing can stop it while it waits.
+`X-Linked-Etag`. Its own download does not do here. Versions 1.33 and 2.4 were run beside this one
+against a hub that fails:
+
+- They throw away a partial file at every restart, and where a connection is reset.
+- They ask for a file once where the hub answers 503.
+- They wait without an end for a list of files that does not come, and on a long 429.
+- They check no contents that come over HTTP.
+
+What theirs has and this has not is Xet, which is faster: `hf download` into the same cache does
+that, and the files are found there.
 """
 
 from __future__ import annotations
@@ -13,15 +21,25 @@ import re
 import urllib.request
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from urllib.parse import quote
 
 import aiohttp
 from aiohttp import hdrs
 from yarl import URL
 
-from .answers import Place, failure_of_connection, failure_of_status, not_a_hub
-from .listing import HubFile, Listing, file_from_headers, listing_from_json
+from .answers import (
+    XET_HASH,
+    HubFile,
+    Listing,
+    Place,
+    failure_of_connection,
+    failure_of_status,
+    file_from_headers,
+    listing_from_json,
+    not_a_hub,
+    xet_only,
+)
 from .retry import HubFailure, HubLimits, WrongContents
 
 PUBLIC_HUB = "https://huggingface.co"
@@ -36,10 +54,14 @@ _CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
 
 @dataclass(frozen=True, slots=True)
 class HubAccess:
-    """How the hub is reached. `endpoint` None: the public hub."""
+    """How the hub is reached. `endpoint` None: the public hub.
+
+    `credential` names in words what holds the token.
+    """
 
     endpoint: str | None
     token: str | None
+    credential: str = "HF_TOKEN"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,13 +76,15 @@ class Body:
 
 
 class HubClient:
-    """One session with a hub, for `async with`. Each call is one try.
+    """One session with a hub about one repository, for `async with`. Each call is one try.
+
+    `reference` is a branch, a tag or a commit. `place` names it with host and repository.
 
     Raises:
         HubFailure: the endpoint is not an address.
     """
 
-    def __init__(self, access: HubAccess, limits: HubLimits) -> None:
+    def __init__(self, access: HubAccess, repo: str, reference: str, limits: HubLimits) -> None:
         try:
             address = URL((access.endpoint or PUBLIC_HUB).rstrip("/"))
             address.origin()
@@ -68,14 +92,10 @@ class HubClient:
             raise HubFailure("HF_ENDPOINT is not an address", "correct it") from error
         # An address with a password is not kept: addresses get into messages.
         self._endpoint = address.with_user(None)
-        self._authorization, self._credential = _authorization(address, access.token)
+        self._authorization, credential = _authorization(address, access)
+        self.place = Place(_host(self._endpoint), repo, reference, credential)
         self._limits = limits
         self._session: aiohttp.ClientSession | None = None
-
-    @property
-    def host(self) -> str:
-        """The host of the hub, with its port where that is not the usual one."""
-        return _host(self._endpoint)
 
     async def __aenter__(self) -> HubClient:
         """Opens the session, and no connection yet."""
@@ -89,18 +109,18 @@ class HubClient:
         if self._session is not None:
             await self._session.close()
 
-    async def list_files(self, repo: str) -> Listing:
-        """Returns the newest revision of a repository's default branch, and its files.
+    async def list_files(self) -> Listing:
+        """Returns the commit that the reference stands for now, and its files.
 
         Raises:
             TransientFailure: another try may succeed.
             HubFailure: the hub refuses, or is none.
         """
-        url = self._url(f"/api/models/{repo}/revision/main").update_query(blobs="true")
-        place = Place(self.host, "", self._credential)
-        timeout_s = self._limits.metadata_timeout_s
+        place = self.place
+        path = f"/api/models/{place.repo}/revision/{quote(place.reference, safe='')}"
+        url = self._url(path).update_query(blobs="true")
         text = bytearray()
-        async with self._request(hdrs.METH_GET, url, place, timeout_s) as (response, _):
+        async with self._request(hdrs.METH_GET, url, place) as (response, _):
             async for piece in response.content.iter_any():
                 text += piece
                 if len(text) > _MAX_LISTING_BYTES:
@@ -110,30 +130,29 @@ class HubClient:
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise not_a_hub(place) from error
 
-    async def describe(self, repo: str, revision: str, name: str) -> HubFile:
+    async def describe(self, revision: str, name: str) -> HubFile:
         """Asks for size and hash of a file whose listing did not tell them.
 
         Raises:
             TransientFailure: another try may succeed.
             HubFailure: the hub refuses, or names no ETag.
         """
-        place = Place(self.host, name, self._credential)
-        url = self._file_url(repo, revision, name)
-        timeout_s = self._limits.metadata_timeout_s
+        place = replace(self.place, file=name)
+        url = self._file_url(revision, name)
         # Behind a redirect to another host is a store that knows nothing of a hub's headers.
-        async with self._request(hdrs.METH_HEAD, url, place, timeout_s, leaves_host=False) as (
-            response,
-            _,
-        ):
+        async with self._request(hdrs.METH_HEAD, url, place, leaves_host=False) as (response, _):
             file = file_from_headers(name, response.headers, is_redirect=response.status >= 300)
         if file is None:
-            raise not_a_hub(place)
+            raise xet_only(place) if XET_HASH in response.headers else not_a_hub(place)
         return file
 
+    def too_large(self, file: HubFile) -> HubFailure:
+        """Returns the failure of a file that is larger than a hub sends over plain HTTP."""
+        limit = f"{self._limits.max_file_bytes / 10**9:g} GB"
+        return xet_only(replace(self.place, file=file.name), f", as all files above {limit}")
+
     @asynccontextmanager
-    async def open(
-        self, repo: str, revision: str, file: HubFile, start: int
-    ) -> AsyncGenerator[Body]:
+    async def open(self, revision: str, file: HubFile, start: int) -> AsyncGenerator[Body]:
         """Opens the bytes of a file from `start` on, or from 0 where the hub sends no parts.
 
         What goes wrong while they are read is raised here, too.
@@ -149,8 +168,8 @@ class HubClient:
             headers[hdrs.RANGE] = f"bytes={start}-{start + longest - 1}"
         elif start:
             headers[hdrs.RANGE] = f"bytes={start}-"
-        place = Place(self.host, file.name, self._credential, "HF_HUB_DOWNLOAD_TIMEOUT")
-        url = self._file_url(repo, revision, file.name)
+        place = replace(self.place, file=file.name, patience="HF_HUB_DOWNLOAD_TIMEOUT")
+        url = self._file_url(revision, file.name)
         timeout_s = self._limits.stall_timeout_s
         async with self._request(hdrs.METH_GET, url, place, timeout_s, headers) as (response, at):
             yield _body(response, at)
@@ -161,12 +180,13 @@ class HubClient:
         method: str,
         url: URL,
         place: Place,
-        timeout_s: float,
+        timeout_s: float | None = None,
         headers: Mapping[str, str] | None = None,
         *,
         leaves_host: bool = True,
     ) -> AsyncGenerator[tuple[aiohttp.ClientResponse, Place]]:
         assert self._session is not None  # entered
+        timeout_s = timeout_s or self._limits.metadata_timeout_s
         timeout = aiohttp.ClientTimeout(
             total=None, connect=timeout_s, sock_connect=timeout_s, sock_read=timeout_s
         )
@@ -189,6 +209,7 @@ class HubClient:
                     allow_redirects=False,
                     proxy=_proxy(url),
                 ) as response:
+                    place = replace(place, is_xet=place.is_xet or XET_HASH in response.headers)
                     target = _redirect(response, place)
                     if target is None or not (leaves_host or target.host == url.host):
                         if response.status >= 400:
@@ -204,17 +225,17 @@ class HubClient:
     def _url(self, path: str) -> URL:
         return URL(str(self._endpoint).rstrip("/") + path, encoded=True)
 
-    def _file_url(self, repo: str, revision: str, name: str) -> URL:
-        return self._url(f"/{repo}/resolve/{revision}/{quote(name)}")
+    def _file_url(self, revision: str, name: str) -> URL:
+        return self._url(f"/{self.place.repo}/resolve/{revision}/{quote(name)}")
 
 
-def _authorization(address: URL, token: str | None) -> tuple[str, str]:
-    """Returns the header and the variable it comes from; both empty where there is neither."""
+def _authorization(address: URL, access: HubAccess) -> tuple[str, str]:
+    """Returns the header and what its secret is from; both empty where there is none."""
     if address.user is not None:
         # As httpx, and with it huggingface_hub, does: the address wins.
         pair = f"{address.user}:{address.password or ''}"
         return f"Basic {base64.b64encode(pair.encode()).decode()}", "HF_ENDPOINT"
-    return (f"Bearer {token}", "HF_TOKEN") if token else ("", "")
+    return (f"Bearer {access.token}", access.credential) if access.token else ("", "")
 
 
 def _host(url: URL) -> str:

@@ -6,17 +6,16 @@ import asyncio
 import hashlib
 import os
 import time
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
 
 import structlog
 
-from .answers import KEPT, stall
+from .answers import KEPT, HubFile, stall
 from .client import Body, HubClient
-from .listing import HubFile
 from .progress import HubProgress
-from .retry import HubLimits, Sleep, TransientFailure, Tries, WrongContents
+from .retry import HubLimits, RetryBudget, TransientFailure, WrongContents
 
 _logger = structlog.get_logger(__name__)
 
@@ -26,61 +25,19 @@ _SLICE_BYTES = 32 * 1024 * 1024
 _MAX_WRONG = 2
 
 
-class Digest:
-    """The hash of a file as its bytes come, in their order."""
-
-    def __init__(self, file: HubFile) -> None:
-        self._file = file
-        self._sha256 = hashlib.sha256() if file.sha256 else None
-        # Git hashes a header before the contents; only the names of contents are compared.
-        self._sha1 = (
-            hashlib.sha1(b"blob %d\x00" % file.size, usedforsecurity=False)
-            if file.git_sha1 and file.size is not None
-            else None
-        )
-
-    def update(self, data: bytes) -> None:
-        """Adds the next bytes."""
-        for hashed in (self._sha256, self._sha1):
-            if hashed is not None:
-                hashed.update(data)
-
-    @property
-    def is_right(self) -> bool:
-        """Whether the bytes so far are the contents that the hub named, as far as it did."""
-        if self._sha256 is not None:
-            return self._sha256.hexdigest() == self._file.sha256
-        return self._sha1 is None or self._sha1.hexdigest() == self._file.git_sha1
-
-
+@dataclass
 class FileFetch:
-    """The download of one file's contents to `blob`, over `partial` beside it."""
+    """The download of one file's contents to `blob`, over `partial`, which nobody else writes."""
 
-    def __init__(
-        self,
-        client: HubClient,
-        file: HubFile,
-        *,
-        repo: str,
-        revision: str,
-        partial: Path,
-        blob: Path,
-        progress: HubProgress,
-        limits: HubLimits,
-        sleep: Sleep,
-    ) -> None:
-        self._client = client
-        self._repo = repo
-        self._revision = revision
-        self._file = file
-        self._partial = partial
-        self._blob = blob
-        self._key = blob.name
-        self._progress = progress
-        self._limits = limits
-        self._tries = Tries(limits, progress.retrying, sleep)
-        self._digest = Digest(file)
-        self._done = 0
+    client: HubClient
+    revision: str
+    file: HubFile
+    partial: Path
+    blob: Path
+    progress: HubProgress
+    limits: HubLimits
+    budget: RetryBudget
+    done: int = 0
 
     async def run(self) -> None:
         """Leaves the whole file at `blob`, or what has arrived at `partial`.
@@ -91,62 +48,46 @@ class FileFetch:
             HubFailure: the hub does not send it.
             OSError: it cannot be written.
         """
-        num_wrong = 0
-        while True:
+        for is_last in (False, True):
             try:
                 await self._fetch()
                 return
             except WrongContents as failure:
-                self._partial.unlink(missing_ok=True)
-                num_wrong += 1
-                if num_wrong == _MAX_WRONG:
+                self.partial.unlink(missing_ok=True)
+                if is_last:
                     raise WrongContents(
-                        f"{failure.reason} ({num_wrong} times); it has been deleted",
+                        f"{failure.reason} (2 times); it has been deleted",
                         "the hub or mirror holds a damaged copy: check HF_ENDPOINT, or put the "
                         "files under LLM_MODEL_PATH",
                     ) from failure
-                _logger.warning("download_wrong", repo=self._repo, reason=failure.reason)
+                _logger.warning("download_wrong", file=self.file.name, reason=failure.reason)
 
     async def _fetch(self) -> None:
         # Unbuffered: what is written is in the file, also when this process is killed.
-        descriptor = os.open(self._partial, os.O_RDWR | os.O_CREAT, 0o666)
+        descriptor = os.open(self.partial, os.O_RDWR | os.O_CREAT, 0o666)
         with os.fdopen(descriptor, "r+b", buffering=0) as stream:
-            await self._take_up(stream)
-            while not self._is_complete:
-                before = self._done
+            self.done = stream.seek(0, os.SEEK_END)
+            # Without a size nobody can say whether more is to come.
+            if self.file.size is None or self.done > self.file.size:
+                self._start_over(stream)
+            self.progress.found(self.file, self.done)
+            while self.done != self.file.size:
+                before = self.done
                 try:
                     await self._receive(stream)
                 except TransientFailure as failure:
-                    if self._done - before >= self._limits.progress_bytes:
-                        self._tries.start_again()
-                    await self._tries.wait_after(failure)
-            if not self._digest.is_right:
-                raise WrongContents(
-                    f"what {self._client.host} sends as {self._file.name} has not the hash that "
-                    "it is listed with"
-                )
+                    if self.done - before >= self.limits.progress_bytes:
+                        self.budget.refill()
+                    await self.budget.wait_after(failure)
             # Before it gets its final name: that says it is whole, also after a power cut.
             await asyncio.to_thread(os.fsync, stream.fileno())
-        self._partial.replace(self._blob)
-
-    @property
-    def _is_complete(self) -> bool:
-        return self._file.size is not None and self._done == self._file.size
-
-    async def _take_up(self, stream: BinaryIO) -> None:
-        """Hashes what an earlier download left."""
-        here = os.fstat(stream.fileno()).st_size
-        # Without a size nobody can say whether more is to come.
-        if self._file.size is None or here > self._file.size:
-            here = 0
-            stream.truncate(0)
-        self._digest = Digest(self._file)
-        self._done = 0
-        while self._done < here:
-            size = min(_SLICE_BYTES, here - self._done)
-            self._done += await asyncio.to_thread(_hash_slice, stream, self._digest, size)
-            self._progress.taking_up(self._file.name, self._done, here)
-        self._progress.found(self._key, self._done)
+        # What lies on the disk counts, and not what was sent: a part may be of an earlier start.
+        if not await has_right_contents(self.partial, self.file, self.progress):
+            raise WrongContents(
+                f"what {self.client.place.host} sends as {self.file.name} has not the hash that "
+                "it is listed with"
+            )
+        self.partial.replace(self.blob)
 
     async def _receive(self, stream: BinaryIO) -> None:
         """Writes what one request brings.
@@ -155,79 +96,83 @@ class FileFetch:
             TransientFailure: it did not bring the rest.
             WrongContents: it brought something else.
         """
-        async with self._client.open(self._repo, self._revision, self._file, self._done) as body:
+        async with self.client.open(self.revision, self.file, self.done) as body:
             self._check(body)
-            if body.start == 0 and self._done:
+            if body.start == 0 and self.done:
                 self._start_over(stream)
-            begun = self._done
+            begun = self.done
             window_s, window_bytes = time.monotonic(), 0
             async for data in body.stream.iter_any():
-                self._done += len(data)
-                if self._file.size is not None and self._done > self._file.size:
+                if self.file.size is not None and self.done + len(data) > self.file.size:
                     raise WrongContents(
-                        f"{body.place.host} sends more of {self._file.name} "
-                        f"than its {self._file.size} bytes"
+                        f"{body.place.host} sends more of {self.file.name} "
+                        f"than its {self.file.size} bytes"
                     )
                 _write(stream, data)
-                self._digest.update(data)
-                self._progress.arrived(self._key, len(data))
+                self.done += len(data)
+                self.progress.arrived(self.file, len(data))
                 window_bytes += len(data)
                 lasted_s = time.monotonic() - window_s
-                if lasted_s >= self._limits.stall_timeout_s:
-                    if window_bytes < self._limits.min_bytes_per_s * lasted_s:
-                        raise stall(body.place, self._limits.stall_timeout_s)
+                if lasted_s >= self.limits.stall_timeout_s:
+                    if window_bytes < self.limits.min_bytes_per_s * lasted_s:
+                        raise stall(body.place, self.limits.stall_timeout_s)
                     window_s, window_bytes = time.monotonic(), 0
             self._check_end(body, begun)
 
     def _check(self, body: Body) -> None:
-        size, total, host = self._file.size, body.total, body.place.host
+        size, total, host = self.file.size, body.total, body.place.host
         if size is not None and total is not None and size != total:
             raise WrongContents(
-                f"{host} has {total} bytes of {self._file.name}, which is listed with {size}"
+                f"{host} has {total} bytes of {self.file.name}, which is listed with {size}"
             )
-        if body.start not in (0, self._done):
-            raise WrongContents(
-                f"{host} sends another part of {self._file.name} than was asked for"
-            )
+        if body.start not in (0, self.done):
+            raise WrongContents(f"{host} sends another part of {self.file.name} than was asked for")
 
     def _check_end(self, body: Body, begun: int) -> None:
-        if self._file.size is None:
+        if self.file.size is None:
             # The end of the answer is all there is to go by; the hash decides.
-            self._file = replace(self._file, size=self._done)
+            self.file = replace(self.file, size=self.done)
             return
-        end = self._file.size if body.end is None else body.end
+        end = self.file.size if body.end is None else body.end
         # An empty part that says it is complete would be asked for again without end.
-        if self._done < end or self._done == begun:
+        if self.done < end or self.done == begun:
             raise TransientFailure(
-                f"{body.place.host} ended {self._file.name} after {self._done} of "
-                f"{self._file.size} bytes",
+                f"{body.place.host} ended {self.file.name} after {self.done} of "
+                f"{self.file.size} bytes",
                 KEPT,
             )
 
     def _start_over(self, stream: BinaryIO) -> None:
         stream.seek(0)
         stream.truncate()
-        self._digest = Digest(self._file)
-        self._done = 0
-        self._progress.found(self._key, 0)
+        self.done = 0
+        self.progress.found(self.file, 0)
 
 
 async def has_right_contents(path: Path, file: HubFile, progress: HubProgress) -> bool:
-    """Reads a file that is here and compares it with what the hub says of it."""
-    digest = Digest(file)
+    """Reads a file that is here and compares it with what the hub says of it, as far as it did."""
+    total = path.stat().st_size  # noqa: ASYNC240 - as fast as a look at the clock
+    if file.size not in (None, total):
+        return False
+    if file.sha256:
+        digest = hashlib.sha256()
+    elif file.git_sha1:
+        # Git hashes a header before the contents; only the names of contents are compared.
+        digest = hashlib.sha1(b"blob %d\x00" % total, usedforsecurity=False)
+    else:
+        return True
+
+    def hash_slice() -> int:
+        data = stream.read(_SLICE_BYTES)
+        digest.update(data)
+        return len(data)
+
     done = 0
     with path.open("rb", buffering=0) as stream:
-        total = os.fstat(stream.fileno()).st_size
-        while done < total:
-            done += await asyncio.to_thread(_hash_slice, stream, digest, _SLICE_BYTES)
+        while num_read := await asyncio.to_thread(hash_slice):
+            done += num_read
             progress.checking(file.name, done, total)
-    return digest.is_right
-
-
-def _hash_slice(stream: BinaryIO, digest: Digest, size: int) -> int:
-    data = stream.read(size)
-    digest.update(data)
-    return len(data)
+    return digest.hexdigest() == (file.sha256 or file.git_sha1)
 
 
 def _write(stream: BinaryIO, data: bytes) -> None:

@@ -8,13 +8,17 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
+import structlog
+
+_logger = structlog.get_logger(__name__)
+
 _MIB = 1024 * 1024
 _T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
 class HubLimits:
-    """Bounds of every wait of a download. Seconds and bytes.
+    """Bounds of every wait of a download, and of its files. Seconds and bytes.
 
     A try that brought nothing counts; `max_tries` of them in a row end the download. One that
     brought `progress_bytes` makes the next failure the first again, so the tries for a file are
@@ -39,21 +43,30 @@ class HubLimits:
     # A server that loads the same model holds its lock as long as it gets on.
     lock_stall_s: float = 600.0
     lock_poll_s: float = 0.5
+    # Whoever writes a partial file changes its time this often, also while it waits for the hub.
+    heartbeat_s: float = 5.0
+    # A partial file that has not changed for so long is written by nobody.
+    abandoned_s: float = 30.0
     max_connections: int = 4
-    # A CDN sends no object above 50 GB at once, but parts of it
-    # (https://docs.aws.amazon.com/AmazonCloudFront/latest/DeveloperGuide/RangeGETs.html).
+    # Some proxies and CDNs send no larger object at once, but parts of it.
     max_range_bytes: int = 20 * 1024 * _MIB
+    # The hub sends larger files through Xet alone (huggingface_hub's MAX_HTTP_DOWNLOAD_SIZE).
+    max_file_bytes: int = 50 * 10**9
     report_interval_s: float = 1.0
     log_interval_s: float = 30.0
 
 
 class HubFailure(Exception):
-    """Something that another try does not mend. `advice` says what to do."""
+    """Something that another try does not mend.
 
-    def __init__(self, reason: str, advice: str = "") -> None:
+    `advice` says what to do; `detail`, which may hold a path, is for the log.
+    """
+
+    def __init__(self, reason: str, advice: str = "", detail: str = "") -> None:
         super().__init__(reason)
         self.reason = reason
         self.advice = advice
+        self.detail = detail
 
 
 class TransientFailure(HubFailure):
@@ -71,38 +84,37 @@ class WrongContents(HubFailure):
     """What arrived is not what the hub said it would be: nothing of it can be used."""
 
 
-@dataclass(frozen=True, slots=True)
-class Retry:
-    """The wait before another try. `failure` is what made it needed, `num_failed` how many did."""
-
-    failure: TransientFailure
-    num_failed: int
-    wait_s: float
-
-
 Sleep = Callable[[float], Awaitable[None]]
 
 
-class Tries:
+@dataclass
+class RetryBudget:
     """Counts the failures of one thing in a row, and waits between them.
 
-    `on_retry` is told of each wait before it begins.
+    `report_wait` gets a sentence before each wait.
     """
 
-    def __init__(
-        self,
-        limits: HubLimits,
-        on_retry: Callable[[Retry], None],
-        sleep: Sleep = asyncio.sleep,
-    ) -> None:
-        self._limits = limits
-        self._on_retry = on_retry
-        self._sleep = sleep
-        self._num_failed = 0
+    repo: str
+    limits: HubLimits
+    report_wait: Callable[[str], None]
+    sleep: Sleep = asyncio.sleep
+    num_failed: int = 0
 
-    def start_again(self) -> None:
+    def refill(self) -> None:
         """Makes the next failure the first one: there was progress."""
-        self._num_failed = 0
+        self.num_failed = 0
+
+    async def run(self, operation: Callable[[], Awaitable[_T]]) -> _T:
+        """Returns what `operation` returns, tried until the budget is used up.
+
+        Raises:
+            HubFailure: no try succeeded, or one failed for good.
+        """
+        while True:
+            try:
+                return await operation()
+            except TransientFailure as failure:
+                await self.wait_after(failure)
 
     async def wait_after(self, failure: TransientFailure) -> None:
         """Waits until the next try is due.
@@ -110,38 +122,33 @@ class Tries:
         Raises:
             HubFailure: it was the last one, or the hub asks for a longer wait than is allowed.
         """
-        self._num_failed += 1
-        tries = f"{self._num_failed} {'try' if self._num_failed == 1 else 'tries in a row'}"
-        if self._num_failed >= self._limits.max_tries:
-            raise HubFailure(f"{failure.reason} ({tries})", failure.advice) from failure
-        asked_s = failure.retry_after_s
-        longest_s = self._limits.longest_retry_after_s
-        if asked_s is not None and asked_s > longest_s:
-            raise HubFailure(
-                f"{failure.reason} and asks to wait {asked_s:.0f} s, longer than the "
-                f"{longest_s:.0f} s that are waited ({tries})",
-                failure.advice,
-            ) from failure
+        limits = self.limits
+        self.num_failed += 1
+        reason, asked_s = failure.reason, failure.retry_after_s
+        is_too_long = asked_s is not None and asked_s > limits.longest_retry_after_s
+        if is_too_long and self.num_failed < limits.max_tries:
+            reason += (
+                f" and asks to wait {asked_s:.0f} s, longer than the "
+                f"{limits.longest_retry_after_s:.0f} s that are waited"
+            )
+        if is_too_long or self.num_failed >= limits.max_tries:
+            tries = "1 try" if self.num_failed == 1 else f"{self.num_failed} tries in a row"
+            raise HubFailure(f"{reason} ({tries})", failure.advice) from failure
         wait_s = self._backoff_s() if asked_s is None else asked_s
-        self._on_retry(Retry(failure, self._num_failed, wait_s))
-        await self._sleep(wait_s)
+        _logger.warning(
+            "download_retry",
+            repo=self.repo,
+            reason=reason,
+            num_failed=self.num_failed,
+            max_tries=limits.max_tries,
+            wait_s=round(wait_s, 1),
+        )
+        self.report_wait(f"next try in {wait_s:.0f} s: {reason}")
+        await self.sleep(wait_s)
 
     def _backoff_s(self) -> float:
         # "Equal jitter": half is kept, so that a hub that restarts gets its pause
         # (https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/).
-        limits = self._limits
-        longest_s = min(limits.first_wait_s * 2.0 ** (self._num_failed - 1), limits.longest_wait_s)
+        limits = self.limits
+        longest_s = min(limits.first_wait_s * 2.0 ** (self.num_failed - 1), limits.longest_wait_s)
         return longest_s * random.uniform(0.5, 1.0)  # noqa: S311 - spreads load, guards nothing
-
-
-async def persist(operation: Callable[[], Awaitable[_T]], tries: Tries) -> _T:
-    """Returns what `operation` returns, tried until `tries` are used up.
-
-    Raises:
-        HubFailure: no try succeeded, or one failed for good.
-    """
-    while True:
-        try:
-            return await operation()
-        except TransientFailure as failure:
-            await tries.wait_after(failure)

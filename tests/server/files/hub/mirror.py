@@ -29,7 +29,7 @@ def safetensors(num_bytes: int = 64) -> bytes:
 class Fault:
     """How one request is answered wrongly.
 
-    `status` with `headers` instead of an answer; `redirect` to the same path of another address;
+    `status` with `headers` instead of an answer; `redirect` with `headers` to another address;
     `body` instead of the right one, listed with the right one's hash; and of the right one only
     what is before `cut` (then the connection is closed), `stall` (then nothing comes), `drip` (then
     a byte at a time) or `short` (which is told as its length).
@@ -62,9 +62,10 @@ class HubMirror:
 
     `faults` of a file are used up one a request, `always` stays. `status` answers every request
     with that status; `token` is demanded where it is set; files in `held` stop half-way until
-    `release` is set. `tells_contents`: sizes and hashes come with the list of files, as from the
+    `release` is set. `lists_contents`: sizes and hashes come with the list of files, as from the
     public hub; otherwise with each file, under `etags`
-    where they are set. `sends_parts`: ranges are honoured.
+    where they are set. `sends_parts`: ranges are honoured. `refs` are the branches and tags of all
+    repositories; a repository `owner/name@commit` holds the files of that commit alone.
     """
 
     def __init__(self, repos: dict[str, dict[str, bytes]]) -> None:
@@ -76,10 +77,11 @@ class HubMirror:
         self.faults: defaultdict[str, deque[Fault]] = defaultdict(deque)
         self.always: dict[str, Fault] = {}
         self.etags: dict[str, str] = {}
-        self.tells_contents = True
+        self.lists_contents = True
         self.sends_parts = True
         self.held: set[str] = set()
-        self.is_holding = asyncio.Event()
+        self.refs = {"main": REVISION}
+        self._num_held = asyncio.Semaphore(0)
         self.release = asyncio.Event()
 
     @property
@@ -101,6 +103,10 @@ class HubMirror:
         chosen = None if names is None else set(names)
         return sum(a.num_sent for a in self.log if a.name and (chosen is None or a.name in chosen))
 
+    async def holds(self) -> None:
+        """Waits until one more request has been answered half-way."""
+        await self._num_held.acquire()
+
     def fail(self, name: str, *faults: Fault) -> None:
         """Answers the next requests for a file with these faults."""
         self.faults[name].extend(faults)
@@ -110,6 +116,7 @@ class HubMirror:
         """Listens on a port, by default on a free one, until the block ends."""
         app = web.Application()
         app.router.add_get("/api/models/{owner}/{name}/revision/{revision}", self._info)
+        app.router.add_get("/api/models/{owner}/{name}/tree/{revision}", self._tree)
         app.router.add_get("/{owner}/{name}/resolve/{revision}/{file:.+}", self._file)
         runner = web.AppRunner(app, shutdown_timeout=0.1, handler_cancellation=True)
         await runner.setup()
@@ -132,16 +139,37 @@ class HubMirror:
         fault = self._next_fault(LISTING)
         if fault.status is not None:
             return self._answer(request, LISTING, fault.status, fault.headers)
-        self._note(request, LISTING, 200)
+        revision = request.match_info["revision"]
+        commit = self.refs.get(revision, revision)
+        if commit not in self.refs.values():
+            return self._answer(request, LISTING, 404, {"X-Error-Code": "RevisionNotFound"})
+        self._record(request, LISTING, 200)
         if fault.stall is not None:
             await self.release.wait()
-        siblings = [self._sibling(name, body) for name, body in self.repos[repo].items()]
-        content = {"id": repo, "sha": REVISION, "siblings": siblings}
+        files = self._files(repo, commit)
+        siblings = [self._sibling(name, body) for name, body in files.items()]
+        content = {"id": repo, "sha": commit, "siblings": siblings}
         body = fault.body or json.dumps(content).encode()
         return web.Response(body=body, content_type="application/json")
 
+    async def _tree(self, request: web.Request) -> web.StreamResponse:
+        """Lists files as huggingface_hub's `snapshot_download` asks for them."""
+        self._record(request, LISTING, 200)
+        return web.json_response(
+            [
+                {"type": "file", "path": name, "size": len(body), "oid": git_sha1(body)}
+                for name, body in self._files(
+                    _repo(request), request.match_info["revision"]
+                ).items()
+            ]
+        )
+
+    def _files(self, repo: str, revision: str) -> dict[str, bytes]:
+        commit = self.refs.get(revision, revision)
+        return self.repos.get(f"{repo}@{commit}") or self.repos.get(repo, {})
+
     def _sibling(self, name: str, body: bytes) -> dict[str, object]:
-        if not self.tells_contents:
+        if not self.lists_contents:
             return {"rfilename": name}
         blob = {"rfilename": name, "size": len(body), "blobId": git_sha1(body)}
         if not name.endswith((".safetensors", ".gguf")):
@@ -154,7 +182,8 @@ class HubMirror:
         refusal = self._refuse(request, name)
         if refusal is not None:
             return refusal
-        right = self.repos.get(_repo(request), {}).get(name)
+        revision = request.match_info["revision"]
+        right = self._files(_repo(request), revision).get(name)
         fault = self._next_fault(name) if request.method == "GET" else Fault()
         if right is None:
             return self._answer(request, name, 404, {"X-Error-Code": "EntryNotFound"})
@@ -163,11 +192,12 @@ class HubMirror:
         etag = self.etags.get(name, f'"{sha256(right)}"')
         headers = {
             "ETag": etag,
-            "X-Repo-Commit": REVISION,
+            "X-Repo-Commit": self.refs.get(revision, revision),
             "X-Linked-Etag": etag,
             "X-Linked-Size": str(len(right)),
         }
         if fault.redirect is not None:
+            headers.update(fault.headers)
             headers["Location"] = fault.redirect + request.path_qs
             return self._answer(request, name, 302, headers)
         return await self._send(request, name, right, fault, headers)
@@ -193,12 +223,12 @@ class HubMirror:
             headers["Content-Range"] = f"bytes {start}-{end - 1}/{len(body)}"
         headers["Content-Length"] = str(end - start)
         if request.method == "HEAD":
-            self._note(request, name, status)
+            self._record(request, name, status)
             return web.Response(status=status, headers=headers)
         stop = next((at for at in (fault.cut, fault.stall, fault.drip) if at is not None), end)
         if name in self.held:
             stop = (start + end) // 2
-        index = self._note(request, name, status)
+        index = self._record(request, name, status)
         response = web.StreamResponse(status=status, headers=headers)
         response.force_close()
         await response.prepare(request)
@@ -212,7 +242,7 @@ class HubMirror:
                 await response.write(body[at : at + 1])
                 await asyncio.sleep(0.02)
         elif fault.stall is not None or name in self.held:
-            self.is_holding.set()
+            self._num_held.release()
             await self.release.wait()
             await response.write(body[stop:end])
             self.log[index] = replace(self.log[index], num_sent=end - start)
@@ -232,10 +262,10 @@ class HubMirror:
     def _answer(
         self, request: web.Request, name: str, status: int, headers: dict[str, str]
     ) -> web.Response:
-        self._note(request, name, status)
+        self._record(request, name, status)
         return web.json_response({"error": "not today"}, status=status, headers=headers)
 
-    def _note(self, request: web.Request, name: str, status: int) -> int:
+    def _record(self, request: web.Request, name: str, status: int) -> int:
         given = request.headers.get("Authorization")
         asked = Asked(request.method, name, request.headers.get("Range"), given, status)
         self.log.append(asked)

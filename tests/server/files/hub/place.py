@@ -34,11 +34,14 @@ class HubPlace:
     def __init__(self, mirror: HubMirror, home: Path) -> None:
         self.mirror = mirror
         self.cache = HubCache(home / "hub")
-        self.limits = HubLimits(report_interval_s=0, lock_poll_s=0.01)
+        self.limits = HubLimits(
+            report_interval_s=0, lock_poll_s=0.01, heartbeat_s=0.05, abandoned_s=0.5
+        )
         self.steps: list[LoadProgress] = []
         self.waits: list[float] = []
         self.endpoint: str | None = None
         self.token: str | None = None
+        self.reference = "main"
         folder = self.cache.root / "models--owner--tiny"
         self.blobs = folder / "blobs"
         self.snapshot = folder / "snapshots" / REVISION
@@ -53,7 +56,14 @@ class HubPlace:
     def download(self, choose: Choose = choose_safetensors) -> HubDownload:
         access = HubAccess(self.endpoint or self.mirror.url, self.token)
         return HubDownload(
-            self.cache, access, REPO, SELECTION, choose, limits=self.limits, sleep=self.sleep
+            self.cache,
+            access,
+            REPO,
+            SELECTION,
+            choose,
+            reference=self.reference,
+            limits=self.limits,
+            sleep=self.sleep,
         )
 
     async def run(self, choose: Choose = choose_safetensors) -> Snapshot:
@@ -70,8 +80,14 @@ class HubPlace:
 
     @property
     def partial(self) -> Path:
-        """Where the weights grow."""
+        """Where what arrived of the weights is left."""
         return self.blobs / f"{sha256(FILES[WEIGHTS])}.incomplete"
+
+    def num_growing(self, etag: str = sha256(FILES[WEIGHTS])) -> int:
+        """The bytes that have arrived of contents that are not whole yet."""
+        return max(
+            (file.stat().st_size for file in self.blobs.glob(f"{etag}.*incomplete")), default=0
+        )
 
     def left(self) -> dict[str, int]:
         """The sizes of what lies in the cache, by name."""

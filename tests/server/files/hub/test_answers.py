@@ -7,7 +7,7 @@ import pytest
 from tokenwire.server.files.hub.answers import Place, failure_of_status
 from tokenwire.server.files.hub.retry import TransientFailure, WrongContents
 
-PLACE = Place("hub.example", "a.gguf", "HF_TOKEN")
+PLACE = Place("hub.example", "owner/tiny", "main", "HF_TOKEN", "a.gguf")
 
 
 @pytest.mark.parametrize("status", [408, 425, 429, 500, 502, 503, 504, 520])

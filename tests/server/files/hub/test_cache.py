@@ -17,15 +17,15 @@ def cache(tmp_path: Path) -> HubCache:
 
 def fill(cache: HubCache, name: str = "a.json", body: bytes = b"{}") -> Path:
     """Puts a file into the snapshot, as a download does."""
-    blob = cache.blob(REPO, "etag")
+    blob = cache.blobs(REPO) / "etag"
     blob.parent.mkdir(parents=True, exist_ok=True)
     blob.write_bytes(body)
     cache.link(REPO, REVISION, name, "etag")
     return cache.snapshot(REPO, REVISION).path / name
 
 
-def complete(cache: HubCache, name: str = "a.json", size: int = 2) -> None:
-    cache.mark_complete(REPO, REVISION, SELECTION, {name: size}, {name: "etag"})
+def complete(cache: HubCache, reference: str = "main") -> None:
+    cache.mark_complete(REPO, REVISION, SELECTION, {"a.json": "etag"}, reference)
 
 
 def defect(cache: HubCache, selection: str = SELECTION) -> str | None:
@@ -124,12 +124,12 @@ def test_a_file_system_without_links(cache: HubCache, monkeypatch: pytest.Monkey
     file = fill(cache)
     assert not file.is_symlink()
     assert file.read_bytes() == b"{}"
-    assert not cache.blob(REPO, "etag").exists()
+    assert not (cache.blobs(REPO) / "etag").exists()
 
 
 def test_bytes_of_a_repository(cache: HubCache) -> None:
     """Whole contents and parts are added up."""
     assert cache.num_bytes(REPO) == 0
     fill(cache)
-    cache.partial(REPO, "other").write_bytes(b"123")
+    (cache.blobs(REPO) / "other.incomplete").write_bytes(b"123")
     assert cache.num_bytes(REPO) == 5

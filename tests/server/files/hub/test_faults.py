@@ -6,11 +6,14 @@ import asyncio
 import threading
 from contextlib import AsyncExitStack
 
+import huggingface_hub
+import huggingface_hub.constants
 import pytest
 from tokenwire.server.contract.errors import ModelLoadFailed
+from tokenwire.server.files.hub.retry import HubLimits
 
 from ....surroundings import free_port
-from .mirror import LISTING, Fault, HubMirror
+from .mirror import LISTING, REVISION, Fault, HubMirror
 from .place import FILES, REPO, SIZE, WEIGHTS, HubPlace
 
 
@@ -182,6 +185,17 @@ async def test_a_hub_that_keeps_failing_is_given_up(place: HubPlace, mirror: Hub
             "accept the model's terms on its page and",
         ),
         (WEIGHTS, Fault(status=403), r"status 403.* and no HF_TOKEN is set"),
+        (
+            LISTING,
+            Fault(404, {"X-Error-Code": "RevisionNotFound"}),
+            r"has no revision 'main' of it \(status 404\); check LLM_MODEL_REVISIONS",
+        ),
+        (
+            WEIGHTS,
+            Fault(400, {"X-Xet-Hash": "0" * 64}),
+            r"sends model\.safetensors through Xet alone, which this server does not speak; fetch "
+            r"it with `hf download owner/tiny model\.safetensors` into the same cache",
+        ),
         (WEIGHTS, Fault(status=400), r"refuses \(status 400"),
         (WEIGHTS, Fault(status=410), r"refuses \(status 410"),
     ],
@@ -203,6 +217,45 @@ async def test_a_refusal_is_final(
     mirror.always.clear()
     await place.run()
     assert place.contents() == FILES
+
+
+async def test_a_store_that_refuses_what_lies_in_xet(place: HubPlace, mirror: HubMirror) -> None:
+    """The hub names Xet and leads to a store: what that refuses is not to be had over HTTP."""
+    store = HubMirror(mirror.repos)
+    store.status = 400
+    async with store.serve():
+        mirror.always[WEIGHTS] = Fault(redirect=store.url, headers={"X-Xet-Hash": "0" * 64})
+        with pytest.raises(ModelLoadFailed, match=r"through Xet alone.*`hf download"):
+            await place.run()
+
+
+async def test_a_file_that_is_too_large(place: HubPlace, mirror: HubMirror) -> None:
+    """A file above 50 GB is not begun; with what `hf download` brings of it the rest is fetched."""
+    place.bound(max_file_bytes=SIZE - 1)
+    place.reference = "v1"
+    mirror.refs["v1"] = REVISION
+    with pytest.raises(
+        ModelLoadFailed,
+        match=r"Xet alone, as all files above 0\.000300082 GB, which .*; fetch it with `hf "
+        r"download owner/tiny model\.safetensors --revision v1` into the same cache",
+    ):
+        await place.run()
+    assert mirror.fetched == []
+    await asyncio.to_thread(
+        huggingface_hub.hf_hub_download,
+        *(REPO, WEIGHTS),
+        revision="v1",
+        cache_dir=place.cache.root,
+        endpoint=mirror.url,
+    )
+    await place.run()
+    assert place.contents() == FILES
+    assert len(mirror.asked(WEIGHTS)) == 1
+
+
+def test_the_limit_is_that_of_the_hub() -> None:
+    """What the hub sends over plain HTTP is what huggingface_hub says of it."""
+    assert HubLimits().max_file_bytes == huggingface_hub.constants.MAX_HTTP_DOWNLOAD_SIZE
 
 
 @pytest.mark.parametrize(

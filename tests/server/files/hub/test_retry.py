@@ -1,23 +1,19 @@
 from __future__ import annotations
 
 import pytest
-from tokenwire.server.files.hub.retry import (
-    HubFailure,
-    HubLimits,
-    Retry,
-    TransientFailure,
-    Tries,
-    persist,
-)
+from structlog.testing import capture_logs
+from tokenwire.server.files.hub.retry import HubFailure, HubLimits, RetryBudget, TransientFailure
 
 
 class Patience:
-    """Tries whose waits are written down, and take no time."""
+    """A budget whose waits are written down, and take no time."""
 
     def __init__(self, limits: HubLimits | None = None) -> None:
-        self.retries: list[Retry] = []
+        self.reported: list[str] = []
         self.waits: list[float] = []
-        self.tries = Tries(limits or HubLimits(), self.retries.append, self._sleep)
+        self.budget = RetryBudget(
+            "owner/tiny", limits or HubLimits(), self.reported.append, self._sleep
+        )
 
     async def _sleep(self, seconds: float) -> None:
         self.waits.append(seconds)
@@ -26,11 +22,13 @@ class Patience:
 async def test_waits_double_up_to_a_bound() -> None:
     """Each wait is half to the whole of twice the one before, and no longer than the bound."""
     patience = Patience(HubLimits(max_tries=9, first_wait_s=1, longest_wait_s=10))
-    for _ in range(8):
-        await patience.tries.wait_after(TransientFailure("no"))
+    with capture_logs() as lines:
+        for _ in range(8):
+            await patience.budget.wait_after(TransientFailure("no"))
     for wait_s, longest_s in zip(patience.waits, [1, 2, 4, 8, 10, 10, 10, 10], strict=True):
         assert longest_s / 2 <= wait_s <= longest_s
-    assert [retry.num_failed for retry in patience.retries] == list(range(1, 9))
+    assert [line["num_failed"] for line in lines] == list(range(1, 9))
+    assert all(words.endswith(" s: no") for words in patience.reported)
 
 
 async def test_waits_differ() -> None:
@@ -38,7 +36,7 @@ async def test_waits_differ() -> None:
     waits = set[float]()
     for _ in range(20):
         patience = Patience()
-        await patience.tries.wait_after(TransientFailure("no"))
+        await patience.budget.wait_after(TransientFailure("no"))
         waits.update(patience.waits)
     assert len(waits) == 20
 
@@ -52,7 +50,7 @@ async def test_the_last_failure_is_the_one_that_is_told() -> None:
         raise TransientFailure(next(reasons), "do this")
 
     with pytest.raises(HubFailure, match=r"^third \(3 tries in a row\)$") as caught:
-        await persist(operation, patience.tries)
+        await patience.budget.run(operation)
     assert not isinstance(caught.value, TransientFailure)
     assert caught.value.advice == "do this"
     assert len(patience.waits) == 2
@@ -62,8 +60,8 @@ async def test_progress_starts_the_count_again() -> None:
     """Failures with progress between them are not added up."""
     patience = Patience(HubLimits(max_tries=2))
     for _ in range(5):
-        patience.tries.start_again()
-        await patience.tries.wait_after(TransientFailure("no"))
+        patience.budget.refill()
+        await patience.budget.wait_after(TransientFailure("no"))
     assert all(wait_s <= 1 for wait_s in patience.waits)
 
 
@@ -71,7 +69,7 @@ async def test_progress_starts_the_count_again() -> None:
 async def test_a_wait_that_is_asked_for(asked_s: float) -> None:
     """What the hub asks for is waited, to the second."""
     patience = Patience()
-    await patience.tries.wait_after(TransientFailure("no", retry_after_s=asked_s))
+    await patience.budget.wait_after(TransientFailure("no", retry_after_s=asked_s))
     assert patience.waits == [asked_s]
 
 
@@ -79,7 +77,7 @@ async def test_a_wait_that_is_too_long() -> None:
     """A longer wait than the bound ends it at once."""
     patience = Patience()
     with pytest.raises(HubFailure, match=r"asks to wait 301 s, longer than the 300 s"):
-        await patience.tries.wait_after(TransientFailure("no", retry_after_s=301))
+        await patience.budget.wait_after(TransientFailure("no", retry_after_s=301))
     assert patience.waits == []
 
 
@@ -91,5 +89,5 @@ async def test_what_is_final_is_not_tried_again() -> None:
         raise HubFailure("gone")
 
     with pytest.raises(HubFailure, match=r"^gone$"):
-        await persist(operation, patience.tries)
+        await patience.budget.run(operation)
     assert patience.waits == []

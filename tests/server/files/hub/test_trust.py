@@ -192,7 +192,7 @@ async def test_what_is_no_hub(place: HubPlace, mirror: HubMirror, body: bytes) -
 
 async def test_an_etag_is_not_a_path(place: HubPlace, mirror: HubMirror) -> None:
     """A hub that names contents by something else than a hash cannot choose where they lie."""
-    mirror.tells_contents = False
+    mirror.lists_contents = False
     mirror.etags[WEIGHTS] = '"../../../x"'
     await place.run()
     assert place.contents() == FILES

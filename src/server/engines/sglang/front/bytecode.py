@@ -7,6 +7,8 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
+from ....contract.user_cache import user_cache
+
 VARIABLE = "PYTHONPYCACHEPREFIX"
 PROBE = Path("srt", "server_args.py")
 """A large module that every process of SGLang imports."""
@@ -21,5 +23,5 @@ def bytecode_environment(package: Path, environment: Mapping[str, str]) -> dict[
     compiled = Path(importlib.util.cache_from_source(str(package / PROBE)))
     if VARIABLE in environment or compiled.exists() or os.access(package, os.W_OK):
         return {}
-    cache = Path(environment.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    cache = user_cache(environment.get("XDG_CACHE_HOME"))
     return {VARIABLE: str(cache / "tokenwire" / "bytecode")}

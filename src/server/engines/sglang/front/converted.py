@@ -18,6 +18,7 @@ from typing import Any, Final
 from ....contract.engine import LoadProgress, ReportProgress
 from ....contract.engine_settings import ModelFiles, ModelFormat
 from ....contract.errors import ModelLoadFailed
+from ....contract.user_cache import user_cache
 from ..cpu import cpu_environment
 from .host_process import child_command
 from .output_tail import OutputTail
@@ -78,7 +79,7 @@ def described_folder(source: Path, environment: Mapping[str, str]) -> Path:
 
 
 def _cache(environment: Mapping[str, str]) -> Path:
-    return Path(environment.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tokenwire"
+    return user_cache(environment.get("XDG_CACHE_HOME")) / "tokenwire"
 
 
 async def _make(folder: Path, words: Sequence[str], report: ReportProgress, step: str) -> None:
