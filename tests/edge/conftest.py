@@ -11,13 +11,13 @@ import pytest_asyncio
 from tokenwire.edge.app import EdgeApp
 from tokenwire.edge.config import EdgeConfig
 from tokenwire.server.app import ServerApp
-from tokenwire.server.contract.engine import ReportProgress
 from tokenwire.server.contract.engine_settings import (
     Device,
     EngineSettings,
     ModelFiles,
     ModelFormat,
 )
+from tokenwire.server.contract.load_progress import ReportProgress
 from tokenwire.server.engines.llama_cpp.launcher import LlamaCppLauncher
 from tokenwire.server.models.model_state import PreparedModel
 from tokenwire.server.settings.server_config import ServerConfig

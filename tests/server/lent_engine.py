@@ -12,8 +12,8 @@ from tokenwire.server.contract.engine import (
     ModelInfo,
     Prompt,
     RenderedPrompt,
-    ReportProgress,
 )
+from tokenwire.server.contract.load_progress import ReportProgress
 from tokenwire.server.models.model_state import PreparedModel
 
 

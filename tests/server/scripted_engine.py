@@ -15,14 +15,13 @@ from tokenwire.server.contract.engine import (
     EngineStatus,
     Finished,
     FinishReason,
-    LoadProgress,
     ModelInfo,
     Prompt,
     RenderedPrompt,
-    ReportProgress,
     Started,
 )
 from tokenwire.server.contract.errors import EngineLost, ModelLoadFailed
+from tokenwire.server.contract.load_progress import LoadProgress, ReportProgress
 from tokenwire.server.models.model_state import PreparedModel
 
 MODEL_ID = "test/scripted"

@@ -10,7 +10,8 @@ from typing import Any
 import aiohttp
 from tokenwire.edge.app import EdgeApp
 from tokenwire.edge.config import EdgeConfig
-from tokenwire.server.contract.engine import Engine, ReportProgress
+from tokenwire.server.contract.engine import Engine
+from tokenwire.server.contract.load_progress import ReportProgress
 from tokenwire.server.models.model_state import Prepare, PreparedModel
 
 from ..server.fronts import Client, start_front

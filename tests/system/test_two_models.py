@@ -13,7 +13,8 @@ import pytest
 import pytest_asyncio
 from grpc_health.v1 import health_pb2
 from tokenwire.generated.tokenwire.v1 import models_pb2
-from tokenwire.server.contract.engine import Engine, ReportProgress
+from tokenwire.server.contract.engine import Engine
+from tokenwire.server.contract.load_progress import ReportProgress
 from tokenwire.server.engines.llama_cpp.engine import LlamaCppEngine
 from tokenwire.server.engines.sglang.front.engine import SglangEngine
 from tokenwire.server.models.model_state import PreparedModel, State

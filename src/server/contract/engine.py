@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from .download import Download
+from .load_progress import ReportProgress
 
 
 class Role(enum.Enum):
@@ -207,27 +207,6 @@ class EngineStatus:
     num_running: int
     num_queued: int
     kv_usage: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class LoadProgress:
-    """A step of loading, and `detail` of it, which is not logged; `fraction` in [0, 1].
-
-    `download` is set while files are fetched.
-    """
-
-    step: str
-    fraction: float | None = None
-    detail: str = ""
-    download: Download | None = None
-
-    @property
-    def text(self) -> str:
-        """The step with its detail."""
-        return f"{self.step}, {self.detail}" if self.detail else self.step
-
-
-ReportProgress = Callable[[LoadProgress], None]
 
 
 class Engine(Protocol):

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import structlog
 
-from ..contract.engine import LoadProgress, ReportProgress
 from ..contract.errors import ModelLoadFailed
+from ..contract.load_progress import LoadProgress, ReportProgress
 from ..contract.model_id import InvalidModelId, ModelId
 from ..settings.model_settings import ModelSettings
 from .formats.lora_folder import LoraAdapter, find_adapter_defect, read_adapter

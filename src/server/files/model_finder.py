@@ -11,9 +11,9 @@ from pathlib import Path
 
 import structlog
 
-from ..contract.engine import LoadProgress, ReportProgress
 from ..contract.engine_settings import EngineKind, ModelFiles, ModelFormat
 from ..contract.errors import ModelLoadFailed
+from ..contract.load_progress import LoadProgress, ReportProgress
 from ..contract.model_id import DEFAULT_MODEL, ModelId
 from ..settings.model_settings import ModelSettings
 from .formats.gguf_defects import find_gguf_defect

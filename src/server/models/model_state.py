@@ -6,7 +6,8 @@ import enum
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from ..contract.engine import EngineLauncher, LoadProgress, ModelInfo, ReportProgress
+from ..contract.engine import EngineLauncher, ModelInfo
+from ..contract.load_progress import LoadProgress, ReportProgress
 
 
 class State(enum.Enum):

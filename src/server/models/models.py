@@ -6,8 +6,8 @@ import asyncio
 from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, replace
 
-from ..contract.engine import LoadProgress
 from ..contract.errors import ModelLoadFailed, ModelLoading, UnsupportedModel
+from ..contract.load_progress import LoadProgress
 from .model_state import ModelView, Prepare, State
 from .served_model import ServedModel
 

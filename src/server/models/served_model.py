@@ -12,9 +12,9 @@ from typing import Any
 import structlog
 
 from ...restart_backoff import RestartBackoff
-from ..contract.download import Download
-from ..contract.engine import Engine, LoadProgress
+from ..contract.engine import Engine
 from ..contract.errors import AtCapacity, ModelLoadFailed, ModelLoading
+from ..contract.load_progress import Download, LoadProgress
 from ..settings.limits import MAX_CONCURRENT_RENDERS
 from .admission import Admission
 from .engine_end import EngineEnd

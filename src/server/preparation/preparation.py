@@ -9,9 +9,10 @@ import structlog
 
 from ...logs import LogSettings
 from ...variables import variables
-from ..contract.engine import Engine, ReportProgress
+from ..contract.engine import Engine
 from ..contract.engine_settings import Device, EngineKind, EngineSettings, ModelFiles, ModelFormat
 from ..contract.errors import ModelLoadFailed
+from ..contract.load_progress import ReportProgress
 from ..contract.model_id import ModelId
 from ..engines.llama_cpp.launcher import LlamaCppLauncher
 from ..engines.sglang.front.launcher import SglangLauncher

@@ -16,7 +16,6 @@ from ..contract.engine import (
     Finished,
     FinishReason,
     InfillPrompt,
-    LoadProgress,
     ModelInfo,
     Prefill,
     Prompt,
@@ -26,6 +25,7 @@ from ..contract.engine import (
     TokenPrompt,
 )
 from ..contract.errors import ContextTooLong, InvalidRequest, ModelLoadFailed
+from ..contract.load_progress import LoadProgress
 from ..models.admission import QueuePlace
 from ..models.models import Models, Route
 from ..models.served_model import ServedModel

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 from tokenwire.environment import load
-from tokenwire.server.contract.engine import LoadProgress
 from tokenwire.server.contract.engine_settings import EngineKind, ModelFiles
+from tokenwire.server.contract.load_progress import LoadProgress
 from tokenwire.server.contract.model_id import ModelId
 from tokenwire.server.files.hub.retry import HubLimits
 from tokenwire.server.files.model_finder import ModelFinder

@@ -8,8 +8,8 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
-from tokenwire.server.contract.engine import LoadProgress
 from tokenwire.server.contract.errors import ModelLoadFailed
+from tokenwire.server.contract.load_progress import LoadProgress
 from tokenwire.server.models.model_state import State
 from tokenwire.server.models.models import Models
 

@@ -20,13 +20,13 @@ from tokenwire.server.contract.engine import (
     Delta,
     FinishReason,
     InfillPrompt,
-    LoadProgress,
     Prefill,
     Role,
     TextPrompt,
     TokenPrompt,
 )
 from tokenwire.server.contract.errors import InvalidRequest
+from tokenwire.server.contract.load_progress import LoadProgress
 from tokenwire.server.contract.template_arguments import RESERVED_TEMPLATE_ARGUMENTS
 from tokenwire.server.models.model_state import ModelView, State
 from tokenwire.server.request.calls import (

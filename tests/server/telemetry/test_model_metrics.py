@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from tokenwire.server.contract.download import Download
-from tokenwire.server.contract.engine import LoadProgress, ReportProgress
 from tokenwire.server.contract.errors import ModelLoadFailed
+from tokenwire.server.contract.load_progress import Download, LoadProgress, ReportProgress
 from tokenwire.server.models.model_state import PreparedModel, State
 
 from ..fronts import (

@@ -9,9 +9,10 @@ from typing import Final
 
 import structlog
 
-from ...contract.engine import Capabilities, LoadProgress, ModelInfo, ReportProgress
+from ...contract.engine import Capabilities, ModelInfo
 from ...contract.engine_settings import EngineSettings, ModelFiles
 from ...contract.errors import ModelLoadFailed
+from ...contract.load_progress import LoadProgress, ReportProgress
 from ...contract.model_id import DEFAULT_MODEL
 from ...files.formats.gguf_defects import find_gguf_defect, split_names
 from ...files.formats.gguf_file import MalformedGguf

@@ -9,8 +9,8 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from ...contract.engine import LoadProgress, ReportProgress
 from ...contract.errors import ModelLoadFailed
+from ...contract.load_progress import LoadProgress, ReportProgress
 from .answers import DEFAULT_BRANCH, HubFile, Listing, is_harmless, is_inside
 from .cache import HubCache, Snapshot
 from .client import HubAccess, HubClient

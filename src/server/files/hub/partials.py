@@ -22,7 +22,7 @@ from pathlib import Path
 import structlog
 from filelock import FileLock, Timeout
 
-from ...contract.engine import LoadProgress, ReportProgress
+from ...contract.load_progress import LoadProgress, ReportProgress
 from .cache import HubCache
 from .progress import amount
 from .retry import HubFailure, HubLimits

@@ -8,8 +8,7 @@ from collections.abc import Callable, Iterable
 
 import structlog
 
-from ...contract.download import Download
-from ...contract.engine import LoadProgress, ReportProgress
+from ...contract.load_progress import Download, LoadProgress, ReportProgress
 from .answers import HubFile
 from .retry import HubLimits
 

@@ -10,7 +10,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from tokenwire.server.contract.engine import LoadProgress
 from tokenwire.server.contract.engine_settings import (
     Device,
     EngineSettings,
@@ -18,6 +17,7 @@ from tokenwire.server.contract.engine_settings import (
     ModelFormat,
 )
 from tokenwire.server.contract.errors import EngineLost, ModelLoadFailed
+from tokenwire.server.contract.load_progress import LoadProgress
 
 from ..contract import HANG_S
 from .fixtures import Death, child_groups, group_members, launcher_for, wait_ended

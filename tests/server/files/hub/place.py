@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from tokenwire.server.contract.engine import LoadProgress
+from tokenwire.server.contract.load_progress import LoadProgress
 from tokenwire.server.files.hub.cache import HubCache, Snapshot
 from tokenwire.server.files.hub.download import Choose, HubAccess, HubDownload
 from tokenwire.server.files.hub.retry import HubLimits

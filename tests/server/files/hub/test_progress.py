@@ -2,8 +2,7 @@ from __future__ import annotations
 
 import pytest
 from structlog.testing import capture_logs
-from tokenwire.server.contract.download import Download
-from tokenwire.server.contract.engine import LoadProgress
+from tokenwire.server.contract.load_progress import Download, LoadProgress
 from tokenwire.server.files.hub.answers import HubFile
 from tokenwire.server.files.hub.progress import HubProgress, amount, duration
 from tokenwire.server.files.hub.retry import HubLimits

@@ -15,9 +15,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
-from ....contract.engine import LoadProgress, ReportProgress
 from ....contract.engine_settings import ModelFiles, ModelFormat
 from ....contract.errors import ModelLoadFailed
+from ....contract.load_progress import LoadProgress, ReportProgress
 from ....contract.user_cache import user_cache
 from ..cpu import cpu_environment
 from .host_process import child_command

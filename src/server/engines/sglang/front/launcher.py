@@ -10,9 +10,9 @@ import os
 from dataclasses import replace
 from pathlib import Path
 
-from ....contract.engine import LoadProgress, ReportProgress
 from ....contract.engine_settings import Device, EngineSettings, ModelFiles, ModelFormat
 from ....contract.errors import ModelLoadFailed
+from ....contract.load_progress import LoadProgress, ReportProgress
 from ....contract.model_id import DEFAULT_MODEL
 from ....machine.gpus import VISIBLE_DEVICES, visible_gpus
 from ....machine.host_resources import measure_host
