@@ -21,7 +21,9 @@ from .formats.gguf_header import read_gguf_header
 from .formats.safetensors_defects import describe_os_error
 from .hub.answers import DEFAULT_BRANCH
 from .hub.cache import HubCache
-from .hub.download import HubAccess, HubDownload, HubLimits
+from .hub.client import HubAccess
+from .hub.download import HubDownload
+from .hub.retry import HubLimits
 from .wanted_files import (
     WantedFiles,
     own_places,

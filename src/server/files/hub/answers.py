@@ -24,6 +24,8 @@ _UNREACHABLE = (
 )
 _CHECK_PROXY = "check the variables HTTPS_PROXY, HTTP_PROXY and NO_PROXY"
 _CHECK_ENDPOINT = "check HF_ENDPOINT"
+_CHECK_HTTPS = "check that HF_ENDPOINT is an https address, and the network"
+_NAME_AUTHORITY = "name the file of its certificate authority in SSL_CERT_FILE"
 KEPT = "what has arrived is kept: the next start of the server goes on from there"
 # RateLimit: "api";r=0;t=55 (draft-ietf-httpapi-ratelimit-headers-09), as the public hub sends it.
 _RATE_LIMIT = re.compile(r";\s*r\s*=\s*0\s*;\s*t\s*=\s*(\d+)")
@@ -41,10 +43,10 @@ _SUFFIXES = (".safetensors", ".gguf", ".json", ".jinja", ".model", ".tiktoken", 
 
 @dataclass(frozen=True, slots=True)
 class HubFile:
-    """One file. `etag` names its contents in the cache; None where the hub has not told it yet.
+    """One file. `etag` names its contents in the cache; None where it is not known yet.
 
     `sha256` or `git_sha1` is what its contents must have; large files have the first, small ones
-    the second, and where the hub tells neither only `size` can be checked.
+    the second, and where the hub lists neither only `size` can be checked.
     """
 
     name: str
@@ -184,46 +186,35 @@ def failure_of_connection(
     place: Place, error: aiohttp.ClientError | TimeoutError, timeout_s: float
 ) -> HubFailure:
     """Returns what it means that an answer did not come, or not to its end."""
+    host = place.host
 
     def unreachable(why: str, advice: str = _UNREACHABLE) -> TransientFailure:
-        return TransientFailure(f"{place.host} cannot be reached ({why})", advice)
+        return TransientFailure(f"{host} cannot be reached ({why})", advice)
 
     match error:
         case aiohttp.ClientConnectorCertificateError():
-            return HubFailure(
-                f"the certificate of {place.host} is not trusted",
-                "name the file of its certificate authority in SSL_CERT_FILE",
-            )
+            return HubFailure(f"the certificate of {host} is not trusted", _NAME_AUTHORITY)
         case aiohttp.ClientConnectorDNSError():
             return unreachable("no address is known for it")
         case aiohttp.ConnectionTimeoutError():
             return unreachable(f"no connection within {timeout_s:g} s")
         case aiohttp.ClientSSLError():
-            return unreachable(
-                "no encrypted connection comes about",
-                "check that HF_ENDPOINT is an https address, and the network",
-            )
+            return unreachable("no encrypted connection comes about", _CHECK_HTTPS)
         case aiohttp.ClientProxyConnectionError():
-            return TransientFailure(
-                f"the proxy on the way to {place.host} cannot be reached ({_cause(error)})",
-                _CHECK_PROXY,
-            )
+            words = f"the proxy on the way to {host} cannot be reached ({_cause(error)})"
+            return TransientFailure(words, _CHECK_PROXY)
         case aiohttp.ClientHttpProxyError():
-            return HubFailure(
-                f"the proxy on the way to {place.host} refuses (status {error.status})",
-                _CHECK_PROXY,
-            )
+            words = f"the proxy on the way to {host} refuses (status {error.status})"
+            return HubFailure(words, _CHECK_PROXY)
         case aiohttp.ClientConnectorError():
             return unreachable(_cause(error))
         case TimeoutError():
             return stall(place, timeout_s)
         case aiohttp.InvalidURL() | aiohttp.NonHttpUrlClientError():
-            return HubFailure(f"{place.host} sends to an address that is none", _CHECK_ENDPOINT)
+            return HubFailure(f"{host} sends to an address that is none", _CHECK_ENDPOINT)
         case _:
-            return TransientFailure(
-                f"{place.host} closed the connection before {place.what} was complete",
-                KEPT if place.file else _UNREACHABLE,
-            )
+            words = f"{host} closed the connection before {place.what} was complete"
+            return TransientFailure(words, KEPT if place.file else _UNREACHABLE)
 
 
 def stall(place: Place, timeout_s: float) -> TransientFailure:

@@ -131,7 +131,7 @@ class HubClient:
             raise not_a_hub(place) from error
 
     async def describe(self, revision: str, name: str) -> HubFile:
-        """Asks for size and hash of a file whose listing did not tell them.
+        """Asks for size and hash of a file that the list of files lacks.
 
         Raises:
             TransientFailure: another try may succeed.

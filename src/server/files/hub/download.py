@@ -4,24 +4,32 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
+import os
+import shutil
 import threading
-from collections.abc import Callable, Coroutine
+import time
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, TypeVar
+
+import structlog
 
 from ...contract.errors import ModelLoadFailed
 from ...contract.load_progress import LoadProgress, ReportProgress
 from .answers import DEFAULT_BRANCH, HubFile, Listing, is_harmless, is_inside
 from .cache import HubCache, Snapshot
 from .client import HubAccess, HubClient
-from .partials import hub_lock
-from .progress import HubProgress
+from .fetch import FileFetch, has_right_contents
+from .partials import Partials, hub_lock
+from .progress import HubProgress, amount
 from .retry import HubFailure, HubLimits, RetryBudget, Sleep
-from .snapshot import SnapshotFill
 
-__all__ = ["Choose", "HubAccess", "HubDownload", "HubLimits"]
+_logger = structlog.get_logger(__name__)
 
 _T = TypeVar("_T")
+_NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 # The end of what is not wanted any more: it closes sockets and files, and waits for nobody.
 _END_TIMEOUT_S = 5.0
 
@@ -84,38 +92,32 @@ class HubDownload:
         asking = f"asking {client.place.host} for the files of {self.repo}"
         report(LoadProgress(asking))
 
-        def budget() -> RetryBudget:
-            return RetryBudget(
-                self.repo,
-                self.limits,
-                lambda wait: report(LoadProgress(asking, None, wait)),
-                self.sleep,
-            )
+        def report_wait(why: str) -> None:
+            report(LoadProgress(asking, None, why))
 
         async def describe(file: HubFile) -> HubFile:
             if file.etag is not None and file.size is not None:
                 return file
-            # A mirror that does not tell it with the list.
-            return await budget().run(lambda: client.describe(listing.revision, file.name))
+            # A mirror that does not list it.
+            return await self.budget(report_wait).run(
+                lambda: client.describe(listing.revision, file.name)
+            )
 
-        listing = await budget().run(client.list_files)
+        listing = await self.budget(report_wait).run(client.list_files)
         files = [await describe(file) for file in self._chosen(listing)]
         has_begun = self.cache.has_begun(self.repo, listing.revision, self.selection)
         async with hub_lock(self.cache, self.repo, self.limits, report) as partials:
             etags = [file.etag for file in listing.files.values()]
             if None not in etags:  # otherwise some of other models may be among them
                 partials.remove_stale(etags)
-            fill = SnapshotFill(
-                client,
-                self.cache,
-                self.cache.snapshot(self.repo, listing.revision),
-                files,
-                partials,
-                HubProgress(self.repo, files, report, self.limits),
-                self.limits,
-                self.sleep,
-            )
-            return await fill.run(self.selection, trusts=has_begun or partials.has_waited)
+            snapshot = self.cache.snapshot(self.repo, listing.revision)
+            progress = HubProgress(self.repo, files, report, self.limits)
+            fill = _Fill(self, client, snapshot, files, partials, progress)
+            return await fill.run(trusts=has_begun or partials.has_waited)
+
+    def budget(self, report_wait: Callable[[str], None]) -> RetryBudget:
+        """Makes the tries for one thing."""
+        return RetryBudget(self.repo, self.limits, report_wait, self.sleep)
 
     def _chosen(self, listing: Listing) -> list[HubFile]:
         """Chooses files of a listing.
@@ -140,6 +142,131 @@ class HubDownload:
                 hint = f"; it holds {', '.join(offered)}" if offered else ""
                 raise ModelLoadFailed(f"'{self.repo}' holds no file {name}{hint}")
         return [listing.files[name] for name in names]
+
+
+@dataclass(frozen=True)
+class _Fill:
+    """Fills the snapshot of one revision: what is here, what is missing, room for it, the mark."""
+
+    job: HubDownload
+    client: HubClient
+    snapshot: Snapshot
+    files: Sequence[HubFile]
+    partials: Partials
+    progress: HubProgress
+
+    async def run(self, *, trusts: bool) -> Snapshot:
+        """Fetches what is missing; `trusts` takes what has its full size without reading it."""
+        start_s = time.monotonic()
+        repo, cache, progress = self.job.repo, self.job.cache, self.progress
+        revision, selection = self.snapshot.revision, self.job.selection
+        # Equal contents are fetched and kept once.
+        contents = {_key(file): file for file in self.files}.values()
+        missing = [file for file in contents if not await self._is_here(file, trusts=trusts)]
+        if too_large := [f for f in missing if (f.size or 0) > self.job.limits.max_file_bytes]:
+            raise self.client.too_large(too_large[0])
+        cache.blobs(repo).mkdir(parents=True, exist_ok=True)
+        partials = {file: self.partials.take(_key(file)) for file in missing}
+        for file, partial in partials.items():
+            progress.found(file, min(_num_bytes(partial), file.size or 0))
+        if self._num_missing(partials) > self._num_free():
+            raise self._no_room(partials)
+        cache.mark_started(repo, revision, selection)
+        log = _logger.bind(repo=repo, revision=revision)
+        log.info(
+            "download_started",
+            host=self.client.place.host,
+            num_files=len(missing),
+            bytes_total=progress.total,
+            bytes_here=progress.done,
+        )
+        try:
+            await self._fetch(partials)
+            for file in self.files:
+                if file in partials or not _has_size(self.snapshot.path / file.name, file):
+                    cache.link(repo, revision, file.name, _key(file))
+            etags = {file.name: _key(file) for file in self.files}
+            cache.mark_complete(repo, revision, selection, etags, self.job.reference)
+        except OSError as error:
+            if error.errno in _NO_SPACE:
+                raise self._no_room(partials) from error
+            raise
+        progress.finish()
+        lasted_s = round(time.monotonic() - start_s, 1)
+        log.info("download_finished", bytes_arrived=progress.num_arrived, duration_s=lasted_s)
+        return self.snapshot
+
+    async def _fetch(self, partials: Mapping[HubFile, Path]) -> None:
+        places = asyncio.Semaphore(self.job.limits.max_connections)
+
+        async def fetch(file: HubFile, partial: Path) -> None:
+            async with places:
+                await FileFetch(
+                    self.client,
+                    self.snapshot.revision,
+                    file,
+                    partial=partial,
+                    blob=self.job.cache.blobs(self.job.repo) / _key(file),
+                    progress=self.progress,
+                    limits=self.job.limits,
+                    budget=self.job.budget(self.progress.waiting),
+                ).run()
+
+        try:
+            async with asyncio.TaskGroup() as group:
+                for file, partial in partials.items():
+                    group.create_task(fetch(file, partial), name=f"download {file.name}")
+        except ExceptionGroup as failures:
+            # The first one ended the others.
+            raise failures.exceptions[0] from None
+
+    async def _is_here(self, file: HubFile, *, trusts: bool) -> bool:
+        """Whether the contents lie in the cache; those that are not right are deleted."""
+        for path in (
+            self.snapshot.path / file.name,
+            self.job.cache.blobs(self.job.repo) / _key(file),
+        ):
+            if not path.is_file():
+                continue
+            judged = path.stat()
+            if _has_size(path, file) and (
+                trusts or await has_right_contents(path, file, self.progress)
+            ):
+                self.progress.found(file, judged.st_size)
+                return True
+            # Not what another process may have put there meanwhile.
+            if os.path.samestat(judged, path.stat()):
+                path.unlink()
+        return False
+
+    def _no_room(self, partials: Mapping[HubFile, Path]) -> HubFailure:
+        needed, free = amount(self._num_missing(partials)), amount(self._num_free())
+        return HubFailure(
+            f"the cache has not enough room: {needed} more are needed (of "
+            f"{amount(self.progress.total)}), {free} are free",
+            "make room, or set HF_HOME or HF_HUB_CACHE to a folder on a larger disk; what has "
+            "arrived is kept",
+            f"the cache is {self.job.cache.root}",
+        )
+
+    def _num_missing(self, partials: Mapping[HubFile, Path]) -> int:
+        return sum(max((f.size or 0) - _num_bytes(partial), 0) for f, partial in partials.items())
+
+    def _num_free(self) -> int:
+        return shutil.disk_usage(self.job.cache.root).free
+
+
+def _key(file: HubFile) -> str:
+    assert file.etag is not None  # described before
+    return file.etag
+
+
+def _num_bytes(path: Path) -> int:
+    return path.stat().st_size if path.is_file() else 0
+
+
+def _has_size(path: Path, file: HubFile) -> bool:
+    return path.is_file() and file.size in (None, path.stat().st_size)
 
 
 async def _run_in_thread(coroutine: Coroutine[Any, Any, _T]) -> _T:  # Any: nothing is sent

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import hashlib
 import os
 import platform
@@ -31,8 +32,10 @@ _logger = structlog.get_logger(__name__)
 
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 _NAME = re.compile(r"(?P<etag>.+?)(\.(?P<kernel>[0-9a-f]{8})-[0-9a-f]{8})?\.incomplete")
-# huggingface_hub never takes up what it left, and nobody can tell whether it still writes it.
+# huggingface_hub never takes up what it left, and nobody knows whether it still writes it.
 _NOT_OURS = re.compile(r".+\.[0-9a-f]{8}\.incomplete")
+# What file systems of a network answer that were mounted without locks.
+_NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP)
 _WAITING = "waiting for another server that fetches it"
 
 
@@ -68,7 +71,7 @@ async def hub_lock(
                 "end it, and start this server again",
                 f"the lock is {file}",
             )
-        # A lock of the file system tells nobody that it is free: it must be asked for again.
+        # Nobody hears that a lock of the file system is free: it must be asked for again.
         await asyncio.sleep(limits.lock_poll_s)
     try:
         # A lock that is granted twice is none.
@@ -92,6 +95,10 @@ def _try(lock: FileLock) -> bool | None:
         return False
     except NotImplementedError:
         return None
+    except OSError as error:
+        if error.errno in _NO_LOCKS:
+            return None
+        raise
     return True
 
 

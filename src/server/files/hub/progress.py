@@ -139,6 +139,6 @@ def _unit(num_bytes: int) -> tuple[int, str]:
 
 
 def _words(num_bytes: int, total: int) -> str:
-    """Returns a number of bytes in the unit, and as exactly, as its total is told."""
+    """Returns a number of bytes in the unit of its total, and as exactly."""
     value, _ = _unit(total)
     return f"{num_bytes / value:{'.1f' if total < 100 * value else '.0f'}}"

@@ -1,14 +1,19 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
+import subprocess
 import threading
+from collections.abc import Generator
 from pathlib import Path
 
 import huggingface_hub
+import huggingface_hub.constants
 import pytest
 from filelock import FileLock
 from tokenwire.server.contract.errors import ModelLoadFailed
+from tokenwire.server.files.hub.retry import HubLimits
 
 from .mirror import LISTING, REVISION, Fault, HubMirror, git_sha1, sha256
 from .place import FILES, REPO, SIZE, SMALL, WEIGHTS, HubPlace
@@ -219,3 +224,155 @@ async def test_the_mark_tells_hashes(place: HubPlace) -> None:
     assert content["files"] == {name: len(body) for name, body in FILES.items()}
     assert content["etags"][WEIGHTS] == sha256(FILES[WEIGHTS])
     assert (place.blobs.parent / "refs" / "main").read_text() == REVISION
+
+
+async def test_a_file_that_is_too_large(place: HubPlace, mirror: HubMirror) -> None:
+    """A file above 50 GB is not begun; with what `hf download` brings of it the rest is fetched."""
+    place.bound(max_file_bytes=SIZE - 1)
+    place.reference = "v1"
+    mirror.refs["v1"] = REVISION
+    with pytest.raises(
+        ModelLoadFailed,
+        match=r"Xet alone, as all files above 0\.000300082 GB, which .*; fetch it with `hf "
+        r"download owner/tiny model\.safetensors --revision v1` into the same cache",
+    ):
+        await place.run()
+    assert mirror.fetched == []
+    await asyncio.to_thread(
+        huggingface_hub.hf_hub_download,
+        *(REPO, WEIGHTS),
+        revision="v1",
+        cache_dir=place.cache.root,
+        endpoint=mirror.url,
+    )
+    await place.run()
+    assert place.contents() == FILES
+    assert len(mirror.asked(WEIGHTS)) == 1
+
+
+def test_the_limit_is_that_of_the_hub() -> None:
+    """What the hub sends over plain HTTP is what huggingface_hub says of it."""
+    assert HubLimits().max_file_bytes == huggingface_hub.constants.MAX_HTTP_DOWNLOAD_SIZE
+
+
+async def test_a_damaged_file_in_the_cache(place: HubPlace, mirror: HubMirror) -> None:
+    """A file of the right length and wrong contents is found and replaced."""
+    await place.run()
+    blob = place.blobs / sha256(FILES[WEIGHTS])
+    blob.write_bytes(bytes(SIZE))
+    mirror.log.clear()
+    await place.run()
+    assert mirror.fetched == [WEIGHTS]
+    assert place.contents() == FILES
+
+
+@pytest.mark.parametrize(
+    "name", ["../x.json", "/x.json", "a/../../x.json", "a//x.json", "./x.json", "..\\x.json"]
+)
+async def test_names_that_lead_out_of_the_folder(
+    place: HubPlace, mirror: HubMirror, name: str
+) -> None:
+    """A mirror cannot have a file written anywhere else; nothing is fetched from it."""
+    mirror.repos[REPO][name] = b"{}"
+    with pytest.raises(ModelLoadFailed, match="outside the folder of the model"):
+        await place.run(lambda names: names)
+    assert mirror.fetched == []
+
+
+async def test_pickles_and_code_are_never_fetched(place: HubPlace, mirror: HubMirror) -> None:
+    """Only kinds of files that hold data are offered to whoever chooses."""
+    others = ("tokenizer.py", "tokenizer.pkl", "model.bin", "model.pt", "tokenizer.so", "vocab.sh")
+    mirror.repos[REPO].update(dict.fromkeys(others, b"x"))
+    offered: list[str] = []
+
+    def choose(names: list[str]) -> list[str]:
+        offered.extend(names)
+        return names
+
+    await place.run(choose)
+    assert sorted(offered) == sorted(FILES)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path, mirror: HubMirror) -> Generator[HubPlace]:
+    """A place on a disk of 256 KiB, too small for the weights."""
+    home = tmp_path / "disk"
+    home.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(home)]
+    if subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("a small disk cannot be mounted here: that takes root")
+    yield HubPlace(mirror, home)
+    subprocess.run(["umount", str(home)], check=True)
+
+
+def enlarge(place: HubPlace) -> None:
+    home = place.cache.root.parent
+    subprocess.run(["mount", "-o", "remount,size=8m", str(home)], check=True)
+
+
+def fill(junk: Path) -> None:
+    """Takes all the room that there is left."""
+    with contextlib.suppress(OSError), junk.open("wb", buffering=0) as stream:
+        while True:
+            stream.write(bytes(4096))
+
+
+async def test_no_room(small_disk: HubPlace, mirror: HubMirror) -> None:
+    """A disk that is too small is told before anything is fetched; with room it goes on."""
+    with pytest.raises(
+        ModelLoadFailed,
+        match=r"the cache has not enough room: 0\.3 MiB more are needed \(of 0\.3 MiB\), 0\.2 MiB "
+        "are free; .*HF_HOME",
+    ) as caught:
+        await small_disk.run()
+    assert str(small_disk.cache.root) in caught.value.detail
+    assert mirror.fetched == []
+    enlarge(small_disk)
+    await small_disk.run()
+    assert small_disk.contents() == FILES
+
+
+async def test_room_for_what_is_missing(small_disk: HubPlace, mirror: HubMirror) -> None:
+    """What is here already needs no room."""
+    small_disk.blobs.mkdir(parents=True)
+    small_disk.partial.write_bytes(FILES[WEIGHTS][:100_000])
+    junk = small_disk.cache.root.parent / "junk"
+    junk.write_bytes(bytes(100_000))
+    with pytest.raises(ModelLoadFailed, match=r"0\.2 MiB more are needed \(of 0\.3 MiB\)"):
+        await small_disk.run()
+    assert mirror.fetched == []
+
+
+async def test_a_disk_that_fills_up(small_disk: HubPlace, mirror: HubMirror) -> None:
+    """Another program may take the room meanwhile: nothing is trusted, and nothing lost."""
+    enlarge(small_disk)
+    mirror.held.add(WEIGHTS)
+    junk = small_disk.cache.root.parent / "junk"
+    async with asyncio.timeout(60):
+        task = asyncio.ensure_future(small_disk.run())
+        await mirror.holds()
+        while not small_disk.num_growing():  # noqa: ASYNC110 - the other side of a socket tells nobody
+            await asyncio.sleep(0.01)
+        fill(junk)
+        mirror.release.set()
+        with pytest.raises(ModelLoadFailed, match=r"has not enough room: .* are free"):
+            await task
+    assert len(mirror.asked(WEIGHTS)) == 1
+    assert small_disk.contents() == {}
+    assert small_disk.defect() == "its download was cut off"
+    junk.unlink()
+    mirror.held.clear()
+    mirror.log.clear()
+    await small_disk.run()
+    assert small_disk.contents() == FILES
+    assert mirror.num_sent() < SIZE
+
+
+async def test_a_cache_that_cannot_be_written(place: HubPlace) -> None:
+    """The message names the folder and the variable."""
+    place.cache.root.parent.mkdir(exist_ok=True)
+    place.cache.root.write_text("a file")
+    with pytest.raises(ModelLoadFailed, match=r"cache cannot be written \(.*HF_HOME") as caught:
+        await place.run()
+    assert str(place.cache.root) in caught.value.detail
+    assert str(place.cache.root) not in caught.value.message

@@ -23,6 +23,7 @@ LARGE = 200_000_000
 WITHOUT_LOCKS = {
     "locks": "",
     "no locks": "def acquire(self): raise NotImplementedError",
+    "no lock server": "def acquire(self): raise OSError(37, 'No locks available')",
     "locks that do nothing": "def acquire(self): pass",
 }
 SCRIPT = """

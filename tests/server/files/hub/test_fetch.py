@@ -1,19 +1,11 @@
-"""A hub that fails: what is tried again, what is not, and what is told."""
+"""The contents of one file from a hub that cuts, stalls, fails, or sends something else."""
 
 from __future__ import annotations
 
-import asyncio
-import threading
-from contextlib import AsyncExitStack
-
-import huggingface_hub
-import huggingface_hub.constants
 import pytest
 from tokenwire.server.contract.errors import ModelLoadFailed
-from tokenwire.server.files.hub.retry import HubLimits
 
-from ....surroundings import free_port
-from .mirror import LISTING, REVISION, Fault, HubMirror
+from .mirror import LISTING, Fault, HubMirror, git_sha1, sha256
 from .place import FILES, REPO, SIZE, WEIGHTS, HubPlace
 
 
@@ -100,17 +92,6 @@ async def test_a_hub_that_always_stalls_is_given_up(place: HubPlace, mirror: Hub
     assert len(mirror.asked(WEIGHTS)) == 2
 
 
-async def test_a_list_that_never_comes(place: HubPlace, mirror: HubMirror) -> None:
-    """The list of files has a time limit and a variable of its own."""
-    place.bound(metadata_timeout_s=0.1, max_tries=2)
-    mirror.always[LISTING] = Fault(stall=0)
-    with pytest.raises(
-        ModelLoadFailed, match=r"nothing of the list of files for 0\.1 s .*HF_HUB_ETAG_TIMEOUT"
-    ):
-        await place.run()
-    assert len(mirror.asked(LISTING)) == 2
-
-
 @pytest.mark.parametrize("name", [LISTING, "config.json", WEIGHTS])
 async def test_a_hub_asks_to_wait(place: HubPlace, mirror: HubMirror, name: str) -> None:
     """A 429 is waited for as long as it asks, with the list as with files."""
@@ -160,150 +141,66 @@ async def test_a_hub_that_keeps_failing_is_given_up(place: HubPlace, mirror: Hub
     assert place.contents() == FILES
 
 
-@pytest.mark.parametrize(
-    ("name", "fault", "message"),
-    [
-        (LISTING, Fault(status=404), r"does not know it \(status 404\); check the id"),
-        (
-            WEIGHTS,
-            Fault(status=404),
-            r"lists model\.safetensors and does not have it .*check HF_ENDPOINT",
-        ),
-        (
-            LISTING,
-            Fault(status=401),
-            r"status 401, asked for the list of files\) and no HF_TOKEN is set",
-        ),
-        (
-            WEIGHTS,
-            Fault(status=401),
-            r"status 401, asked for model\.safetensors\) and no HF_TOKEN is set",
-        ),
-        (
-            WEIGHTS,
-            Fault(401, {"X-Error-Code": "GatedRepo"}),
-            "accept the model's terms on its page and",
-        ),
-        (WEIGHTS, Fault(status=403), r"status 403.* and no HF_TOKEN is set"),
-        (
-            LISTING,
-            Fault(404, {"X-Error-Code": "RevisionNotFound"}),
-            r"has no revision 'main' of it \(status 404\); check LLM_MODEL_REVISIONS",
-        ),
-        (
-            WEIGHTS,
-            Fault(400, {"X-Xet-Hash": "0" * 64}),
-            r"sends model\.safetensors through Xet alone, which this server does not speak; fetch "
-            r"it with `hf download owner/tiny model\.safetensors` into the same cache",
-        ),
-        (WEIGHTS, Fault(status=400), r"refuses \(status 400"),
-        (WEIGHTS, Fault(status=410), r"refuses \(status 410"),
-    ],
-)
-async def test_a_refusal_is_final(
-    place: HubPlace,
-    mirror: HubMirror,
-    name: str,
-    fault: Fault,
-    message: str,
-) -> None:
-    """What another try does not mend is asked once, and the message says what does."""
-    mirror.always[name] = fault
-    with pytest.raises(ModelLoadFailed, match=message):
+@pytest.mark.parametrize("name", ["config.json", WEIGHTS])
+async def test_wrong_contents_once(place: HubPlace, mirror: HubMirror, name: str) -> None:
+    """Contents with another hash than the hub listed are thrown away and fetched once more."""
+    mirror.fail(name, Fault(body=bytes(len(FILES[name]))))
+    await place.run()
+    assert len(mirror.asked(name)) == 2
+    assert place.contents() == FILES
+
+
+@pytest.mark.parametrize("name", ["config.json", WEIGHTS])
+async def test_wrong_contents_always(place: HubPlace, mirror: HubMirror, name: str) -> None:
+    """A mirror that serves garbage is given up the second time, and nothing of it stays."""
+    mirror.always[name] = Fault(body=bytes(len(FILES[name])))
+    with pytest.raises(ModelLoadFailed, match=r"has not the hash.*2 times.*has been deleted"):
         await place.run()
-    assert len(mirror.asked(name)) == 1
-    assert place.waits == []
+    assert len(mirror.asked(name)) == 2
+    kept = {sha256(FILES[name]), git_sha1(FILES[name])}
+    assert not any(left.removesuffix(".incomplete") in kept for left in place.left())
     assert place.contents() == {}
+    assert place.defect() == "its download was cut off"
     mirror.always.clear()
     await place.run()
     assert place.contents() == FILES
 
 
-async def test_a_store_that_refuses_what_lies_in_xet(place: HubPlace, mirror: HubMirror) -> None:
-    """The hub names Xet and leads to a store: what that refuses is not to be had over HTTP."""
-    store = HubMirror(mirror.repos)
-    store.status = 400
-    async with store.serve():
-        mirror.always[WEIGHTS] = Fault(redirect=store.url, headers={"X-Xet-Hash": "0" * 64})
-        with pytest.raises(ModelLoadFailed, match=r"through Xet alone.*`hf download"):
-            await place.run()
-
-
-async def test_a_file_that_is_too_large(place: HubPlace, mirror: HubMirror) -> None:
-    """A file above 50 GB is not begun; with what `hf download` brings of it the rest is fetched."""
-    place.bound(max_file_bytes=SIZE - 1)
-    place.reference = "v1"
-    mirror.refs["v1"] = REVISION
-    with pytest.raises(
-        ModelLoadFailed,
-        match=r"Xet alone, as all files above 0\.000300082 GB, which .*; fetch it with `hf "
-        r"download owner/tiny model\.safetensors --revision v1` into the same cache",
-    ):
+@pytest.mark.parametrize(
+    "fault", [Fault(body=FILES[WEIGHTS][:-1]), Fault(body=FILES[WEIGHTS] + b"x"), Fault(short=99)]
+)
+async def test_wrong_length(place: HubPlace, mirror: HubMirror, fault: Fault) -> None:
+    """A file that is shorter or longer than it is listed is not fetched to its end."""
+    mirror.always[WEIGHTS] = fault
+    with pytest.raises(ModelLoadFailed, match=rf"has \d+ bytes of .* is listed with {SIZE}"):
         await place.run()
-    assert mirror.fetched == []
-    await asyncio.to_thread(
-        huggingface_hub.hf_hub_download,
-        *(REPO, WEIGHTS),
-        revision="v1",
-        cache_dir=place.cache.root,
-        endpoint=mirror.url,
-    )
+    assert len(mirror.asked(WEIGHTS)) == 2
+    assert place.contents() == {}
+
+
+async def test_a_part_left_by_others_is_checked(place: HubPlace, mirror: HubMirror) -> None:
+    """What lies under the name of a cut file is part of the hash: garbage costs a download."""
+    place.blobs.mkdir(parents=True)
+    place.partial.write_bytes(b"garbage")
+    await place.run()
+    assert [asked.range for asked in mirror.asked(WEIGHTS)] == ["bytes=7-", None]
+    assert place.contents() == FILES
+
+
+async def test_a_part_that_is_too_long(place: HubPlace, mirror: HubMirror) -> None:
+    """A part with more bytes than the file has is not gone on with."""
+    place.blobs.mkdir(parents=True)
+    place.partial.write_bytes(bytes(SIZE + 1))
+    await place.run()
+    assert [asked.range for asked in mirror.asked(WEIGHTS)] == [None]
+    assert place.contents() == FILES
+
+
+async def test_an_etag_is_not_a_path(place: HubPlace, mirror: HubMirror) -> None:
+    """A hub that names contents by something else than a hash cannot choose where they lie."""
+    mirror.lists_contents = False
+    mirror.etags[WEIGHTS] = '"../../../x"'
     await place.run()
     assert place.contents() == FILES
-    assert len(mirror.asked(WEIGHTS)) == 1
-
-
-def test_the_limit_is_that_of_the_hub() -> None:
-    """What the hub sends over plain HTTP is what huggingface_hub says of it."""
-    assert HubLimits().max_file_bytes == huggingface_hub.constants.MAX_HTTP_DOWNLOAD_SIZE
-
-
-@pytest.mark.parametrize(
-    ("status", "message"),
-    [(401, "does not accept what HF_TOKEN holds"), (403, "gives what HF_TOKEN holds no access")],
-)
-async def test_a_token_that_does_not_help(
-    place: HubPlace, mirror: HubMirror, status: int, message: str
-) -> None:
-    """A token that is not known, and one without access, are told apart."""
-    place.token = "hf_canary"
-    mirror.always[WEIGHTS] = Fault(status=status)
-    with pytest.raises(ModelLoadFailed, match=message):
-        await place.run()
-
-
-async def test_a_hub_that_is_not_up_yet(place: HubPlace, mirror: HubMirror) -> None:
-    """A refused connection is tried again."""
-    late = HubMirror(mirror.repos)
-    port = free_port()
-    place.endpoint = f"http://127.0.0.1:{port}"
-    async with AsyncExitStack() as stack:
-        started = threading.Event()
-        loop = asyncio.get_running_loop()
-
-        async def start() -> None:
-            await stack.enter_async_context(late.serve(port))
-            started.set()
-
-        async def sleep(seconds: float) -> None:
-            place.waits.append(seconds)
-            asyncio.run_coroutine_threadsafe(start(), loop)
-            await asyncio.to_thread(started.wait, 30)
-
-        place.sleep = sleep  # type: ignore[method-assign]
-        await place.run()
-    assert len(place.waits) == 1
-    assert place.contents() == FILES
-
-
-async def test_no_hub(place: HubPlace) -> None:
-    """An address where nobody answers is given up after some tries, and variables are named."""
-    place.endpoint = f"http://user:canary@127.0.0.1:{free_port()}"
-    with pytest.raises(
-        ModelLoadFailed,
-        match=r"127\.0\.0\.1:\d+ cannot be reached \(.*refused.*\) \(6 tries in a row\); "
-        r"check HF_ENDPOINT.*LLM_MODEL_PATH.*HF_HUB_OFFLINE",
-    ) as caught:
-        await place.run()
-    assert "canary" not in caught.value.message
-    assert not place.cache.root.exists()
+    assert len(place.left()) == len(FILES)
+    assert not list(place.cache.root.parent.glob("x*"))
