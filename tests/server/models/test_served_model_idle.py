@@ -39,7 +39,13 @@ async def test_model_in_use_is_not_unloaded() -> None:
     """A request that runs longer than LLM_IDLE_UNLOAD_S keeps its model; then it is unloaded."""
     engine = ScriptedEngine()
     engine.allow(1)
-    async with start_front(ScriptedLauncher(engine).prepare, LLM_IDLE_UNLOAD_S=IDLE_S) as client:
+    # Lazy: the request itself loads the model, so that nothing unloads it before.
+    async with start_front(
+        ScriptedLauncher(engine).prepare,
+        wait=False,
+        LLM_LAZY_LOAD="true",
+        LLM_IDLE_UNLOAD_S=IDLE_S,
+    ) as client:
         request = client.chat("go", time_limit=Duration(nanos=200_000_000))
         answer = await collect(client.inference.Chat(request))
         assert answer.text == "0 "
