@@ -1,0 +1,120 @@
+"""What an engine says of one generation, in the front and on the socket to SGLang's host alike.
+
+A generation is any number of `Prefill`, one `Started`, the deltas of its choices, each choice's
+`ChoiceFinished`, and one `Finished`. Choices may be interleaved; the deltas of one are in order.
+
+    async for event in engine.generate(request):
+        match event:
+            case TextDelta():
+                show(event.choice, event.text)
+"""
+
+from __future__ import annotations
+
+import enum
+
+import msgspec
+
+
+class FinishReason(enum.Enum):
+    """Why a choice ended."""
+
+    STOP = "stop"
+    EOS = "eos"
+    LENGTH = "length"
+    TIME_LIMIT = "time_limit"
+    TOOL_CALLS = "tool_calls"
+
+
+class _Event(msgspec.Struct, frozen=True, tag=True, array_like=True):
+    """One thing that happened. A new one is added here, and nowhere else between the processes."""
+
+
+class Prefill(_Event, frozen=True):
+    """The engine read `num_processed_tokens` of the prompt, cached ones included."""
+
+    num_processed_tokens: int
+    num_prompt_tokens: int
+
+
+class Started(_Event, frozen=True):
+    """The engine took the request: from here on it is bound to produce an answer."""
+
+    num_cached_prompt_tokens: int | None = None
+
+
+class TopLogprob(msgspec.Struct, frozen=True, array_like=True):
+    """One of the likeliest tokens at a place, with its natural log-probability."""
+
+    token_id: int
+    logprob: float
+    text: bytes
+
+
+class TokenLogprob(msgspec.Struct, frozen=True, array_like=True):
+    """An output token's natural log-probability. `text` need not be whole characters."""
+
+    token_id: int
+    logprob: float
+    text: bytes
+    top: tuple[TopLogprob, ...] = ()
+
+
+class TextDelta(_Event, frozen=True):
+    """Text to append: whole characters, never part of a stop string. May be empty.
+
+    `num_tokens` counts the tokens behind it. `token_ids` and `logprobs` are theirs, where the
+    engine can tell them and the request asks for them: what belongs together stays together.
+    """
+
+    text: str
+    num_tokens: int
+    token_ids: tuple[int, ...] = ()
+    logprobs: tuple[TokenLogprob, ...] = ()
+    choice: int = 0
+
+
+class ReasoningDelta(_Event, frozen=True):
+    """Thinking to append, as `TextDelta`."""
+
+    text: str
+    num_tokens: int
+    token_ids: tuple[int, ...] = ()
+    choice: int = 0
+
+
+class ToolCallDelta(_Event, frozen=True):
+    """Part of the tool call `index` of a choice.
+
+    `id` and `name` are set on its first part; `arguments` is JSON text to append.
+    """
+
+    index: int
+    id: str
+    name: str
+    arguments: str
+    num_tokens: int = 0
+    choice: int = 0
+
+
+class ChoiceFinished(_Event, frozen=True):
+    """The end of one choice. `matched` is the stop string or stop token id, for STOP."""
+
+    reason: FinishReason
+    matched: str | int | None = None
+    choice: int = 0
+
+
+class Finished(_Event, frozen=True):
+    """The end of the generation, with its tokens summed over choices.
+
+    `num_completion_tokens` counts end tokens where there are any, and thinking.
+    """
+
+    num_completion_tokens: int
+    num_cached_prompt_tokens: int
+    num_reasoning_tokens: int = 0
+
+
+Delta = TextDelta | ReasoningDelta | ToolCallDelta | ChoiceFinished
+EngineEvent = Prefill | Started | Delta | Finished
