@@ -19,6 +19,7 @@ from .models.model_state import Prepare
 from .models.models import Models
 from .preparation.preparation import Preparation
 from .request.inference import Inference
+from .request.running_request import RunningRequests
 from .request.sampling import SamplingDefaults
 from .rpc.health import Health
 from .rpc.interceptors import CallInterceptor
@@ -29,6 +30,7 @@ from .settings.server_config import ServerConfig
 from .telemetry.grpc_metrics import GrpcMetrics
 from .telemetry.metrics_server import MetricsServer, new_registry
 from .telemetry.model_metrics import ModelMetrics
+from .telemetry.request_line import log_request
 
 _logger = structlog.get_logger(__name__)
 
@@ -60,7 +62,7 @@ class ServerApp:
         registry = new_registry()
         self._metrics_server = MetricsServer(registry, config.metrics_hostname, config.metrics_port)
         self._health = Health(self.models, _SERVICE.full_name)
-        self._service = InferenceService(
+        self._requests = RunningRequests(
             Inference(
                 self.models,
                 SamplingDefaults(
@@ -71,10 +73,10 @@ class ServerApp:
                 ),
                 queue_timeout_s=config.queue_timeout_ms / 1000,
             ),
-            self.models,
-            ModelMetrics(registry, self.models, self.models.adapters),
-            config.max_tokens_limit,
+            log_request,
+            ModelMetrics(registry, self.models, self.models.adapters).record,
         )
+        self._service = InferenceService(self._requests, self.models, config.max_tokens_limit)
         self._grpc_metrics = GrpcMetrics(registry, _methods())
         self._server: grpc.aio.Server | None = None
         self.port = config.grpc_port
@@ -112,6 +114,7 @@ class ServerApp:
         self._closing.push_async_callback(self._server.stop, 0)
         loading = asyncio.create_task(self.models.run(), name="models")
         self._closing.push_async_callback(_end, loading)
+        self._closing.push_async_callback(self._requests.close)
         _logger.info("listening", grpc_port=self.port, metrics_port=self.metrics_port)
         return self
 
@@ -134,10 +137,10 @@ class ServerApp:
         self._health.drain()
         forced = shutdown.forced if shutdown else asyncio.Event()
         await wait_first(forced.wait(), timeout_s=config.drain_delay_s)
-        self._service.refuse_new()
-        await wait_first(forced.wait(), self._service.wait_idle(), timeout_s=config.drain_timeout_s)
-        self._service.end_all()
-        await wait_first(self._service.wait_idle(), timeout_s=_LAST_EVENT_S)
+        self._requests.refuse_new()
+        await wait_first(forced.wait(), self._requests.wait_idle(), timeout_s=config.drain_timeout_s)
+        self._requests.end_all()
+        await wait_first(self._requests.wait_idle(), timeout_s=_LAST_EVENT_S)
 
     def _make_server(self) -> grpc.aio.Server:
         config = self._config

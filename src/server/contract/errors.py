@@ -116,3 +116,16 @@ class GenerationFailed(InferenceError):
     """The engine refused or failed a request for a reason of its own."""
 
     reason = "GENERATION_FAILED"
+
+
+class ResumeExpired(InferenceError):
+    """What a reader has not taken yet is not kept any more."""
+
+    reason = "RESUME_EXPIRED"
+
+    def __init__(self, position: int, oldest: int) -> None:
+        super().__init__(
+            f"events behind position {position} are not kept any more; the oldest position to go "
+            f"on from is {oldest}",
+            metadata={"oldest_position": str(oldest), "actual": str(position)},
+        )

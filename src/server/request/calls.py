@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Final
 
-from ..contract.engine import Delta, FinishReason, Prefill, Prompt
+from ..contract.engine import Prompt
+from ..contract.events import Delta, FinishReason, Prefill
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +35,20 @@ class SamplingRequest:
 
 
 @dataclass(frozen=True, slots=True)
+class CallContext:
+    """What came around a call: who asks, until when, and as part of which trace.
+
+    `deadline_s` is on the clock of `time.monotonic`, None where the caller sets none. `caller` is
+    the address that the call came from. `traceparent` is the W3C header, empty for none.
+    """
+
+    request_id: str
+    deadline_s: float | None = None
+    caller: str = ""
+    traceparent: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Call:
     """One Generate or Chat.
 
@@ -41,7 +57,7 @@ class Call:
     of a LoRA adapter; `lora_adapter` is empty where the request names none beside it.
     """
 
-    request_id: str
+    context: CallContext
     model_id: str
     lora_adapter: str
     prompt: Prompt
@@ -53,6 +69,7 @@ class Call:
     cache_salt: str
     time_limit_s: float | None
     max_queue_wait_s: float | None
+    priority: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,13 +110,16 @@ class Decoding:
 
 @dataclass(frozen=True, slots=True)
 class CallFinished:
-    """The end of a call that succeeded. Times in seconds; None where no token came."""
+    """The end of a call that succeeded. Times in seconds; None where no token came.
+
+    `reason` is that of the first choice. Tokens are summed over choices.
+    """
 
     reason: FinishReason
-    matched: str | int | None
     num_prompt_tokens: int
     num_cached_prompt_tokens: int
     num_completion_tokens: int
+    num_reasoning_tokens: int
     queue_s: float
     ttft_s: float | None
     prefill_s: float | None
@@ -129,6 +149,12 @@ class CallFailed:
 class CallAborted:
     """The end of a call whose caller left first."""
 
+
+INTERNAL: Final = "INTERNAL"
+"""The reason of a failure that nobody foresaw."""
+
+DEADLINE_EXCEEDED: Final = "DEADLINE_EXCEEDED"
+"""The reason of a caller's deadline, which gRPC itself ends."""
 
 ProgressEvent = Loading | Queued | Prefill | Decoding
 CallEvent = ProgressEvent | CallStarted | Delta | CallFinished

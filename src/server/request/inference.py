@@ -7,22 +7,29 @@ import time
 import uuid
 from collections.abc import Callable
 from contextlib import aclosing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+
+import msgspec
 
 from ..contract.engine import (
     ChatPrompt,
-    Delta,
     EngineRequest,
-    Finished,
-    FinishReason,
     InfillPrompt,
     ModelInfo,
-    Prefill,
     Prompt,
     RenderedPrompt,
-    Started,
     TextPrompt,
     TokenPrompt,
+)
+from ..contract.events import (
+    ChoiceFinished,
+    Delta,
+    Finished,
+    FinishReason,
+    Prefill,
+    ReasoningDelta,
+    Started,
+    TextDelta,
 )
 from ..contract.errors import ContextTooLong, InvalidRequest, ModelLoadFailed
 from ..contract.load_progress import LoadProgress
@@ -46,19 +53,23 @@ class _Clock:
     first_token_s: float | None = None
     last_token_s: float | None = None
 
-    def record_token(self) -> None:
+    def record(self, delta: Delta) -> None:
+        if isinstance(delta, ChoiceFinished):
+            return
         self.last_token_s = time.monotonic()
         if self.first_token_s is None:
             self.first_token_s = self.last_token_s
 
-    def summarize(self, finished: Finished, num_prompt_tokens: int) -> CallFinished:
+    def summarize(
+        self, finished: Finished, reason: FinishReason, num_prompt_tokens: int
+    ) -> CallFinished:
         first_s, last_s = self.first_token_s, self.last_token_s
         return CallFinished(
-            reason=finished.reason,
-            matched=finished.matched,
+            reason=reason,
             num_prompt_tokens=num_prompt_tokens,
             num_cached_prompt_tokens=finished.num_cached_prompt_tokens,
             num_completion_tokens=finished.num_completion_tokens,
+            num_reasoning_tokens=finished.num_reasoning_tokens,
             queue_s=self.queue_s,
             ttft_s=None if first_s is None else first_s - self.arrived_s,
             prefill_s=None if first_s is None else first_s - self.slot_s,
@@ -83,8 +94,8 @@ class Inference:
         self._defaults = defaults
         self._queue_timeout_s = queue_timeout_s
 
-    async def run(self, call: Call, emit: Emit) -> None:
-        """Serves one call and emits its events, last a `CallFinished`.
+    async def run(self, call: Call, emit: Emit) -> CallFinished:
+        """Serves one call and emits its events, the last of them the `CallFinished` returned.
 
         Cancelling it gives up the place in the queue, or aborts the engine's work and returns once
         the engine has let go of it.
@@ -101,9 +112,11 @@ class Inference:
 
         async with route.model.use(max_wait_s, report_step) as load_wait_s:
             wait = _Wait(arrived_s, load_wait_s, max(0.0, max_wait_s - load_wait_s))
-            await self._run_loaded(call, route, wait, emit)
+            return await self._run_loaded(call, route, wait, emit)
 
-    async def _run_loaded(self, call: Call, route: Route, wait: _Wait, emit: Emit) -> None:
+    async def _run_loaded(
+        self, call: Call, route: Route, wait: _Wait, emit: Emit
+    ) -> CallFinished:
         model = route.model
         engine = model.engine
         adapter = _find_adapter(call, route, engine.info)
@@ -113,7 +126,7 @@ class Inference:
             raise ContextTooLong(call.prompt_field, num_prompt_tokens, engine.info.context_length)
         params = resolve_sampling(call.sampling, self._defaults, engine.info, num_prompt_tokens)
         started = CallStarted(
-            request_id=call.request_id,
+            request_id=call.context.request_id,
             model_id=call.model_id,
             model_revision=model.view.revision,
             num_prompt_tokens=num_prompt_tokens,
@@ -123,9 +136,11 @@ class Inference:
         )
         if params.max_tokens == 0:
             emit(started)
+            emit(ChoiceFinished(FinishReason.LENGTH))
             clock = _Clock(wait.arrived_s, slot_s=time.monotonic(), queue_s=wait.load_wait_s)
-            emit(clock.summarize(Finished(FinishReason.LENGTH, 0, 0), num_prompt_tokens))
-            return
+            end = clock.summarize(Finished(0, 0), FinishReason.LENGTH, num_prompt_tokens)
+            emit(end)
+            return end
 
         def report_place(place: QueuePlace) -> None:
             emit(Queued(place.place, place.expected_wait_s))
@@ -141,7 +156,7 @@ class Inference:
             queue_s = wait.load_wait_s + slot_wait_s
             clock = _Clock(wait.arrived_s, slot_s=time.monotonic(), queue_s=queue_s)
             with model.stall_timer.work():
-                await self._generate(
+                return await self._generate(
                     model, request, call=call, started=started, clock=clock, emit=emit
                 )
 
@@ -186,10 +201,8 @@ class Inference:
         started: CallStarted,
         clock: _Clock,
         emit: Emit,
-    ) -> None:
-        num_prompt_tokens = len(request.prompt.token_ids)
-        num_tokens = num_cached = 0
-        has_started = False
+    ) -> CallFinished:
+        progress = _Generated()
         # The engine now may be another than the one that rendered: it holds the same model.
         async with aclosing(model.engine.generate(request)) as events:
             time_limit = asyncio.timeout(call.time_limit_s)
@@ -201,25 +214,83 @@ class Inference:
                             case Prefill():
                                 emit(event)
                             case Started(cached):
-                                num_cached = cached or 0
-                                has_started = True
+                                progress.start(cached)
                                 emit(replace(started, num_cached_prompt_tokens=cached))
-                            case Delta():
-                                num_tokens += event.num_tokens
-                                clock.record_token()
-                                emit(
-                                    event if call.wants_token_ids else replace(event, token_ids=())
-                                )
                             case Finished():
-                                emit(clock.summarize(event, num_prompt_tokens))
-                                return
+                                end = clock.summarize(
+                                    event, progress.reason, started.num_prompt_tokens
+                                )
+                                emit(end)
+                                return end
+                            case _:
+                                progress.add(event)
+                                clock.record(event)
+                                emit(event if call.wants_token_ids else _without_ids(event))
             except TimeoutError:
                 if not time_limit.expired():
                     raise
-        if not has_started:
+        if not progress.has_started:
             emit(started)
-        end = Finished(FinishReason.TIME_LIMIT, num_tokens, num_cached)
-        emit(clock.summarize(end, num_prompt_tokens))
+        for choice_end in progress.end_open(FinishReason.TIME_LIMIT):
+            emit(choice_end)
+        end = clock.summarize(progress.finished, progress.reason, started.num_prompt_tokens)
+        emit(end)
+        return end
+
+
+@dataclass(slots=True)
+class _Generated:
+    """What the engine has said so far of a generation, for the case that it is cut short."""
+
+    has_started: bool = False
+    num_tokens: int = 0
+    num_cached_tokens: int = 0
+    num_reasoning_tokens: int = 0
+    ends: dict[int, ChoiceFinished | None] = field(
+        default_factory=lambda: {0: None}  # of each choice that has said something, and the first
+    )
+
+    @property
+    def reason(self) -> FinishReason:
+        """Why the first choice ended."""
+        end = self.ends[0]
+        assert end is not None, "a generation ends each of its choices"
+        return end.reason
+
+    @property
+    def finished(self) -> Finished:
+        """The end that the engine did not come to say."""
+        return Finished(self.num_tokens, self.num_cached_tokens, self.num_reasoning_tokens)
+
+    def start(self, num_cached_tokens: int | None) -> None:
+        self.has_started = True
+        self.num_cached_tokens = num_cached_tokens or 0
+
+    def add(self, delta: Delta) -> None:
+        if isinstance(delta, ChoiceFinished):
+            self.ends[delta.choice] = delta
+            return
+        self.ends.setdefault(delta.choice, None)
+        self.num_tokens += delta.num_tokens
+        if isinstance(delta, ReasoningDelta):
+            self.num_reasoning_tokens += delta.num_tokens
+
+    def end_open(self, reason: FinishReason) -> list[ChoiceFinished]:
+        """Ends the choices that have no end yet."""
+        ends = [
+            ChoiceFinished(reason, choice=choice)
+            for choice, end in self.ends.items()
+            if end is None
+        ]
+        for end in ends:
+            self.add(end)
+        return ends
+
+
+def _without_ids(delta: Delta) -> Delta:
+    if isinstance(delta, TextDelta | ReasoningDelta) and delta.token_ids:
+        return msgspec.structs.replace(delta, token_ids=())
+    return delta
 
 
 def _find_adapter(call: Call, route: Route, info: ModelInfo) -> str:

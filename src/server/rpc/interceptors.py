@@ -8,7 +8,6 @@ import time
 import uuid
 from collections.abc import Awaitable, Callable
 from contextlib import aclosing
-from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
 import grpc
@@ -16,14 +15,13 @@ import structlog
 from google.protobuf.message import DecodeError
 
 from ..contract.errors import InferenceError, InvalidRequest
+from ..request.calls import CallContext
+from ..request.running_request import RequestBroke
 from ..settings.limits import MAX_REQUEST_ID_CHARACTERS
 from ..telemetry.grpc_metrics import GrpcMetrics
 from .statuses import CallStatus, internal_status, status_of
 
 _logger = structlog.get_logger(__name__)
-
-# Id of the call that the current task serves.
-request_id: ContextVar[str] = ContextVar("request_id")
 
 if TYPE_CHECKING:  # generic for type checkers only
     _Handler = grpc.RpcMethodHandler[Any, Any]
@@ -79,14 +77,14 @@ class _CallHandler:
             return _Undecodable()
 
     async def serve_unary(self, request: Any, context: _Context) -> Any:
-        async def serve() -> Any:
-            return await self._serve(request, context)
+        async def serve(known: KnownContext) -> Any:
+            return await self._serve(request, known)
 
         return await self._around(request, context, "unary", serve)
 
     async def serve_stream(self, request: Any, context: _Context) -> None:
-        async def serve() -> None:
-            outcome = self._serve(request, context)
+        async def serve(known: KnownContext) -> None:
+            outcome = self._serve(request, known)
             if inspect.isasyncgen(outcome):
                 async with aclosing(outcome):
                     async for message in outcome:
@@ -101,32 +99,36 @@ class _CallHandler:
         request: Any,
         context: _Context,
         kind: str,
-        serve: Callable[[], Awaitable[Any]],
+        serve: Callable[[KnownContext], Awaitable[Any]],
     ) -> Any:
-        call_id = _request_id(context)
-        request_id.set(call_id)
+        start_s = time.monotonic()
+        call = _call_context(context, start_s)
+        call_id = call.request_id
         structlog.contextvars.clear_contextvars()
         structlog.contextvars.bind_contextvars(request_id=call_id)
         labels = (kind, self._service, self._method)
         self._metrics.started(labels)
-        start_s = time.monotonic()
         code = grpc.StatusCode.OK
         try:
             if isinstance(request, _Undecodable):
                 raise InvalidRequest("request", "is not a message of the method's type")
-            return await serve()
+            return await serve(KnownContext(context, call))
         except InferenceError as error:
             status = status_of(error, call_id)
             code = status.code
             await _abort(context, status)
         except asyncio.CancelledError:
             code = grpc.StatusCode.CANCELLED
-            if has_deadline_passed(context, time.monotonic() - start_s):
+            if has_deadline_passed(call, start_s):
                 code = grpc.StatusCode.DEADLINE_EXCEEDED
             raise
         except grpc.aio.AbortError:
             code = grpc.StatusCode(_code_of(context))
             raise
+        except RequestBroke:  # in the log already
+            status = internal_status(call_id)
+            code = status.code
+            await _abort(context, status)
         except Exception:
             _logger.exception("call_failed", method=f"{self._service}/{self._method}")
             status = internal_status(call_id)
@@ -136,12 +138,41 @@ class _CallHandler:
             self._metrics.handled(labels, code, time.monotonic() - start_s)
 
 
-def has_deadline_passed(context: _Context, elapsed_s: float) -> bool:
-    """Tells a caller's deadline from a caller who left: gRPC cancels the call for both."""
-    rest_s: Any = context.time_remaining()  # None where there is no deadline, against its type
+class KnownContext:
+    """What gRPC gives a handler, with the facts about its call: everything else of it is as before.
+
+        async def Chat(self, request, context: KnownContext) -> None:
+            call = decode_chat(request, context.call)
+    """
+
+    def __init__(self, context: _Context, call: CallContext) -> None:
+        self.call = call
+        self.grpc = context
+
+    def __getattr__(self, name: str) -> Any:  # whatever gRPC's own class has
+        return getattr(self.grpc, name)
+
+
+def has_deadline_passed(call: CallContext, start_s: float) -> bool:
+    """Tells a caller's deadline from a caller who left: gRPC cancels the call for both.
+
+    `start_s` is when the call arrived, on the clock of `time.monotonic`.
+    """
+    if call.deadline_s is None:
+        return False
     # A deadline is rounded up by a hundredth at most on its way here, and the caller ends the call
     # when his own has passed.
-    return rest_s is not None and rest_s <= 0.01 * (elapsed_s + rest_s)
+    return call.deadline_s - time.monotonic() <= 0.01 * (call.deadline_s - start_s)
+
+
+def _call_context(context: _Context, start_s: float) -> CallContext:
+    rest_s: Any = context.time_remaining()  # None where there is no deadline, against its type
+    return CallContext(
+        request_id=_request_id(context),
+        deadline_s=None if rest_s is None else start_s + rest_s,
+        caller=str(context.peer()),
+        traceparent=_metadata(context, "traceparent"),
+    )
 
 
 async def _abort(context: _Context, status: CallStatus) -> None:
@@ -156,13 +187,13 @@ def _code_of(context: _Context) -> Any:
 
 
 def _request_id(context: _Context) -> str:
+    value = _metadata(context, "x-request-id")
+    is_usable = len(value) <= MAX_REQUEST_ID_CHARACTERS and value.isprintable() and value.isascii()
+    return value if value and is_usable else uuid.uuid4().hex
+
+
+def _metadata(context: _Context, name: str) -> str:
     for key, value in context.invocation_metadata() or ():
-        if (
-            key == "x-request-id"
-            and isinstance(value, str)
-            and 0 < len(value) <= MAX_REQUEST_ID_CHARACTERS
-            and value.isprintable()
-            and value.isascii()
-        ):
+        if key == name and isinstance(value, str):
             return value
-    return uuid.uuid4().hex
+    return ""

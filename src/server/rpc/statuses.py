@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
 
 import grpc
 from google.protobuf.any_pb2 import Any as AnyMessage
@@ -13,10 +12,8 @@ from google.rpc.status_pb2 import Status as RpcStatus
 
 from ...error_table import DOMAIN, TRAITS
 from ..contract.errors import InferenceError, UnsupportedModel
+from ..request.calls import INTERNAL
 
-# Reasons that no `InferenceError` has: what nobody foresaw, and a deadline that gRPC itself ends.
-INTERNAL: Final = "INTERNAL"
-DEADLINE_EXCEEDED: Final = "DEADLINE_EXCEEDED"
 _CODES = {code.value[0]: code for code in grpc.StatusCode}
 
 

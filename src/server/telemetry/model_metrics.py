@@ -14,7 +14,8 @@ from prometheus_client import (
 
 from ..models.model_state import ModelView, State
 from ..models.served_model import ServedModel
-from ..request.calls import CallAborted, CallFailed, CallFinished, CallOutcome
+from ..contract.errors import UnsupportedModel
+from ..request.calls import Call, CallAborted, CallFailed, CallFinished, CallOutcome
 
 # Buckets of the OpenTelemetry conventions for generative AI (gen-ai-metrics.md).
 _TTFT_BUCKETS_S = (
@@ -150,8 +151,11 @@ class ModelMetrics:
         for reason in ("stop", "eos", "length", "time_limit"):
             self._finished.labels(model, reason)
 
-    def record(self, model: str, outcome: CallOutcome) -> None:
-        """Counts a request by how it ended; `model` is one that is served."""
+    def record(self, call: Call, outcome: CallOutcome, duration_s: float) -> None:  # noqa: ARG002
+        """Counts a request by how it ended: an observer of requests."""
+        if outcome == CallFailed(UnsupportedModel.reason):
+            return  # the label would be the caller's own text
+        model = call.model_id
         match outcome:
             case CallFinished():
                 self._record_finished(model, outcome)

@@ -1,0 +1,85 @@
+"""Neighbouring deltas of one kind and choice as one, in time linear in their size."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from itertools import chain, groupby
+from typing import Final
+
+from ..contract.events import ChoiceFinished, Delta, ReasoningDelta, TextDelta, ToolCallDelta
+
+_DELTA_BYTES: Final = 200
+"""What Python takes for one delta beside its text: measured on CPython 3.11, rounded up."""
+
+
+def join_deltas(deltas: Iterable[Delta]) -> list[Delta]:
+    """Joins neighbours that say more of the same thing; the order stays."""
+    joined: list[Delta] = []
+    for _, group in groupby(deltas, key=_thing_of):
+        first, *others = group
+        joined.append(_join(first, others) if others else first)
+    return joined
+
+
+def num_bytes_of(delta: Delta) -> int:
+    """Estimates what a delta takes in memory, in bytes."""
+    match delta:
+        case TextDelta():
+            num_logprobs = sum(1 + len(logprob.top) for logprob in delta.logprobs)
+            num_values = len(delta.token_ids) + 20 * num_logprobs
+            return _DELTA_BYTES + len(delta.text) + 8 * num_values
+        case ReasoningDelta():
+            return _DELTA_BYTES + len(delta.text) + 8 * len(delta.token_ids)
+        case ToolCallDelta():
+            return _DELTA_BYTES + len(delta.arguments)
+        case ChoiceFinished():
+            return _DELTA_BYTES
+
+
+def num_tokens_of(delta: Delta) -> int:
+    """Counts the tokens that a delta stands for."""
+    return 0 if isinstance(delta, ChoiceFinished) else delta.num_tokens
+
+
+def _thing_of(delta: Delta) -> tuple[object, ...]:
+    match delta:
+        case ToolCallDelta():
+            return (ToolCallDelta, delta.choice, delta.index)
+        case ChoiceFinished():
+            return (id(delta),)  # never joined
+        case _:
+            return (type(delta), delta.choice)
+
+
+def _join(first: Delta, others: list[Delta]) -> Delta:
+    parts = [first, *others]
+    match first:
+        case TextDelta():
+            texts = [part for part in parts if isinstance(part, TextDelta)]
+            return TextDelta(
+                "".join(part.text for part in texts),
+                sum(part.num_tokens for part in texts),
+                tuple(chain.from_iterable(part.token_ids for part in texts)),
+                tuple(chain.from_iterable(part.logprobs for part in texts)),
+                first.choice,
+            )
+        case ReasoningDelta():
+            thoughts = [part for part in parts if isinstance(part, ReasoningDelta)]
+            return ReasoningDelta(
+                "".join(part.text for part in thoughts),
+                sum(part.num_tokens for part in thoughts),
+                tuple(chain.from_iterable(part.token_ids for part in thoughts)),
+                first.choice,
+            )
+        case ToolCallDelta():
+            calls = [part for part in parts if isinstance(part, ToolCallDelta)]
+            return ToolCallDelta(
+                first.index,
+                first.id,
+                first.name,
+                "".join(part.arguments for part in calls),
+                sum(part.num_tokens for part in calls),
+                first.choice,
+            )
+        case ChoiceFinished():
+            return first

@@ -1,0 +1,246 @@
+"""What one request has said so far, for readers that come, lag, leave and come back."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from dataclasses import dataclass, field
+from itertools import chain
+from types import TracebackType
+from typing import Final, Self
+
+from ..contract.errors import ResumeExpired
+from ..contract.events import Delta, Prefill
+from .calls import (
+    CallEvent,
+    CallFinished,
+    CallStarted,
+    Decoding,
+    Loading,
+    ProgressEvent,
+    Queued,
+)
+from .joined_deltas import join_deltas, num_bytes_of, num_tokens_of
+
+MAX_LOG_BYTES: Final = 16 << 20
+"""Of one request: far above the longest answer of a model, for readers that never read."""
+
+_MAX_LOOSE: Final = 64
+"""Deltas that nobody has taken are joined by so many: each is copied once, before it is read."""
+
+
+@dataclass(slots=True)
+class Batch:
+    """What a reader had not taken yet, in the order of its fields.
+
+    `deltas` joins neighbours of one kind and choice. `position` counts the engine's deltas up to
+    and with the last one.
+    """
+
+    position: int
+    progress: ProgressEvent | None = None
+    started: CallStarted | None = None
+    deltas: list[Delta] = field(default_factory=list[Delta])
+    finished: CallFinished | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    """Deltas that belong together; `end` is the position behind the last one."""
+
+    end: int
+    deltas: list[Delta]
+    num_bytes: int
+
+
+class RequestLog:
+    """Holds what a request says until its readers have taken it.
+
+        log.append(event)                       # by the request, as its engine goes on
+        with log.read() as reader:              # any number, each at a place of its own
+            while (batch := await reader.take()) is not None:
+                send(batch)
+
+    A reader that keeps up gets each event at once; one that lags gets one batch, whose making is
+    linear in its size. What every reader has taken is dropped; while there is no reader, all that
+    the last one has not taken is kept. Beyond `max_bytes` the oldest deltas go, and a reader that
+    has not taken them gets `ResumeExpired`.
+    """
+
+    def __init__(self, max_bytes: int = MAX_LOG_BYTES) -> None:
+        self._max_bytes = max_bytes
+        self._entries: deque[_Entry] = deque()
+        self._num_loose = 0
+        self._oldest = 0
+        self._readers: set[LogReader] = set()
+        self.error: BaseException | None = None
+        self.is_closed = False
+        self.progress: ProgressEvent | None = None
+        self.num_progress = 0
+        self.started: CallStarted | None = None
+        self.finished: CallFinished | None = None
+        self.position = 0
+        self.num_bytes = 0
+        self.num_tokens = 0
+
+    def append(self, event: CallEvent) -> None:
+        """Adds what the request says next."""
+        match event:
+            case CallStarted():
+                self.started = event
+                self.progress = None
+            case CallFinished():
+                self.finished = event
+            case Loading() | Queued() | Prefill() | Decoding():
+                self.progress = event
+                self.num_progress += 1
+            case _:
+                self._add(event)
+        self._wake()
+
+    def close(self, error: BaseException | None = None) -> None:
+        """Ends the log: readers take what is left, then `error` is raised. The first call counts."""
+        if not self.is_closed:
+            self.is_closed = True
+            self.error = error
+            self._wake()
+
+    def read(self, after: int = 0) -> LogReader:
+        """Makes a reader of all that comes behind a position that another was given.
+
+        Raises:
+            ResumeExpired: what comes behind it is not kept any more.
+        """
+        reader = LogReader(self, after)
+        self.check_kept(after)
+        self._readers.add(reader)
+        return reader
+
+    def check_kept(self, position: int) -> None:
+        """Raises `ResumeExpired` where what comes behind `position` is not kept any more."""
+        if position < self._oldest:
+            raise ResumeExpired(position, self._oldest)
+
+    def take_after(self, position: int) -> list[Delta]:
+        """Joins what comes behind `position`, which is an end of a batch."""
+        self.check_kept(position)
+        self._num_loose = 0  # what is behind a place that a reader knows is never joined with it
+        if len(self._entries) == 1 and len(self._entries[0].deltas) == 1:
+            return self._entries[0].deltas if self._entries[0].end > position else []
+        entries = (entry.deltas for entry in self._entries if entry.end > position)
+        return join_deltas(chain.from_iterable(entries))
+
+    def drop_taken(self) -> None:
+        """Drops what every reader has taken."""
+        taken = min(reader.position for reader in self._readers)
+        while self._entries and self._entries[0].end <= taken:
+            self._drop_oldest()
+
+    def leave(self, reader: LogReader) -> None:
+        """Lets a reader go; what it has not taken is kept where it was the last one."""
+        self._readers.discard(reader)
+
+    def _add(self, delta: Delta) -> None:
+        self.position += 1
+        self.num_tokens += num_tokens_of(delta)
+        self._push(_Entry(self.position, [delta], num_bytes_of(delta)))
+        self._num_loose += 1
+        if self._num_loose == _MAX_LOOSE:
+            self._join_loose()
+        while self.num_bytes > self._max_bytes:
+            self._drop_oldest()
+
+    def _push(self, entry: _Entry) -> None:
+        self._entries.append(entry)
+        self.num_bytes += entry.num_bytes
+
+    def _join_loose(self) -> None:
+        count = min(self._num_loose, len(self._entries))
+        loose = [self._entries.pop() for _ in range(count)][::-1]
+        self.num_bytes -= sum(entry.num_bytes for entry in loose)
+        deltas = join_deltas(chain.from_iterable(entry.deltas for entry in loose))
+        self._push(_Entry(loose[-1].end, deltas, sum(map(num_bytes_of, deltas))))
+        self._num_loose = 0
+
+    def _drop_oldest(self) -> None:
+        entry = self._entries.popleft()
+        self._oldest = entry.end
+        self.num_bytes -= entry.num_bytes
+
+    def _wake(self) -> None:
+        for reader in self._readers:
+            reader.news.set()
+
+
+class LogReader:
+    """One reader's place in a log. Made by `RequestLog.read`; `position` is what it has taken."""
+
+    def __init__(self, log: RequestLog, position: int) -> None:
+        self._log = log
+        self.position = position
+        self.news = asyncio.Event()
+        self.news.set()
+        self._num_progress = 0
+        self._has_started = False
+        self._has_finished = False
+
+    def __enter__(self) -> Self:
+        """Reads."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Leaves; another reader may go on from `position`."""
+        self._log.leave(self)
+
+    @property
+    def num_tokens(self) -> int:
+        """Tokens generated so far, taken or not."""
+        return self._log.num_tokens
+
+    async def take(self) -> Batch | None:
+        """Waits for the next batch; None once the log is closed and all of it taken.
+
+        Raises:
+            ResumeExpired: the reader was so slow that deltas before the next one were dropped.
+            BaseException: the error that the log was closed with, behind all that came before it.
+        """
+        log = self._log
+        while True:
+            await self.news.wait()
+            self.news.clear()
+            batch = self._new()
+            if batch is not None:
+                if log.is_closed:
+                    self.news.set()  # the end is still to come
+                return batch
+            if log.is_closed:
+                self.news.set()
+                if log.error is not None:
+                    raise log.error
+                return None
+
+    def _new(self) -> Batch | None:
+        log = self._log
+        batch = Batch(log.position)
+        is_new = False
+        if log.num_progress != self._num_progress:
+            self._num_progress = log.num_progress
+            batch.progress = log.progress
+            is_new = batch.progress is not None
+        if log.started is not None and not self._has_started:
+            self._has_started = is_new = True
+            batch.started = log.started
+        if log.position > self.position:
+            batch.deltas = log.take_after(self.position)
+            self.position = log.position
+            log.drop_taken()
+            is_new = True
+        if log.finished is not None and not self._has_finished:
+            self._has_finished = is_new = True
+            batch.finished = log.finished
+        return batch if is_new else None

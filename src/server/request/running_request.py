@@ -1,0 +1,137 @@
+"""A request while it runs, and all that do."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+
+import structlog
+
+from ..contract.errors import Draining, InferenceError
+from .calls import INTERNAL, Call, CallFailed, CallOutcome
+from .inference import Inference
+from .request_log import RequestLog
+
+Observer = Callable[[Call, CallOutcome, float], None]
+
+_logger = structlog.get_logger(__name__)
+
+
+class RequestBroke(Exception):
+    """A request ended by a fault of ours, which the log has in full."""
+
+
+class RunningRequest:
+    """One request from its arrival to its end, in a task of its own.
+
+    It belongs to no call: readers of its `log` come and go, and whoever wants its end says so.
+
+        running = requests.start(call)
+        with running.log.read() as reader:
+            ...                          # batches, until there is none
+        running.cancel(CallAborted())    # does nothing where it has ended
+    """
+
+    def __init__(self, call: Call, inference: Inference, observers: tuple[Observer, ...]) -> None:
+        self.call = call
+        self.log = RequestLog()
+        self.outcome: CallOutcome | None = None
+        self._inference = inference
+        self._observers = observers
+        self._start_s = time.monotonic()
+        self._ordered: tuple[CallOutcome, BaseException] | None = None
+        name = f"request {call.context.request_id}"
+        self.task = asyncio.create_task(self._run(), name=name)
+
+    def cancel(self, outcome: CallOutcome, error: BaseException | None = None) -> None:
+        """Ends the request: gives up its place in the queue, or aborts it in the engine.
+
+        Readers that are left get `error`. The first call counts.
+        """
+        if self._ordered is None and not self.task.done():
+            self._ordered = outcome, error or asyncio.CancelledError()
+            self.task.cancel()
+
+    async def _run(self) -> None:
+        try:
+            self._end(*await self._outcome_of_run())
+        except BaseException:
+            self._end(CallFailed(INTERNAL), RequestBroke())
+            raise
+
+    async def _outcome_of_run(self) -> tuple[CallOutcome, BaseException | None]:
+        try:
+            return await self._inference.run(self.call, self.log.append), None
+        except InferenceError as error:
+            return CallFailed(error.reason, error.detail), error
+        except asyncio.CancelledError:
+            if self._ordered is not None:
+                return self._ordered
+            _logger.exception("request_failed")
+            return CallFailed(INTERNAL), RequestBroke("it was cancelled from inside")
+        except Exception:
+            _logger.exception("request_failed")
+            return CallFailed(INTERNAL), RequestBroke()
+
+    def _end(self, outcome: CallOutcome, error: BaseException | None) -> None:
+        if self.outcome is None:
+            self.outcome = outcome
+            for observe in self._observers:
+                observe(self.call, outcome, time.monotonic() - self._start_s)
+            self.log.close(error)
+
+
+class RunningRequests:
+    """All requests that run. Whoever closes it waits for their ends."""
+
+    def __init__(self, inference: Inference, *observers: Observer) -> None:
+        self._inference = inference
+        self._observers = observers
+        self._running: set[RunningRequest] = set()
+        self._is_idle = asyncio.Event()
+        self._is_idle.set()
+        self._is_draining = False
+
+    def start(self, call: Call) -> RunningRequest:
+        """Starts a request.
+
+        Raises:
+            Draining: nothing new is taken any more.
+        """
+        self.check_open()
+        running = RunningRequest(call, self._inference, self._observers)
+        self._running.add(running)
+        self._is_idle.clear()
+        running.task.add_done_callback(lambda _: self._discard(running))
+        return running
+
+    def check_open(self) -> None:
+        """Raises `Draining` where nothing new is taken any more."""
+        if self._is_draining:
+            raise Draining("the server is draining")
+
+    def refuse_new(self) -> None:
+        """Answers every new request with DRAINING from now on."""
+        self._is_draining = True
+
+    async def wait_idle(self) -> None:
+        """Returns once no request runs."""
+        await self._is_idle.wait()
+
+    def end_all(self) -> None:
+        """Ends every request that runs with DRAINING."""
+        error = Draining("the server shut down before the answer was complete")
+        for running in self._running:
+            running.cancel(CallFailed(error.reason), error)
+
+    async def close(self) -> None:
+        """Ends every request, and returns once their engines have let go of them."""
+        self.refuse_new()
+        self.end_all()
+        await asyncio.gather(*(running.task for running in self._running), return_exceptions=True)
+
+    def _discard(self, running: RunningRequest) -> None:
+        self._running.discard(running)
+        if not self._running:
+            self._is_idle.set()

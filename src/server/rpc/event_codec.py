@@ -1,0 +1,171 @@
+"""Events from the domain to protos."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from google.protobuf.duration_pb2 import Duration
+
+from ...generated.tokenwire.v1 import events_pb2
+from ..contract.events import (
+    ChoiceFinished,
+    Delta,
+    FinishReason,
+    Prefill,
+    ReasoningDelta,
+    TextDelta,
+    TokenLogprob,
+    ToolCallDelta,
+)
+from ..request.answer import ChoiceAnswer
+from ..request.calls import CallFinished, CallStarted, Decoding, Loading, ProgressEvent, Queued
+
+_FINISH_REASONS = {
+    FinishReason.STOP: events_pb2.FINISH_REASON_STOP,
+    FinishReason.EOS: events_pb2.FINISH_REASON_EOS,
+    FinishReason.LENGTH: events_pb2.FINISH_REASON_LENGTH,
+    FinishReason.TIME_LIMIT: events_pb2.FINISH_REASON_TIME_LIMIT,
+    FinishReason.TOOL_CALLS: events_pb2.FINISH_REASON_TOOL_CALLS,
+}
+
+
+def encode_progress(event: ProgressEvent) -> events_pb2.Progress:
+    """Turns a step of a request's way into a Progress event."""
+    match event:
+        case Loading(step, fraction):
+            return events_pb2.Progress(
+                loading=events_pb2.Progress.Loading(step=step, fraction=fraction)
+            )
+        case Queued(place, expected_wait_s):
+            queued = events_pb2.Progress.Queued(place=place)
+            if expected_wait_s is not None:
+                queued.expected_wait.CopyFrom(_duration(expected_wait_s))
+            return events_pb2.Progress(queued=queued)
+        case Prefill(num_processed, num_prompt):
+            return events_pb2.Progress(
+                prefill=events_pb2.Progress.Prefill(
+                    num_processed_tokens=num_processed, num_prompt_tokens=num_prompt
+                )
+            )
+        case Decoding(num_tokens):
+            return events_pb2.Progress(
+                decode=events_pb2.Progress.Decode(num_completion_tokens=num_tokens)
+            )
+
+
+def encode_started(started: CallStarted) -> events_pb2.Started:
+    """Turns the facts of a started request into its event."""
+    return events_pb2.Started(
+        request_id=started.request_id,
+        model=started.model_id,
+        model_revision=started.model_revision,
+        num_prompt_tokens=started.num_prompt_tokens,
+        num_cached_prompt_tokens=started.num_cached_prompt_tokens,
+        max_tokens=started.max_tokens,
+        seed=started.seed,
+    )
+
+
+def encode_delta(delta: Delta) -> events_pb2.Delta:
+    """Turns a piece of one choice into its event."""
+    match delta:
+        case TextDelta():
+            return events_pb2.Delta(
+                choice=delta.choice,
+                text=events_pb2.TextDelta(
+                    text=delta.text,
+                    token_ids=delta.token_ids,
+                    logprobs=map(_encode_logprob, delta.logprobs),
+                ),
+            )
+        case ReasoningDelta():
+            return events_pb2.Delta(
+                choice=delta.choice,
+                reasoning=events_pb2.ReasoningDelta(text=delta.text, token_ids=delta.token_ids),
+            )
+        case ToolCallDelta():
+            return events_pb2.Delta(choice=delta.choice, tool_call=_encode_tool_call(delta))
+        case ChoiceFinished():
+            return events_pb2.Delta(choice=delta.choice, finished=_encode_choice_finished(delta))
+
+
+def encode_finished(finished: CallFinished) -> events_pb2.Finished:
+    """Turns the numbers of a request into its last event."""
+    timings = events_pb2.Timings(
+        queue=_duration(finished.queue_s),
+        decode=_duration(finished.decode_s),
+        tokens_per_second=finished.tokens_per_second,
+    )
+    if finished.ttft_s is not None:
+        timings.time_to_first_token.CopyFrom(_duration(finished.ttft_s))
+    if finished.prefill_s is not None:
+        timings.prefill.CopyFrom(_duration(finished.prefill_s))
+    return events_pb2.Finished(
+        usage=events_pb2.Usage(
+            num_prompt_tokens=finished.num_prompt_tokens,
+            num_cached_prompt_tokens=finished.num_cached_prompt_tokens,
+            num_completion_tokens=finished.num_completion_tokens,
+            num_reasoning_tokens=finished.num_reasoning_tokens,
+        ),
+        timings=timings,
+    )
+
+
+def encode_final(
+    started: CallStarted, choices: Iterable[ChoiceAnswer], finished: CallFinished
+) -> events_pb2.Finished:
+    """Turns whole answers into the one message of delivery FINAL."""
+    final = encode_finished(finished)
+    final.started.CopyFrom(encode_started(started))
+    final.choices.extend(map(_encode_choice, choices))
+    return final
+
+
+def _encode_choice(choice: ChoiceAnswer) -> events_pb2.Choice:
+    return events_pb2.Choice(
+        choice=choice.index,
+        text=choice.text,
+        reasoning=choice.reasoning,
+        tool_calls=map(_encode_tool_call, choice.tool_calls),
+        finished=_encode_choice_finished(choice.finished),
+        token_ids=choice.token_ids,
+        logprobs=map(_encode_logprob, choice.logprobs),
+    )
+
+
+def _encode_tool_call(call: ToolCallDelta) -> events_pb2.ToolCallDelta:
+    return events_pb2.ToolCallDelta(
+        index=call.index, id=call.id, name=call.name, arguments=call.arguments
+    )
+
+
+def _encode_choice_finished(choice: ChoiceFinished) -> events_pb2.ChoiceFinished:
+    finished = events_pb2.ChoiceFinished(finish_reason=_FINISH_REASONS[choice.reason])
+    match choice.matched:
+        case str(stop):
+            finished.stop = stop
+        case int(token_id):
+            finished.stop_token_id = token_id
+        case None:
+            pass
+    return finished
+
+
+def _encode_logprob(logprob: TokenLogprob) -> events_pb2.TokenLogprob:
+    return events_pb2.TokenLogprob(
+        token_id=logprob.token_id,
+        logprob=logprob.logprob,
+        text=logprob.text,
+        top=[
+            events_pb2.TokenLogprob.TopLogprob(
+                token_id=top.token_id, logprob=top.logprob, text=top.text
+            )
+            for top in logprob.top
+        ],
+    )
+
+
+def _duration(seconds: float) -> Duration:
+    duration = Duration()
+    duration.FromMicroseconds(round(seconds * 1e6))
+    return duration

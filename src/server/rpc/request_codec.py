@@ -1,0 +1,122 @@
+"""Requests from protos to the domain."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.json_format import MessageToDict
+
+from ...generated.tokenwire.v1 import chat_pb2, inference_pb2
+from ..contract.engine import (
+    ChatMessage,
+    ChatPrompt,
+    InfillPrompt,
+    Prompt,
+    Role,
+    TextPrompt,
+    TokenPrompt,
+)
+from ..contract.errors import InvalidRequest
+from ..contract.template_arguments import RESERVED_TEMPLATE_ARGUMENTS
+from ..request.calls import Call, CallContext, SamplingRequest
+
+INSTRUCTION_SYSTEM_LINE: Final = "You are a helpful assistant."
+
+_ROLES = {
+    chat_pb2.ROLE_SYSTEM: Role.SYSTEM,
+    chat_pb2.ROLE_USER: Role.USER,
+    chat_pb2.ROLE_ASSISTANT: Role.ASSISTANT,
+}
+
+Request = inference_pb2.GenerateRequest | inference_pb2.ChatRequest
+
+
+def decode_generate(request: inference_pb2.GenerateRequest, context: CallContext) -> Call:
+    """Turns a valid GenerateRequest into a call."""
+    prompt: Prompt
+    fallback: Prompt | None = None
+    field = "text"
+    if request.WhichOneof("prompt") == "token_ids":
+        prompt = TokenPrompt(tuple(request.token_ids.ids))
+        field = "token_ids"
+    elif request.HasField("suffix"):
+        prompt = InfillPrompt(request.text, request.suffix)
+    elif request.as_instruction:
+        system = ChatMessage(Role.SYSTEM, INSTRUCTION_SYSTEM_LINE)
+        prompt = ChatPrompt((system, ChatMessage(Role.USER, request.text)))
+        fallback = TextPrompt(request.text)
+    else:
+        prompt = TextPrompt(request.text)
+    return _decode(request, context, prompt, field, fallback)
+
+
+def decode_chat(request: inference_pb2.ChatRequest, context: CallContext) -> Call:
+    """Turns a valid ChatRequest into a call.
+
+    Raises:
+        InvalidRequest: a template argument is a number that JSON does not have, or has a reserved
+            name.
+    """
+    messages = tuple(
+        ChatMessage(_ROLES[message.role], "".join(part.text for part in message.content))
+        for message in request.messages
+    )
+    for name in request.template_arguments.values.fields:
+        if name in RESERVED_TEMPLATE_ARGUMENTS:
+            raise InvalidRequest("template_arguments", f"'{name}' is set by the server alone")
+    try:
+        arguments = MessageToDict(request.template_arguments.values)
+    except ValueError as error:
+        raise InvalidRequest("template_arguments", "holds a number that is not finite") from error
+    return _decode(request, context, ChatPrompt(messages, arguments), "messages", None)
+
+
+def _decode(
+    request: Request, context: CallContext, prompt: Prompt, prompt_field: str, fallback: Prompt | None
+) -> Call:
+    return Call(
+        context=context,
+        model_id=request.model,
+        lora_adapter=request.lora_adapter,
+        prompt=prompt,
+        prompt_field=prompt_field,
+        prompt_without_template=fallback,
+        sampling=_decode_sampling(request),
+        wants_progress=request.progress,
+        wants_token_ids=request.return_token_ids,
+        cache_salt=request.cache_salt,
+        time_limit_s=_seconds(request.time_limit) if request.HasField("time_limit") else None,
+        max_queue_wait_s=(
+            _seconds(request.max_queue_wait) if request.HasField("max_queue_wait") else None
+        ),
+        priority=request.priority,
+    )
+
+
+def _decode_sampling(request: Request) -> SamplingRequest:
+    sampling = request.sampling
+
+    return SamplingRequest(
+        temperature=sampling.temperature if sampling.HasField("temperature") else None,
+        top_p=sampling.top_p if sampling.HasField("top_p") else None,
+        top_k=sampling.top_k,
+        min_p=sampling.min_p,
+        repetition_penalty=(
+            sampling.repetition_penalty if sampling.HasField("repetition_penalty") else None
+        ),
+        presence_penalty=sampling.presence_penalty,
+        frequency_penalty=sampling.frequency_penalty,
+        seed=sampling.seed if sampling.HasField("seed") else None,
+        max_tokens=sampling.max_tokens if sampling.HasField("max_tokens") else None,
+        min_tokens=sampling.min_tokens,
+        stop=tuple(sampling.stop),
+        stop_token_ids=tuple(sampling.stop_token_ids),
+        logit_bias=dict(sampling.logit_bias),
+        ignore_eos=sampling.ignore_eos,
+        clamp=sampling.clamp,
+    )
+
+
+def _seconds(duration: Duration) -> float:
+    return duration.seconds + duration.nanos * 1e-9
