@@ -13,13 +13,10 @@ from pathlib import Path
 from tokenwire.server.contract.engine import (
     ChatMessage,
     ChatPrompt,
-    Delta,
     EngineRequest,
-    Finished,
     Prompt,
     Role,
     SamplingParams,
-    Started,
     TextPrompt,
 )
 from tokenwire.server.contract.engine_settings import (
@@ -28,6 +25,7 @@ from tokenwire.server.contract.engine_settings import (
     ModelFiles,
     ModelFormat,
 )
+from tokenwire.server.contract.events import Finished, Started, TextDelta
 from tokenwire.server.engines.sglang.front.engine import SglangEngine
 from tokenwire.server.engines.sglang.front.launcher import SglangLauncher
 from tokenwire.server.engines.sglang.plan.checkpoint import read_checkpoint
@@ -118,7 +116,7 @@ async def ask(
             match event:
                 case Started():
                     ttft_s = time.perf_counter() - start_s
-                case Delta():
+                case TextDelta():
                     text += event.text
                 case Finished():
                     num_tokens = event.num_completion_tokens

@@ -30,13 +30,8 @@ from tokenwire.edge.config import EdgeConfig
 from tokenwire.generated.tokenwire.v1 import inference_pb2, inference_pb2_grpc
 from tokenwire.logs import configure_logging
 from tokenwire.server.app import ServerApp
-from tokenwire.server.contract.engine import (
-    Delta,
-    Engine,
-    EngineRequest,
-    SamplingParams,
-    TextPrompt,
-)
+from tokenwire.server.contract.engine import Engine, EngineRequest, SamplingParams, TextPrompt
+from tokenwire.server.contract.events import TextDelta
 from tokenwire.server.settings.server_config import ServerConfig
 
 MODEL_ID = "HuggingFaceTB/SmolLM2-135M-Instruct"
@@ -62,7 +57,7 @@ def directly(engine: Engine) -> Way:
         count = 0
         async with aclosing(engine.generate(request)) as events:
             async for event in events:
-                if isinstance(event, Delta):
+                if isinstance(event, TextDelta):
                     count += event.num_tokens
         assert count == num_tokens
 

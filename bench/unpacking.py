@@ -17,19 +17,14 @@ import uuid
 from contextlib import aclosing
 from pathlib import Path
 
-from tokenwire.server.contract.engine import (
-    Delta,
-    Engine,
-    EngineRequest,
-    SamplingParams,
-    TextPrompt,
-)
+from tokenwire.server.contract.engine import Engine, EngineRequest, SamplingParams, TextPrompt
 from tokenwire.server.contract.engine_settings import (
     Device,
     EngineSettings,
     ModelFiles,
     ModelFormat,
 )
+from tokenwire.server.contract.events import TextDelta
 from tokenwire.server.contract.model_id import DEFAULT_MODEL
 from tokenwire.server.engines.llama_cpp.launcher import LlamaCppLauncher
 from tokenwire.server.engines.llama_cpp.unpacking import unpack
@@ -44,7 +39,7 @@ async def tokens_per_second(engine: Engine, num_tokens: int) -> float:
     first_s = 0.0
     async with aclosing(engine.generate(EngineRequest(uuid.uuid4().hex, prompt, params))) as events:
         async for event in events:
-            if isinstance(event, Delta) and not first_s:
+            if isinstance(event, TextDelta) and not first_s:
                 first_s = time.perf_counter()
     return (num_tokens - 1) / (time.perf_counter() - first_s)
 

@@ -138,7 +138,9 @@ class ServerApp:
         forced = shutdown.forced if shutdown else asyncio.Event()
         await wait_first(forced.wait(), timeout_s=config.drain_delay_s)
         self._requests.refuse_new()
-        await wait_first(forced.wait(), self._requests.wait_idle(), timeout_s=config.drain_timeout_s)
+        await wait_first(
+            forced.wait(), self._requests.wait_idle(), timeout_s=config.drain_timeout_s
+        )
         self._requests.end_all()
         await wait_first(self._requests.wait_idle(), timeout_s=_LAST_EVENT_S)
 

@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
-from tokenwire.server.contract.engine import ChatMessage, ChatPrompt, Delta, ModelInfo, Role
+from tokenwire.server.contract.engine import ChatMessage, ChatPrompt, ModelInfo, Role
 from tokenwire.server.contract.engine_settings import EngineSettings, ModelFiles
+from tokenwire.server.contract.events import TextDelta
 from tokenwire.server.contract.isq_type import IsqType
 
 from ..server.engines.contract import GREEDY, request_for
@@ -47,7 +48,7 @@ async def quantised(
         found.info = engine.info
         rendered = await engine.render(QUESTION)
         async for event in engine.generate(request_for(rendered, replace(GREEDY, max_tokens=24))):
-            if isinstance(event, Delta):
+            if isinstance(event, TextDelta):
                 found.answer += event.text
     finally:
         await engine.close()

@@ -6,13 +6,13 @@ from collections.abc import AsyncGenerator
 
 from tokenwire.server.contract.engine import (
     Engine,
-    EngineEvent,
     EngineRequest,
     EngineStatus,
     ModelInfo,
     Prompt,
     RenderedPrompt,
 )
+from tokenwire.server.contract.events import EngineEvent
 from tokenwire.server.contract.load_progress import ReportProgress
 from tokenwire.server.models.model_state import PreparedModel
 

@@ -3,32 +3,43 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Mapping
+from collections import defaultdict
+from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping, Sequence
 
 from tokenwire.server.contract.engine import (
     Capabilities,
     ChatPrompt,
-    Delta,
     Engine,
-    EngineEvent,
     EngineRequest,
     EngineStatus,
-    Finished,
-    FinishReason,
     ModelInfo,
     Prompt,
     RenderedPrompt,
-    Started,
 )
 from tokenwire.server.contract.errors import EngineLost, ModelLoadFailed
+from tokenwire.server.contract.events import (
+    ChoiceFinished,
+    Delta,
+    EngineEvent,
+    Finished,
+    FinishReason,
+    Prefill,
+    Started,
+    TextDelta,
+)
 from tokenwire.server.contract.load_progress import LoadProgress, ReportProgress
+from tokenwire.server.engines.stop_matcher import StopMatcher
 from tokenwire.server.models.model_state import PreparedModel
 
 MODEL_ID = "test/scripted"
 
 
 class ScriptedEngine:
-    """Generates one token each time a test allows it, until the request's max_tokens."""
+    """Generates one token each time a test allows it, until the request's max_tokens.
+
+    With a `script` every request is answered with its events, a delta each time a test allows it.
+    Either way a choice ends at the request's first stop string.
+    """
 
     def __init__(
         self,
@@ -37,6 +48,7 @@ class ScriptedEngine:
         max_running: int = 2,
         lora_adapters: tuple[str, ...] = (),
         has_kv_cache_scales: bool | None = None,
+        script: Sequence[EngineEvent] = (),
     ) -> None:
         self.info = ModelInfo(
             engine="scripted 1",
@@ -59,6 +71,7 @@ class ScriptedEngine:
             has_kv_cache_scales=has_kv_cache_scales,
             lora_adapters=lora_adapters,
         )
+        self.script = script
         self.requests: list[EngineRequest] = []
         self.prompts: list[Prompt] = []
         self.num_running = 0
@@ -110,25 +123,18 @@ class ScriptedEngine:
     async def generate(self, request: EngineRequest) -> AsyncGenerator[EngineEvent]:
         self.requests.append(request)
         await self._count(+1)
-        has_ended = False
+        has_ended = is_paid = False
+        script = self.script or count(request.params.max_tokens)
         try:
-            for number in range(request.params.max_tokens):
-                token = asyncio.ensure_future(self._tokens.acquire())
-                try:
-                    await asyncio.wait({token, self._lost}, return_when=asyncio.FIRST_COMPLETED)
-                finally:
-                    token.cancel()
-                if self._lost.done():
-                    has_ended = True
-                    raise EngineLost
-                if self.failure is not None:
-                    has_ended = True
-                    raise self.failure
-                if number == 0:
-                    yield Started(0)
-                yield Delta(f"{number} ", 1, (number,))
-            has_ended = True
-            yield Finished(FinishReason.LENGTH, request.params.max_tokens, 0)
+            for event in stop_at(request.params.stop, script):
+                if isinstance(event, Started) or has_content(event):
+                    failure = None if is_paid else await self._take_token()
+                    if failure is not None:
+                        has_ended = True
+                        raise failure
+                    is_paid = isinstance(event, Started)  # the first token comes right behind it
+                has_ended = isinstance(event, Finished)
+                yield event
         finally:
             self.num_aborted += not has_ended
             await self._count(-1)
@@ -143,10 +149,51 @@ class ScriptedEngine:
         self.is_closed = True
         self.die("closed")
 
+    async def _take_token(self) -> BaseException | None:
+        """Waits for a token; returns the failure that comes in its place."""
+        token = asyncio.ensure_future(self._tokens.acquire())
+        try:
+            await asyncio.wait({token, self._lost}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            token.cancel()
+        return EngineLost() if self._lost.done() else self.failure
+
     async def _count(self, change: int) -> None:
         async with self.changed:
             self.num_running += change
             self.changed.notify_all()
+
+
+def count(max_tokens: int) -> Iterator[EngineEvent]:
+    """What is generated without a script: a number each token, up to the limit."""
+    yield Started(0)
+    for number in range(max_tokens):
+        yield TextDelta(f"{number} ", 1, (number,))
+    yield ChoiceFinished(FinishReason.LENGTH)
+    yield Finished(max_tokens, 0)
+
+
+def has_content(event: EngineEvent) -> bool:
+    return isinstance(event, Delta) and not isinstance(event, ChoiceFinished)
+
+
+def stop_at(stop: tuple[str, ...], script: Iterable[EngineEvent]) -> Iterator[EngineEvent]:
+    """What is left of a script whose choices each end at their first stop string."""
+    matchers = defaultdict[int, StopMatcher](lambda: StopMatcher(stop))
+    ended = set[int]()
+    for event in script:
+        if isinstance(event, Prefill | Started | Finished):
+            yield event
+            continue
+        if event.choice in ended:
+            continue
+        passed: tuple[Delta, ...] = (event,)
+        if isinstance(event, TextDelta):
+            passed = matchers[event.choice].push(event)
+        elif isinstance(event, ChoiceFinished):
+            passed = matchers[event.choice].push(TextDelta("", 0, choice=event.choice), event)
+        ended.update(each.choice for each in passed if isinstance(each, ChoiceFinished))
+        yield from passed
 
 
 class ScriptedLauncher:

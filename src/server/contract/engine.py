@@ -1,4 +1,7 @@
-"""What the front asks of an engine, and what it gets back."""
+"""What the front asks of an engine. What it gets back is in `events.py`.
+
+Prompts, requests and what an engine tells of itself travel to SGLang's host and back as they are.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,9 @@ from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
+import msgspec
+
+from .events import EngineEvent
 from .load_progress import ReportProgress
 
 
@@ -26,34 +32,34 @@ class ChatMessage:
     content: str
 
 
-@dataclass(frozen=True, slots=True)
-class TextPrompt:
+class _Prompt(msgspec.Struct, frozen=True, tag=True, array_like=True):
+    """What to generate from. The tag tells which one it is between front and SGLang's host."""
+
+
+class TextPrompt(_Prompt, frozen=True):
     """Text to continue. Not empty."""
 
     text: str
 
 
-@dataclass(frozen=True, slots=True)
-class TokenPrompt:
+class TokenPrompt(_Prompt, frozen=True):
     """Token ids to continue. Not empty; the engine checks them against its vocabulary."""
 
     token_ids: tuple[int, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class InfillPrompt:
+class InfillPrompt(_Prompt, frozen=True):
     """Text before and after a gap that the answer fills."""
 
     prefix: str
     suffix: str
 
 
-@dataclass(frozen=True, slots=True)
-class ChatPrompt:
+class ChatPrompt(_Prompt, frozen=True):
     """A conversation, rendered with the model's own chat template. At least one message."""
 
     messages: tuple[ChatMessage, ...]
-    template_arguments: Mapping[str, object] = field(default_factory=dict[str, object])
+    template_arguments: Mapping[str, object] = msgspec.field(default_factory=dict[str, object])
 
 
 Prompt = TextPrompt | TokenPrompt | InfillPrompt | ChatPrompt
@@ -109,58 +115,6 @@ class EngineRequest:
     params: SamplingParams
     cache_salt: str = ""
     lora_adapter: str = ""
-
-
-class FinishReason(enum.Enum):
-    """Why a generation ended."""
-
-    STOP = "stop"
-    EOS = "eos"
-    LENGTH = "length"
-    TIME_LIMIT = "time_limit"
-
-
-@dataclass(frozen=True, slots=True)
-class Prefill:
-    """The engine read `num_processed_tokens` of the prompt, cached ones included."""
-
-    num_processed_tokens: int
-    num_prompt_tokens: int
-
-
-@dataclass(frozen=True, slots=True)
-class Started:
-    """The engine took the request: from here on it is bound to produce an answer."""
-
-    num_cached_prompt_tokens: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Delta:
-    """Text to append: whole characters, never part of a stop string. May be empty.
-
-    `num_tokens` counts the tokens behind it; `token_ids` are theirs where the engine can tell.
-    """
-
-    text: str
-    num_tokens: int
-    token_ids: tuple[int, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Finished:
-    """The end. `matched` is the stop string or stop token id, for STOP.
-
-    `num_completion_tokens` counts the end token where there is one.
-    """
-
-    reason: FinishReason
-    num_completion_tokens: int
-    num_cached_prompt_tokens: int
-    matched: str | int | None = None
-
-
-EngineEvent = Started | Prefill | Delta | Finished
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,8 +191,7 @@ class Engine(Protocol):
     def generate(self, request: EngineRequest) -> AsyncGenerator[EngineEvent]:
         """Prefills, then decodes until a stop condition.
 
-        Yields any number of `Prefill`, then one `Started`, then deltas in order and, last, exactly
-        one `Finished`. `Prefill` may also come right after `Started`. Closing the iterator aborts
+        Yields the events in the order that `contract/events.py` tells. Closing the iterator aborts
         the request, and returns once the engine has let go of it (bounded by 10 s).
 
         Raises:

@@ -1,7 +1,8 @@
 """What an engine says of one generation, in the front and on the socket to SGLang's host alike.
 
-A generation is any number of `Prefill`, one `Started`, the deltas of its choices, each choice's
-`ChoiceFinished`, and one `Finished`. Choices may be interleaved; the deltas of one are in order.
+A generation is any number of `Prefill`, one `Started`, the deltas of its choices, and one
+`Finished`; `Prefill` may also come right after `Started`. The deltas of a choice are in order, and
+the last one is its `ChoiceFinished`; those of several choices may be interleaved.
 
     async for event in engine.generate(request):
         match event:
@@ -63,8 +64,8 @@ class TokenLogprob(msgspec.Struct, frozen=True, array_like=True):
 class TextDelta(_Event, frozen=True):
     """Text to append: whole characters, never part of a stop string. May be empty.
 
-    `num_tokens` counts the tokens behind it. `token_ids` and `logprobs` are theirs, where the
-    engine can tell them and the request asks for them: what belongs together stays together.
+    `num_tokens` counts the tokens whose text begins in it. `token_ids` and `logprobs` are theirs,
+    where the engine can tell them: one for each token, or none.
     """
 
     text: str

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from ..contract.events import (
     ChoiceFinished,
     Delta,
-    FinishReason,
     ReasoningDelta,
     TextDelta,
     TokenLogprob,
@@ -27,7 +26,7 @@ class ChoiceAnswer:
     tool_calls: list[ToolCallDelta] = field(default_factory=list[ToolCallDelta])
     token_ids: list[int] = field(default_factory=list[int])
     logprobs: list[TokenLogprob] = field(default_factory=list[TokenLogprob])
-    finished: ChoiceFinished = ChoiceFinished(FinishReason.LENGTH)
+    finished: ChoiceFinished | None = None
 
 
 def collect_choices(deltas: Iterable[Delta]) -> list[ChoiceAnswer]:

@@ -21,6 +21,7 @@ from ..contract.engine import (
     TextPrompt,
     TokenPrompt,
 )
+from ..contract.errors import ContextTooLong, InvalidRequest, ModelLoadFailed
 from ..contract.events import (
     ChoiceFinished,
     Delta,
@@ -31,7 +32,6 @@ from ..contract.events import (
     Started,
     TextDelta,
 )
-from ..contract.errors import ContextTooLong, InvalidRequest, ModelLoadFailed
 from ..contract.load_progress import LoadProgress
 from ..models.admission import QueuePlace
 from ..models.models import Models, Route
@@ -114,9 +114,7 @@ class Inference:
             wait = _Wait(arrived_s, load_wait_s, max(0.0, max_wait_s - load_wait_s))
             return await self._run_loaded(call, route, wait, emit)
 
-    async def _run_loaded(
-        self, call: Call, route: Route, wait: _Wait, emit: Emit
-    ) -> CallFinished:
+    async def _run_loaded(self, call: Call, route: Route, wait: _Wait, emit: Emit) -> CallFinished:
         model = route.model
         engine = model.engine
         adapter = _find_adapter(call, route, engine.info)

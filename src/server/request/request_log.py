@@ -76,7 +76,7 @@ class RequestLog:
         self.error: BaseException | None = None
         self.is_closed = False
         self.progress: ProgressEvent | None = None
-        self.num_progress = 0
+        self.num_progress: int = 0
         self.started: CallStarted | None = None
         self.finished: CallFinished | None = None
         self.position = 0
@@ -99,7 +99,7 @@ class RequestLog:
         self._wake()
 
     def close(self, error: BaseException | None = None) -> None:
-        """Ends the log: readers take what is left, then `error` is raised. The first call counts."""
+        """Ends the log: readers take what is left, then `error` is raised. The first counts."""
         if not self.is_closed:
             self.is_closed = True
             self.error = error
@@ -180,7 +180,7 @@ class LogReader:
         self.position = position
         self.news = asyncio.Event()
         self.news.set()
-        self._num_progress = 0
+        self._num_progress: int = 0
         self._has_started = False
         self._has_finished = False
 

@@ -68,10 +68,10 @@ class RunningRequest:
         except asyncio.CancelledError:
             if self._ordered is not None:
                 return self._ordered
-            _logger.exception("request_failed")
+            _logger.exception("call_failed", model=self.call.model_id)
             return CallFailed(INTERNAL), RequestBroke("it was cancelled from inside")
         except Exception:
-            _logger.exception("request_failed")
+            _logger.exception("call_failed", model=self.call.model_id)
             return CallFailed(INTERNAL), RequestBroke()
 
     def _end(self, outcome: CallOutcome, error: BaseException | None) -> None:

@@ -122,6 +122,7 @@ def encode_final(
 
 
 def _encode_choice(choice: ChoiceAnswer) -> events_pb2.Choice:
+    assert choice.finished is not None, "a request that succeeds ends each of its choices"
     return events_pb2.Choice(
         choice=choice.index,
         text=choice.text,

@@ -141,8 +141,8 @@ class _CallHandler:
 class KnownContext:
     """What gRPC gives a handler, with the facts about its call: everything else of it is as before.
 
-        async def Chat(self, request, context: KnownContext) -> None:
-            call = decode_chat(request, context.call)
+    async def Chat(self, request, context: KnownContext) -> None:
+        call = decode_chat(request, context.call)
     """
 
     def __init__(self, context: _Context, call: CallContext) -> None:

@@ -73,7 +73,11 @@ def decode_chat(request: inference_pb2.ChatRequest, context: CallContext) -> Cal
 
 
 def _decode(
-    request: Request, context: CallContext, prompt: Prompt, prompt_field: str, fallback: Prompt | None
+    request: Request,
+    context: CallContext,
+    prompt: Prompt,
+    prompt_field: str,
+    fallback: Prompt | None,
 ) -> Call:
     return Call(
         context=context,

@@ -12,9 +12,9 @@ from prometheus_client import (
     Histogram,
 )
 
+from ..contract.errors import UnsupportedModel
 from ..models.model_state import ModelView, State
 from ..models.served_model import ServedModel
-from ..contract.errors import UnsupportedModel
 from ..request.calls import Call, CallAborted, CallFailed, CallFinished, CallOutcome
 
 # Buckets of the OpenTelemetry conventions for generative AI (gen-ai-metrics.md).

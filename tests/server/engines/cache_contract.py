@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from uuid import uuid4
 
-from tokenwire.server.contract.engine import Engine, RenderedPrompt, Started, TextPrompt
+from tokenwire.server.contract.engine import Engine, RenderedPrompt, TextPrompt
+from tokenwire.server.contract.events import Started
 
 from .generation import (
     GREEDY,

@@ -7,14 +7,8 @@ from contextlib import AsyncExitStack, aclosing
 from dataclasses import replace
 from uuid import uuid4
 
-from tokenwire.server.contract.engine import (
-    Delta,
-    Engine,
-    Prefill,
-    RenderedPrompt,
-    Started,
-    TextPrompt,
-)
+from tokenwire.server.contract.engine import Engine, RenderedPrompt, TextPrompt
+from tokenwire.server.contract.events import Prefill, Started, TextDelta
 
 from .generation import (
     GREEDY,
@@ -99,7 +93,7 @@ class CancelContract(Contract):
             aclosing(engine.generate(request_for(rendered, params))) as events,
         ):
             async for event in events:
-                if isinstance(event, Delta):
+                if isinstance(event, TextDelta):
                     break
         await assert_idle(engine)
 
@@ -112,7 +106,7 @@ class CancelContract(Contract):
         async def read() -> None:
             async with aclosing(engine.generate(request_for(rendered, params))) as events:
                 async for event in events:
-                    if isinstance(event, Delta):
+                    if isinstance(event, TextDelta):
                         has_text.set()
 
         async with asyncio.timeout(HANG_S):

@@ -6,7 +6,8 @@ import asyncio
 from contextlib import aclosing
 from dataclasses import replace
 
-from tokenwire.server.contract.engine import Delta, Engine, TextPrompt
+from tokenwire.server.contract.engine import Engine, TextPrompt
+from tokenwire.server.contract.events import TextDelta
 
 from .generation import (
     GREEDY,
@@ -55,7 +56,7 @@ class ConcurrencyContract(Contract):
         async with asyncio.timeout(HANG_S):
             async with aclosing(engine.generate(request_for(rendered, params))) as events:
                 async for event in events:
-                    if isinstance(event, Delta):
+                    if isinstance(event, TextDelta):
                         break
                 assert (await engine.status()).num_running == 1
 
@@ -100,7 +101,7 @@ class ConcurrencyContract(Contract):
             rendered = await engine.render(prompt)
             async with aclosing(engine.generate(request_for(rendered, endless))) as events:
                 async for event in events:
-                    if isinstance(event, Delta):
+                    if isinstance(event, TextDelta):
                         return
 
         async with asyncio.timeout(HANG_S), asyncio.TaskGroup() as group:

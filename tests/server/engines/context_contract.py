@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from tokenwire.server.contract.engine import Engine, FinishReason
+from tokenwire.server.contract.engine import Engine
 from tokenwire.server.contract.errors import GenerationFailed
+from tokenwire.server.contract.events import FinishReason
 
 from .generation import (
     GREEDY,
@@ -28,16 +29,16 @@ class ContextContract(Contract):
         """Prompt and answer together may have exactly the context's length."""
         prompt = await long_prompt(engine, engine.info.context_length - 4)
         params = replace(GREEDY, max_tokens=4, ignore_eos=True)
-        finished = (await drain(engine.generate(request_for(prompt, params)))).finished
-        assert finished.reason is FinishReason.LENGTH
-        assert finished.num_completion_tokens == 4
+        result = await drain(engine.generate(request_for(prompt, params)))
+        assert result.end.reason is FinishReason.LENGTH
+        assert result.finished.num_completion_tokens == 4
 
     async def test_prompt_leaves_room_for_one(self, engine: Engine) -> None:
         """A prompt that leaves room for one token is answered with one."""
         prompt = await long_prompt(engine, engine.info.context_length - 1)
         params = replace(GREEDY, max_tokens=1, ignore_eos=True)
         result = await drain(engine.generate(request_for(prompt, params)))
-        assert result.finished.reason is FinishReason.LENGTH
+        assert result.end.reason is FinishReason.LENGTH
         assert result.finished.num_completion_tokens == 1
 
     @pytest.mark.parametrize("excess", [64, 5_000])

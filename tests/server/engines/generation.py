@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import ClassVar
@@ -13,16 +13,21 @@ import pytest
 from tokenwire.server.contract.engine import (
     ChatMessage,
     ChatPrompt,
-    Delta,
     Engine,
-    EngineEvent,
     EngineRequest,
-    Finished,
     Prompt,
     RenderedPrompt,
     Role,
     SamplingParams,
     TextPrompt,
+)
+from tokenwire.server.contract.events import (
+    ChoiceFinished,
+    Delta,
+    EngineEvent,
+    Finished,
+    Started,
+    TextDelta,
 )
 
 MAX_MODEL_LEN = 1280
@@ -56,18 +61,36 @@ class Answer:
     events: tuple[EngineEvent, ...]
 
     @property
-    def deltas(self) -> tuple[Delta, ...]:
-        return tuple(event for event in self.events if isinstance(event, Delta))
+    def deltas(self) -> tuple[TextDelta, ...]:
+        return tuple(event for event in self.events if isinstance(event, TextDelta))
 
     @property
     def text(self) -> str:
         return "".join(delta.text for delta in self.deltas)
 
     @property
+    def end(self) -> ChoiceFinished:
+        (end,) = (event for event in self.events if isinstance(event, ChoiceFinished))
+        return end
+
+    @property
     def finished(self) -> Finished:
         last = self.events[-1]
         assert isinstance(last, Finished)
         return last
+
+
+def assert_in_order(events: Sequence[EngineEvent]) -> None:
+    """Every generation keeps the order that `contract/events.py` tells."""
+    kinds = [type(event) for event in events]
+    deltas = [event for event in events if isinstance(event, Delta)]
+    assert kinds.count(Started) == 1
+    assert kinds.index(Started) < events.index(deltas[0])
+    assert kinds.count(Finished) == 1
+    assert kinds[-1] is Finished
+    for choice in {delta.choice for delta in deltas}:
+        own = [isinstance(delta, ChoiceFinished) for delta in deltas if delta.choice == choice]
+        assert own == [False] * (len(own) - 1) + [True]
 
 
 def request_for(

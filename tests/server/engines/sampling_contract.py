@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from tokenwire.server.contract.engine import Engine, FinishReason, SamplingParams, TextPrompt
+from tokenwire.server.contract.engine import Engine, SamplingParams, TextPrompt
+from tokenwire.server.contract.events import FinishReason
 
 from .generation import (
     GREEDY,
@@ -105,7 +106,7 @@ class SamplingContract(Contract):
     async def test_penalised_chat_ends(self, engine: Engine) -> None:
         """A penalty does not keep a chat from its end."""
         params = replace(GREEDY, presence_penalty=1.0, frequency_penalty=1.0)
-        assert (await answer(engine, PARIS, params)).finished.reason is FinishReason.EOS
+        assert (await answer(engine, PARIS, params)).end.reason is FinishReason.EOS
 
     async def test_logit_bias_bans(self, engine: Engine) -> None:
         """A bias of -100 keeps a token out."""
@@ -121,9 +122,9 @@ class SamplingContract(Contract):
 
     async def test_ignore_eos(self, engine: Engine) -> None:
         """A generation that ignores the end runs to its limit."""
-        finished = (await answer(engine, PARIS, replace(GREEDY, ignore_eos=True))).finished
-        assert finished.reason is FinishReason.LENGTH
-        assert finished.num_completion_tokens == GREEDY.max_tokens
+        result = await answer(engine, PARIS, replace(GREEDY, ignore_eos=True))
+        assert result.end.reason is FinishReason.LENGTH
+        assert result.finished.num_completion_tokens == GREEDY.max_tokens
 
     async def test_min_tokens(self, engine: Engine) -> None:
         """The end does not come before the least number of tokens."""

@@ -6,7 +6,8 @@ import asyncio
 from dataclasses import replace
 
 import pytest
-from tokenwire.server.contract.engine import Engine, FinishReason, TextPrompt
+from tokenwire.server.contract.engine import Engine, TextPrompt
+from tokenwire.server.contract.events import FinishReason
 
 from .generation import (
     GREEDY,
@@ -32,8 +33,8 @@ class StopContract(Contract):
         )
         for stop, result in zip(stops, results, strict=True):
             assert result.text == PARIS_ANSWER[: PARIS_ANSWER.index(stop)], stop
-            assert result.finished.reason is FinishReason.STOP, stop
-            assert result.finished.matched == stop
+            assert result.end.reason is FinishReason.STOP, stop
+            assert result.end.matched == stop
 
     @pytest.mark.parametrize("boundary", range(6))
     async def test_stop_across_every_boundary(self, engine: Engine, boundary: int) -> None:
@@ -51,13 +52,13 @@ class StopContract(Contract):
         )
         for stop, result in zip(stops, results, strict=True):
             assert result.text == PARIS_ANSWER[: PARIS_ANSWER.index(stop)], stop
-            assert result.finished.matched == stop
+            assert result.end.matched == stop
 
     async def test_stop_over_many_tokens(self, engine: Engine) -> None:
         """A stop string that spans most of the answer is held back and found."""
         stop = PARIS_ANSWER[2:-1]
         result = await answer(engine, PARIS, replace(GREEDY, stop=(stop,)))
-        assert (result.text, result.finished.matched) == ("Th", stop)
+        assert (result.text, result.end.matched) == ("Th", stop)
 
     async def test_stop_counts_tokens(self, engine: Engine) -> None:
         """The count of a stopped answer holds the tokens that the stop string took."""
@@ -69,21 +70,21 @@ class StopContract(Contract):
         """A stop string at the very beginning leaves an empty text."""
         result = await answer(engine, PARIS, replace(GREEDY, stop=("The",)))
         assert result.text == ""
-        assert result.finished.matched == "The"
+        assert result.end.matched == "The"
 
     async def test_first_of_several_stops(self, engine: Engine) -> None:
         """Of several stop strings the one that comes first in the text ends it."""
         stops = ("Paris", " of ", "Berlin")
         result = await answer(engine, PARIS, replace(GREEDY, stop=stops))
         assert result.text == "The capital"
-        assert result.finished.matched == " of "
+        assert result.end.matched == " of "
 
     async def test_unmatched_stop_holds_nothing_back(self, engine: Engine) -> None:
         """Text that only began like a stop string is told in the end."""
         stops = ("France is Berlin", "Paris. It", ".\n\n\n")
         result = await answer(engine, PARIS, replace(GREEDY, stop=stops))
         assert result.text == PARIS_ANSWER
-        assert result.finished.reason is FinishReason.EOS
+        assert result.end.reason is FinishReason.EOS
 
     @pytest.mark.parametrize("max_tokens", [4, 5, 6])
     async def test_limit_inside_possible_stop(self, engine: Engine, max_tokens: int) -> None:
@@ -92,14 +93,14 @@ class StopContract(Contract):
         plain = await answer(engine, PARIS, params)
         held = await answer(engine, PARIS, replace(params, stop=("capital of France is Paris!",)))
         assert held.text == plain.text
-        assert held.finished.reason is FinishReason.LENGTH
+        assert held.end.reason is FinishReason.LENGTH
 
     async def test_stop_of_template(self, engine: Engine) -> None:
         """The stop strings that come with the prompt are honoured like the request's own."""
         rendered = replace(await engine.render(PARIS), stop=(" France",))
         result = await drain(engine.generate(request_for(rendered)))
         assert result.text == "The capital of"
-        assert result.finished.matched == " France"
+        assert result.end.matched == " France"
 
     async def test_stop_with_wide_characters(self, engine: Engine) -> None:
         """A stop string of several bytes a character is matched whole."""
@@ -114,6 +115,6 @@ class StopContract(Contract):
         self.need("stop_token_ids")
         paris = await id_of(engine, " Paris")
         result = await answer(engine, PARIS, replace(GREEDY, stop_token_ids=(paris,)))
-        assert result.finished.reason is FinishReason.STOP
-        assert result.finished.matched == paris
+        assert result.end.reason is FinishReason.STOP
+        assert result.end.matched == paris
         assert "." not in result.text

@@ -6,14 +6,14 @@ import asyncio
 from dataclasses import replace
 
 import pytest
-from tokenwire.server.contract.engine import (
-    Delta,
-    Engine,
+from tokenwire.server.contract.engine import Engine, TextPrompt
+from tokenwire.server.contract.events import (
+    ChoiceFinished,
     Finished,
     FinishReason,
     Prefill,
     Started,
-    TextPrompt,
+    TextDelta,
 )
 
 from .generation import (
@@ -23,6 +23,7 @@ from .generation import (
     STORY,
     Contract,
     answer,
+    assert_in_order,
 )
 
 
@@ -33,20 +34,22 @@ class StreamContract(Contract):
         """A question is answered to the model's own end."""
         result = await answer(engine, PARIS)
         assert result.text == PARIS_ANSWER
-        assert result.finished.reason is FinishReason.EOS
-        assert result.finished.matched is None
+        assert result.end.reason is FinishReason.EOS
+        assert result.end.matched is None
 
     async def test_finished_once_and_last(self, engine: Engine) -> None:
-        """There is exactly one end, and nothing behind it."""
-        kinds = [type(event) for event in (await answer(engine, PARIS)).events]
+        """There is exactly one end, and nothing behind it; the only choice ends before it."""
+        events = (await answer(engine, PARIS)).events
+        kinds = [type(event) for event in events]
         assert kinds.count(Finished) == 1
-        assert kinds[-1] is Finished
+        assert kinds[-2:] == [ChoiceFinished, Finished]
+        assert_in_order(events)
 
     async def test_accepted_once_before_deltas(self, engine: Engine) -> None:
         """There is exactly one acceptance, before any text."""
         kinds = [type(event) for event in (await answer(engine, PARIS)).events]
         assert kinds.count(Started) == 1
-        assert kinds.index(Started) < kinds.index(Delta)
+        assert kinds.index(Started) < kinds.index(TextDelta)
 
     async def test_prefill_never_goes_back(self, engine: Engine) -> None:
         """Progress grows, stays within the prompt and ends before the text begins."""
@@ -58,7 +61,7 @@ class StreamContract(Contract):
         assert processed == sorted(processed)
         assert all(step.num_prompt_tokens == len(rendered.token_ids) for step in steps)
         assert all(number <= len(rendered.token_ids) for number in processed)
-        assert Prefill not in kinds[kinds.index(Delta) :]
+        assert Prefill not in kinds[kinds.index(TextDelta) :]
 
     async def test_streams_piece_by_piece(self, engine: Engine) -> None:
         """Text comes in several deltas, not at the end."""
@@ -68,9 +71,9 @@ class StreamContract(Contract):
     async def test_max_tokens_exact(self, engine: Engine, max_tokens: int) -> None:
         """A generation stops at its limit, not before and not behind."""
         params = replace(GREEDY, max_tokens=max_tokens, ignore_eos=True)
-        finished = (await answer(engine, STORY, params)).finished
-        assert finished.reason is FinishReason.LENGTH
-        assert finished.num_completion_tokens == max_tokens
+        result = await answer(engine, STORY, params)
+        assert result.end.reason is FinishReason.LENGTH
+        assert result.finished.num_completion_tokens == max_tokens
 
     async def test_shorter_is_beginning_of_longer(self, engine: Engine) -> None:
         """The limit only cuts: it changes nothing before it."""

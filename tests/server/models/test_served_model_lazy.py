@@ -118,7 +118,7 @@ async def test_load_goes_on_without_the_client_that_asked_for_it() -> None:
         (call,) = await waiting(client)
         call.cancel()
         async with asyncio.timeout(30):
-            await client.app._service.wait_idle()
+            await client.app._requests.wait_idle()
         launcher.gate.set()
         await wait_for_state(client.app, State.SERVING)
 

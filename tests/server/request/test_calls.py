@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from tokenwire.server.contract.engine import FinishReason
+from tokenwire.server.contract.events import FinishReason
 from tokenwire.server.request.calls import CallFinished
 
 FINISHED = CallFinished(FinishReason.EOS, None, 1, 0, 5, 0.0, 0.1, 0.1, 2.0)

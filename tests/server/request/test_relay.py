@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from tokenwire.server.contract.engine import Delta, FinishReason
 from tokenwire.server.contract.errors import EngineLost
+from tokenwire.server.contract.events import FinishReason, TextDelta
 from tokenwire.server.request.calls import CallFinished, CallStarted, Queued
 from tokenwire.server.request.relay import Relay
 
@@ -17,19 +17,19 @@ async def test_events_pass_one_by_one_to_a_fast_reader() -> None:
     relay = Relay()
     relay.put(STARTED)
     first = await relay.take()
-    relay.put(Delta("a", 1))
+    relay.put(TextDelta("a", 1))
     second = await relay.take()
     assert first is not None
     assert first.started == STARTED
     assert second is not None
-    assert second.delta == Delta("a", 1)
+    assert second.delta == TextDelta("a", 1)
 
 
 async def test_pending_deltas_are_joined() -> None:
     """Deltas that were not read in time become one, with nothing lost."""
     relay = Relay()
     for number in range(1000):
-        relay.put(Delta(f"{number},", 1, (number,)))
+        relay.put(TextDelta(f"{number},", 1, (number,)))
     relay.put(FINISHED)
     relay.close()
     batch = await relay.take()
@@ -60,11 +60,11 @@ async def test_only_the_latest_progress_is_kept() -> None:
 async def test_error_comes_after_what_was_before_it() -> None:
     """What was generated before a failure is still read; then the failure is raised."""
     relay = Relay()
-    relay.put(Delta("a", 1))
+    relay.put(TextDelta("a", 1))
     relay.close(EngineLost())
     batch = await relay.take()
     assert batch is not None
-    assert batch.delta == Delta("a", 1)
+    assert batch.delta == TextDelta("a", 1)
     with pytest.raises(EngineLost):
         await relay.take()
 

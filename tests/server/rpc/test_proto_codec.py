@@ -17,15 +17,13 @@ from tokenwire.generated.tokenwire.v1 import (
 from tokenwire.server.contract.engine import (
     ChatMessage,
     ChatPrompt,
-    Delta,
-    FinishReason,
     InfillPrompt,
-    Prefill,
     Role,
     TextPrompt,
     TokenPrompt,
 )
 from tokenwire.server.contract.errors import InvalidRequest
+from tokenwire.server.contract.events import FinishReason, Prefill, TextDelta
 from tokenwire.server.contract.load_progress import LoadProgress
 from tokenwire.server.contract.template_arguments import RESERVED_TEMPLATE_ARGUMENTS
 from tokenwire.server.models.model_state import ModelView, State
@@ -163,7 +161,7 @@ def test_started_and_delta() -> None:
     assert (started.request_id, started.model, started.model_revision) == ("r", "m", "abc")
     assert (started.num_prompt_tokens, started.num_cached_prompt_tokens) == (5, 2)
     assert (started.max_tokens, started.seed) == (16, 7)
-    delta = encode_delta(Delta("a", 1, (9,)))
+    delta = encode_delta(TextDelta("a", 1, (9,)))
     assert (delta.text.text, list(delta.text.token_ids)) == ("a", [9])
 
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 from tokenwire.generated.tokenwire.v1 import events_pb2, inference_pb2
-from tokenwire.server.contract.engine import Delta, FinishReason
 from tokenwire.server.contract.errors import EngineLost
+from tokenwire.server.contract.events import FinishReason, TextDelta
 from tokenwire.server.request.calls import CallFinished, CallStarted, Queued
 from tokenwire.server.request.relay import Relay
 from tokenwire.server.rpc.sender import Sender
@@ -87,7 +87,7 @@ async def test_metadata_waits_for_the_first_event() -> None:
 async def test_end_is_returned(is_final: bool) -> None:
     """The sender returns how the call ended, in both ways to deliver it, metadata sent first."""
     wire, relay = Wire(), Relay()
-    for event in (STARTED, Delta("a", 1), FINISHED):
+    for event in (STARTED, TextDelta("a", 1), FINISHED):
         relay.put(event)
     relay.close()
     sender = sender_on(wire)
@@ -108,7 +108,7 @@ async def test_silence_is_filled_with_progress(monkeypatch: pytest.MonkeyPatch) 
             wire, lambda: [each.progress.queued.place for each in wire.sent[1:]] == [2, 2]
         )
         relay.put(STARTED)
-        relay.put(Delta("a", 3))
+        relay.put(TextDelta("a", 3))
         await written(wire, lambda: wire.sent[-1].progress.decode.num_completion_tokens == 3)
         relay.put(FINISHED)
         relay.close()

@@ -163,7 +163,7 @@ async def recorded_front(
 
             async def read() -> Recorded:
                 async with asyncio.timeout(30):
-                    await client.app._service.wait_idle()
+                    await client.app._requests.wait_idle()
                 (line,) = [line for line in lines if line["event"] == "request"]
                 counters = [
                     line

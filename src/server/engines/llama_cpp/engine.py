@@ -10,7 +10,6 @@ from typing import Any, Final
 import aiohttp
 
 from ...contract.engine import (
-    EngineEvent,
     EngineRequest,
     EngineStatus,
     ModelInfo,
@@ -18,6 +17,7 @@ from ...contract.engine import (
     RenderedPrompt,
 )
 from ...contract.errors import EngineLost, GenerationFailed
+from ...contract.events import EngineEvent
 from .client import LlamaCppClient, Refused, Unreachable, read_events
 from .process import LlamaCppProcess
 from .prompts import PromptRenderer

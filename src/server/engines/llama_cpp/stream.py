@@ -5,8 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from ...contract.engine import Delta, EngineEvent, Finished, FinishReason, Prefill, Started
 from ...contract.errors import GenerationFailed
+from ...contract.events import (
+    ChoiceFinished,
+    EngineEvent,
+    Finished,
+    FinishReason,
+    Prefill,
+    Started,
+    TextDelta,
+)
 from ..stop_matcher import StopMatcher
 from .client import Json
 
@@ -28,7 +36,7 @@ class StreamReader:
         self.has_server_finished = False
         self._matcher = StopMatcher(stops)
         self._num_cached: int | None = None
-        self._num_reported_tokens = 0
+        self._num_tokens = 0
 
     def read(self, event: Json) -> Iterator[EngineEvent]:
         """Translates one event into none, one or several.
@@ -47,26 +55,15 @@ class StreamReader:
         if self._num_cached is None:
             self._num_cached = 0
             yield Started()
-        num_tokens: int = event["tokens_predicted"]
+        num_before, self._num_tokens = self._num_tokens, event["tokens_predicted"]
         self.has_server_finished = event["stop"]
-        passed = self._matcher.push(event["content"], is_last=self.has_server_finished)
-        if passed.text:
-            yield self._delta(passed.text, num_tokens)
-        if passed.matched is not None:
-            yield self._finished(FinishReason.STOP, num_tokens, passed.matched)
-        elif self.has_server_finished:
-            yield self._finished(_reason(event), num_tokens, None)
-
-    def _delta(self, text: str, num_tokens: int) -> Delta:
-        # The tokens of text that was held back, for a stop string or an unfinished character, are
-        # told with the text that they end up in.
-        delta = Delta(text, num_tokens - self._num_reported_tokens)
-        self._num_reported_tokens = num_tokens
-        return delta
-
-    def _finished(self, reason: FinishReason, num_tokens: int, matched: str | None) -> Finished:
-        self.is_finished = True
-        return Finished(reason, num_tokens, self._num_cached or 0, matched)
+        end = ChoiceFinished(_reason(event)) if self.has_server_finished else None
+        delta = TextDelta(event["content"], self._num_tokens - num_before)
+        for passed in self._matcher.push(delta, end):
+            yield passed
+            if isinstance(passed, ChoiceFinished):
+                self.is_finished = True
+                yield Finished(self._num_tokens, self._num_cached)
 
 
 def _reason(event: Json) -> FinishReason:

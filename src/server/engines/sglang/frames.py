@@ -73,8 +73,8 @@ class FrameWriter:
     def send(self, message: Message) -> None:
         """Queues a message and never waits.
 
-        The other end always reads and merges what it cannot use yet, so what queues here is
-        bounded by what the scheduler can produce.
+        The other end always reads, whoever waits for what it reads: what queues here is bounded by
+        what the scheduler can produce.
         """
         if not self._pending:
             self._loop.call_soon(self._flush)

@@ -1,4 +1,8 @@
-"""The private language of front and host: what is said."""
+"""The private language of front and host: what is said.
+
+What the contract already has a word for (prompts, requests, events, how far a model is loaded)
+travels as it is.
+"""
 
 from __future__ import annotations
 
@@ -7,13 +11,14 @@ from typing import Any, Final
 import msgspec
 
 from ...contract.engine import (
-    ChatPrompt,
     EngineRequest,
     EngineStatus,
-    Finished,
     ModelInfo,
+    Prompt,
     RenderedPrompt,
 )
+from ...contract.events import EngineEvent
+from ...contract.load_progress import LoadProgress
 
 
 class Message(msgspec.Struct, frozen=True, tag=True, array_like=True):
@@ -40,33 +45,11 @@ class Begin(Message, frozen=True):
     lora_adapters: tuple[str, ...] = ()
 
 
-class RenderText(Message, frozen=True):
-    """Tokenise a text."""
+class Render(Message, frozen=True):
+    """Apply template and tokenizer."""
 
     query_id: int
-    text: str
-
-
-class RenderTokens(Message, frozen=True):
-    """Check token ids."""
-
-    query_id: int
-    token_ids: tuple[int, ...]
-
-
-class RenderInfill(Message, frozen=True):
-    """Arrange a text with a gap."""
-
-    query_id: int
-    prefix: str
-    suffix: str
-
-
-class RenderChat(Message, frozen=True):
-    """Apply the chat template."""
-
-    query_id: int
-    prompt: ChatPrompt
+    prompt: Prompt
 
 
 class Generate(Message, frozen=True):
@@ -93,8 +76,7 @@ class AskStatus(Message, frozen=True):
 class Loading(Message, frozen=True):
     """A step of loading."""
 
-    step: str
-    fraction: float | None
+    progress: LoadProgress
 
 
 class Ready(Message, frozen=True):
@@ -144,26 +126,11 @@ class StatusReported(Message, frozen=True):
     status: EngineStatus
 
 
-class GenerationStarted(Message, frozen=True):
-    """The scheduler ran the prompt: the first delta follows."""
+class Event(Message, frozen=True):
+    """Something happened in a generation. `Finished` is its good end."""
 
     request_id: str
-    num_cached_prompt_tokens: int
-
-
-class Text(Message, frozen=True):
-    """Text to append and the ids of its tokens."""
-
-    request_id: str
-    text: str
-    token_ids: tuple[int, ...]
-
-
-class GenerationFinished(Message, frozen=True):
-    """The good end of a generation."""
-
-    request_id: str
-    finished: Finished
+    event: EngineEvent
 
 
 class Failed(Message, frozen=True):
@@ -186,9 +153,7 @@ class EngineDead(Message, frozen=True):
     reason: str
 
 
-Command = (
-    Begin | RenderText | RenderTokens | RenderInfill | RenderChat | Generate | Abort | AskStatus
-)
+Command = Begin | Render | Generate | Abort | AskStatus
 Report = (
     Loading
     | Ready
@@ -197,9 +162,7 @@ Report = (
     | Refused
     | Broken
     | StatusReported
-    | GenerationStarted
-    | Text
-    | GenerationFinished
+    | Event
     | Failed
     | Released
     | EngineDead

@@ -10,8 +10,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from tokenwire.server.contract.engine import Delta, TextPrompt
+from tokenwire.server.contract.engine import TextPrompt
 from tokenwire.server.contract.errors import EngineLost
+from tokenwire.server.contract.events import TextDelta
 
 from ..generation import GREEDY, HANG_S, STORY, answer, drain, request_for
 from .launching import launch, modes
@@ -25,7 +26,7 @@ async def test_kill_ends_running_stream(gguf_file: Path) -> None:
     async with asyncio.timeout(HANG_S):
         async with aclosing(engine.generate(request_for(rendered, params))) as events:
             async for event in events:
-                if isinstance(event, Delta):
+                if isinstance(event, TextDelta):
                     os.kill(engine.pid, signal.SIGKILL)
                     break
             with pytest.raises(EngineLost):
@@ -51,7 +52,7 @@ async def test_kill_ends_waiting_requests(gguf_file: Path) -> None:
                 for number in range(4)
             ]
             async for event in events:
-                if isinstance(event, Delta):
+                if isinstance(event, TextDelta):
                     os.kill(engine.pid, signal.SIGKILL)
                     break
         results = await asyncio.gather(*waiting, return_exceptions=True)

@@ -5,15 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from tokenwire.server.contract.engine import (
-    Delta,
+from tokenwire.server.contract.errors import GenerationFailed
+from tokenwire.server.contract.events import (
+    ChoiceFinished,
     EngineEvent,
     Finished,
     FinishReason,
     Prefill,
     Started,
+    TextDelta,
 )
-from tokenwire.server.contract.errors import GenerationFailed
 from tokenwire.server.engines.llama_cpp.stream import StreamReader
 
 LAST = {"stop": True, "stop_type": "eos", "content": "", "tokens_predicted": 3}
@@ -34,9 +35,10 @@ def test_whole_stream() -> None:
     assert read(reader, progress, text("a", 1), text("", 2), text("b", 3), LAST) == [
         Started(2),
         Prefill(4, 5),
-        Delta("a", 1),
-        Delta("b", 2),
-        Finished(FinishReason.EOS, 3, 2),
+        TextDelta("a", 1),
+        TextDelta("b", 2),
+        ChoiceFinished(FinishReason.EOS),
+        Finished(3, 2),
     ]
     assert reader.is_finished
     assert reader.has_server_finished
@@ -47,8 +49,9 @@ def test_stop_string_ends_it_early() -> None:
     reader = StreamReader(("END",))
     assert read(reader, text("a E", 2), text("ND b", 4)) == [
         Started(),
-        Delta("a ", 2),
-        Finished(FinishReason.STOP, 4, 0, "END"),
+        TextDelta("a ", 2),
+        ChoiceFinished(FinishReason.STOP, "END"),
+        Finished(4, 0),
     ]
     assert not reader.has_server_finished
 

@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+import enum
 import socket
+from typing import Any, get_args, get_origin, get_type_hints
 
+import msgspec
 import pytest
 from tokenwire.server.contract.engine import (
     ChatMessage,
     ChatPrompt,
     EngineRequest,
-    Finished,
-    FinishReason,
+    InfillPrompt,
+    LoadProgress,
+    Prompt,
     RenderedPrompt,
     Role,
     SamplingParams,
+    TextPrompt,
+    TokenPrompt,
 )
+from tokenwire.server.contract.events import ChoiceFinished, EngineEvent, FinishReason, TextDelta
 from tokenwire.server.engines.sglang.frames import (
     MAX_FRAME_BYTES,
     FrameError,
@@ -28,11 +35,13 @@ from tokenwire.server.engines.sglang.messages import (
     REPORTS,
     Abort,
     AskStatus,
+    Event,
     Generate,
-    GenerationFinished,
-    RenderChat,
-    Text,
+    Loading,
+    Render,
 )
+
+DELTA = TextDelta("x", 1, (1,))
 
 
 async def test_one_turn_is_one_frame() -> None:
@@ -42,21 +51,51 @@ async def test_one_turn_is_one_frame() -> None:
     other_reader, other = await asyncio.open_unix_connection(sock=theirs)
     frames = FrameWriter(other)
     messages = [
-        Text("a", "x", (1,)),
-        Text("b", "🌍", (2, 3)),
-        GenerationFinished("a", Finished(FinishReason.STOP, 3, 1, "\n")),
-        GenerationFinished("b", Finished(FinishReason.STOP, 3, 1, 17)),
+        Event("a", DELTA),
+        Event("b", TextDelta("🌍", 2, (2, 3), choice=1)),
+        Event("a", ChoiceFinished(FinishReason.STOP, "\n")),
+        Event("b", ChoiceFinished(FinishReason.STOP, 17)),
+        Loading(LoadProgress("loading", 0.5, "half of it")),
     ]
     for message in messages:
         frames.send(message)
     await asyncio.sleep(0)
-    frames.send(Text("a", "later", ()))
+    frames.send(Event("a", DELTA))
     assert await read_frame(reader, REPORTS) == messages
-    assert await read_frame(reader, REPORTS) == [Text("a", "later", ())]
+    assert await read_frame(reader, REPORTS) == [Event("a", DELTA)]
     for end in (writer, other):
         end.close()
         await end.wait_closed()
     assert other_reader.at_eof()
+
+
+def example(kind: Any) -> Any:
+    """A value of a type, no field of it left at its default."""
+    if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
+        hints = get_type_hints(kind)
+        return kind(*(example(hints[name]) for name in kind.__struct_fields__))
+    if isinstance(kind, type) and issubclass(kind, enum.Enum):
+        return list(kind)[-1]
+    if get_origin(kind) is tuple:
+        return (example(get_args(kind)[0]),) * 2
+    simple = {int: 2**53, float: -0.1, str: "🌍\0", bytes: b"\xf0\x9f"}
+    return simple[next(each for each in (*get_args(kind), kind) if each in simple)]
+
+
+@pytest.mark.parametrize("kind", get_args(EngineEvent))
+async def test_every_event_survives_the_socket(kind: Any) -> None:
+    """An event arrives as it was sent: a new one needs no more than its place in the union."""
+    ours, theirs = socket.socketpair()
+    reader, writer = await asyncio.open_unix_connection(sock=ours)
+    _, other = await asyncio.open_unix_connection(sock=theirs)
+    event = example(kind)
+    FrameWriter(other).send(Event("a", event))
+    (received,) = await read_frame(reader, REPORTS)
+    assert received == Event("a", event)
+    assert type(received.event) is kind
+    for end in (writer, other):
+        end.close()
+        await end.wait_closed()
 
 
 async def read_from(data: bytes) -> object:
@@ -71,10 +110,16 @@ async def test_commands_survive_the_socket() -> None:
     params = SamplingParams(
         0.5, 0.9, 7, seed=2**32 - 1, stop=("a", "é"), stop_token_ids=(1,), logit_bias={5: -1.0}
     )
-    chat = ChatPrompt((ChatMessage(Role.USER, "hi"),), {"deep": {"list": [1, None, True, 0.5]}})
+    prompts: list[Prompt] = [
+        TextPrompt("a"),
+        TokenPrompt((1, 2)),
+        InfillPrompt("a", "b"),
+        ChatPrompt((ChatMessage(Role.USER, "hi"),), {"deep": {"list": [1, None, True, 0.5]}}),
+    ]
+    assert {type(prompt) for prompt in prompts} == set(get_args(Prompt))
     messages = [
         Generate(EngineRequest("0" * 32, RenderedPrompt((1, 2), ("s",)), params, "salt")),
-        RenderChat(1, chat),
+        *(Render(1, prompt) for prompt in prompts),
         Abort("0" * 32),
         AskStatus(2),
     ]
@@ -87,7 +132,7 @@ async def test_commands_survive_the_socket() -> None:
         (MAX_FRAME_BYTES + 1).to_bytes(4, "big"),
         b"\0\0\0\x01\xc1",
         b"\0\0\0\x02\x91\x01",
-        encode_frame([Text("a", "x", ())]),
+        encode_frame([Event("a", DELTA)]),
     ],
     ids=["too long", "no msgpack", "no message", "not a command"],
 )

@@ -7,20 +7,19 @@ from collections.abc import AsyncIterator
 from contextlib import aclosing
 from dataclasses import replace
 
+import msgspec
 import pytest
 from tokenwire.server.contract.engine import (
     ChatMessage,
     ChatPrompt,
-    Delta,
     Engine,
-    EngineEvent,
     EngineLauncher,
-    FinishReason,
     RenderedPrompt,
     Role,
     TextPrompt,
 )
 from tokenwire.server.contract.errors import GenerationFailed
+from tokenwire.server.contract.events import EngineEvent, FinishReason, TextDelta
 from tokenwire.server.engines.sglang.front.engine import SglangEngine
 from tokenwire.server.engines.sglang.front.launcher import SglangLauncher
 
@@ -78,7 +77,7 @@ async def test_question_without_system_line(sglang_engine: SglangEngine) -> None
 
 async def test_template_argument_unknown_to_template(sglang_engine: SglangEngine) -> None:
     """An argument that the template does not read changes nothing."""
-    argued = replace(PARIS, template_arguments={"enable_thinking": False})
+    argued = msgspec.structs.replace(PARIS, template_arguments={"enable_thinking": False})
     assert await sglang_engine.render(argued) == await sglang_engine.render(PARIS)
 
 
@@ -115,11 +114,11 @@ async def test_stop_token_while_end_is_ignored(sglang_engine: SglangEngine) -> N
     """Ignoring the model's end does not ignore the request's own stop tokens."""
     paris = await id_of(sglang_engine, " Paris")
     params = replace(GREEDY, stop_token_ids=(paris,), ignore_eos=True)
-    finished = (await answer(sglang_engine, PARIS, params)).finished
-    assert finished.reason is FinishReason.STOP
-    assert finished.matched == paris
+    end = (await answer(sglang_engine, PARIS, params)).end
+    assert end.reason is FinishReason.STOP
+    assert end.matched == paris
     params = replace(GREEDY, stop_token_ids=(49_000,), ignore_eos=True)
-    assert (await answer(sglang_engine, PARIS, params)).finished.reason is FinishReason.LENGTH
+    assert (await answer(sglang_engine, PARIS, params)).end.reason is FinishReason.LENGTH
 
 
 async def test_stop_spelt_unusually(sglang_engine: SglangEngine) -> None:
@@ -199,7 +198,7 @@ async def test_abort_by_engine_tells_no_text(sglang_engine: SglangEngine) -> Non
 
     async def read(stream: AsyncIterator[EngineEvent]) -> None:
         async for event in stream:
-            if isinstance(event, Delta):
+            if isinstance(event, TextDelta):
                 texts.append(event.text)
 
     async with asyncio.timeout(HANG_S), aclosing(sglang_engine.generate(second)) as struck:

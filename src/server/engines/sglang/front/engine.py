@@ -9,20 +9,14 @@ from collections.abc import AsyncGenerator, Callable
 from typing import Final, TypeVar
 
 from ....contract.engine import (
-    ChatPrompt,
-    EngineEvent,
     EngineRequest,
     EngineStatus,
-    Finished,
-    InfillPrompt,
     ModelInfo,
     Prompt,
     RenderedPrompt,
-    Started,
-    TextPrompt,
-    TokenPrompt,
 )
 from ....contract.errors import EngineLost, GenerationFailed, InvalidRequest
+from ....contract.events import EngineEvent, Finished
 from ..frames import FrameError, FrameWriter, read_frame
 from ..messages import (
     REPORTS,
@@ -31,21 +25,16 @@ from ..messages import (
     Broken,
     Command,
     EngineDead,
+    Event,
     Failed,
     Generate,
-    GenerationFinished,
-    GenerationStarted,
     Ready,
     Refused,
     Released,
-    RenderChat,
+    Render,
     Rendered,
-    RenderInfill,
-    RenderText,
-    RenderTokens,
     Report,
     StatusReported,
-    Text,
 )
 from .event_stream import EventStream
 from .host_process import HostProcess
@@ -95,7 +84,7 @@ class SglangEngine:
 
     async def render(self, prompt: Prompt) -> RenderedPrompt:
         """Applies template and tokenizer in the host."""
-        match await self._ask(lambda query_id: _render_command(query_id, prompt)):
+        match await self._ask(lambda query_id: Render(query_id, prompt)):
             case Rendered(prompt=rendered):
                 return rendered
             case Refused(field=field, description=description):
@@ -182,7 +171,7 @@ class SglangEngine:
                 answer = self._answers.get(report.query_id)
                 if answer is not None and not answer.done():
                     answer.set_result(report)
-            case GenerationStarted() | Text() | GenerationFinished() | Failed() | Released():
+            case Event() | Failed() | Released():
                 stream = self._streams.get(report.request_id)
                 if stream is not None:
                     _put(stream, report)
@@ -202,37 +191,19 @@ class SglangEngine:
             _logger.info("host_lost", extra={"reason": why, "engine_said": said})
             self._why_lost.set_result(why)
         for stream in self._streams.values():
-            stream.end(EngineLost())
+            stream.fail(EngineLost())
             stream.released.set()
         for answer in self._answers.values():
             if not answer.done():
                 answer.set_exception(EngineLost())
 
 
-def _render_command(query_id: int, prompt: Prompt) -> Command:
-    match prompt:
-        case TextPrompt():
-            return RenderText(query_id, prompt.text)
-        case TokenPrompt():
-            return RenderTokens(query_id, prompt.token_ids)
-        case InfillPrompt():
-            return RenderInfill(query_id, prompt.prefix, prompt.suffix)
-        case ChatPrompt():
-            return RenderChat(query_id, prompt)
-
-
-def _put(
-    stream: EventStream, report: GenerationStarted | Text | GenerationFinished | Failed | Released
-) -> None:
+def _put(stream: EventStream, report: Event | Failed | Released) -> None:
     match report:
-        case GenerationStarted():
-            stream.start(Started(report.num_cached_prompt_tokens))
-        case Text():
-            stream.append(report.text, report.token_ids)
-        case GenerationFinished():
-            stream.end(report.finished)
-        case Failed():
-            stream.end(GenerationFailed(report.message, detail=report.detail))
+        case Event(event=event):
+            stream.put(event)
+        case Failed(message=message, detail=detail):
+            stream.fail(GenerationFailed(message, detail=detail))
         case Released():
             stream.released.set()
 

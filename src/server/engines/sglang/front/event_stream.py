@@ -3,66 +3,51 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 
-from ....contract.engine import Delta, EngineEvent, Finished, Started
 from ....contract.errors import InferenceError
+from ....contract.events import EngineEvent, Finished
 
 
 class EventStream:
-    """Hands events to one reader; text that he has not taken yet becomes one delta.
+    """Hands events to one reader, in order.
 
-    So a reader who never comes costs no more than the text of one answer.
+    It merges nothing, and is bounded by one answer's tokens alone: whoever reads an engine keeps up
+    with it, and merges for callers that do not. `has_ended`: the last event is known, taken or not.
     """
 
     def __init__(self) -> None:
-        self._started: Started | None = None
-        self._texts: list[str] = []
-        self._token_ids: list[int] = []
-        self._end: Finished | InferenceError | None = None
+        self._events = deque[EngineEvent]()
+        self._failure: InferenceError | None = None
         self._has_event = asyncio.Event()
+        self.has_ended = False
         self.released = asyncio.Event()
 
-    @property
-    def has_ended(self) -> bool:
-        """Whether the last event is known, taken or not."""
-        return self._end is not None
+    def put(self, event: EngineEvent) -> None:
+        """Puts an event behind those that wait. Behind the end there is nothing."""
+        if not self.has_ended:
+            self.has_ended = isinstance(event, Finished)
+            self._events.append(event)
+            self._has_event.set()
 
-    def start(self, started: Started) -> None:
-        """Puts the event that comes before all text."""
-        self._started = started
-        self._has_event.set()
-
-    def append(self, text: str, token_ids: tuple[int, ...]) -> None:
-        """Puts text behind what is waiting."""
-        self._texts.append(text)
-        self._token_ids += token_ids
-        self._has_event.set()
-
-    def end(self, end: Finished | InferenceError) -> None:
-        """Puts the last event, or what is raised in its place. The first one stays."""
-        if self._end is None:
-            self._end = end
+    def fail(self, failure: InferenceError) -> None:
+        """Puts what is raised in place of an end, unless there is one."""
+        if not self.has_ended:
+            self.has_ended = True
+            self._failure = failure
             self._has_event.set()
 
     async def take(self) -> EngineEvent:
         """Waits for the next event, as long as the engine lives.
 
         Raises:
-            InferenceError: the generation failed, or the engine is lost. At once, before text
-                that is still waiting.
+            InferenceError: the generation failed, or the engine is lost. At once, before events
+                that still wait.
         """
         await self._has_event.wait()
-        if isinstance(self._end, InferenceError):
-            raise self._end
-        event: EngineEvent
-        if self._started is not None:
-            event, self._started = self._started, None
-        elif self._texts:
-            event = Delta("".join(self._texts), len(self._token_ids), tuple(self._token_ids))
-            self._texts, self._token_ids = [], []
-        else:
-            assert self._end is not None
-            event = self._end
-        if not self._texts and self._end is None:
+        if self._failure is not None:
+            raise self._failure
+        event = self._events.popleft()
+        if not self._events:
             self._has_event.clear()
         return event

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from ....contract.engine_settings import Device, EngineSettings, ModelFiles, ModelFormat
 from ....contract.errors import ModelLoadFailed
-from ....contract.load_progress import LoadProgress, ReportProgress
+from ....contract.load_progress import ReportProgress
 from ....contract.model_id import DEFAULT_MODEL
 from ....machine.gpus import VISIBLE_DEVICES, visible_gpus
 from ....machine.host_resources import measure_host
@@ -167,8 +167,8 @@ class SglangLauncher:
             while True:  # ends with the host, or with the deadline of the launch
                 for message in await read_frame(reader, REPORTS):
                     match message:
-                        case Loading():
-                            report(LoadProgress(message.step, message.fraction))
+                        case Loading(progress):
+                            report(progress)
                         case Ready():
                             return message
                         case LoadFailed(message="", detail=detail):

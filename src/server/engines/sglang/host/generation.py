@@ -8,9 +8,17 @@ from collections.abc import Callable, Mapping
 from contextlib import aclosing
 from typing import Any, Final
 
-from ....contract.engine import EngineRequest, Finished, FinishReason
+from ....contract.engine import EngineRequest
+from ....contract.events import (
+    ChoiceFinished,
+    EngineEvent,
+    Finished,
+    FinishReason,
+    Started,
+    TextDelta,
+)
 from ...stop_matcher import StopMatcher
-from ..messages import Failed, GenerationFinished, GenerationStarted, Message, Released, Text
+from ..messages import Event, Failed, Message, Released
 from .internals import GenerateReqInput
 from .sampling import Vocabulary, name_refused, sampling_arguments
 
@@ -36,8 +44,7 @@ class Generation:
         self._vocabulary = vocabulary
         self._send = send
         self._matcher = StopMatcher((*request.params.stop, *request.prompt.stop))
-        self._pending_ids: list[int] = []
-        self._is_taken = False
+        self._has_started = False
         self._is_over = False
         self._is_released = False
 
@@ -100,55 +107,44 @@ class Generation:
             # The text of such an item may be garbage.
             self._fail_aborted(finish)
             return
-        if not self._is_taken:
-            self._is_taken = True
-            self._send(GenerationStarted(self._id, meta.get("cached_tokens") or 0))
+        num_cached = meta.get("cached_tokens") or 0
+        if not self._has_started:
+            self._has_started = True
+            self._send_event(Started(num_cached))
         text: str = item["text"]
-        ids: list[int] = list(item["output_ids"])
+        ids = tuple(item["output_ids"])
+        end: ChoiceFinished | None = None
         if finish is not None:
+            end = self._end_of(finish)
+            if end is None:
+                return
             # What a decoder puts in place of a last character whose bytes are incomplete.
             text = text.rstrip(REPLACEMENT_CHARACTER)
-            if finish["type"] == "stop" and ids and ids[-1] == finish["matched"]:
-                ids.pop()
-        passed = self._matcher.push(text, is_last=finish is not None)
-        self._pending_ids += ids
-        if passed.matched is not None:
-            if passed.text:
-                self._send_text(passed.text)
-            self._end(meta, FinishReason.STOP, passed.matched)
-            if finish is None:
-                self.abort()
-            return
-        # Ids whose text is still held back go with it.
-        if passed.text or (finish is not None and self._pending_ids):
-            self._send_text(passed.text)
-        if finish is not None:
-            self._end_by_engine(meta, finish)
+            if ids[-1:] == (finish.get("matched"),):
+                ids = ids[:-1]
+        for event in self._matcher.push(TextDelta(text, len(ids), ids), end):
+            self._send_event(event)
+            if isinstance(event, ChoiceFinished):
+                self._is_over = True
+                self._send_event(Finished(meta["completion_tokens"], num_cached))
+                if finish is None:
+                    self.abort()
 
-    def _send_text(self, text: str) -> None:
-        self._send(Text(self._id, text, tuple(self._pending_ids)))
-        self._pending_ids.clear()
+    def _send_event(self, event: EngineEvent) -> None:
+        self._send(Event(self._id, event))
 
-    def _end_by_engine(self, meta: Mapping[str, Any], finish: Mapping[str, Any]) -> None:
+    def _end_of(self, finish: Mapping[str, Any]) -> ChoiceFinished | None:
+        """Returns how the engine ended the choice, or fails the request."""
         if finish["type"] == "length":
-            self._end(meta, FinishReason.LENGTH, None)
-            return
+            return ChoiceFinished(FinishReason.LENGTH)
         matched = finish["matched"]
         if not isinstance(matched, int):
             # SGLang says so when the logits are not numbers.
             self._fail("the engine could not go on", str(matched))
-        elif matched in self._request.params.stop_token_ids:
-            self._end(meta, FinishReason.STOP, matched)
-        else:
-            self._end(meta, FinishReason.EOS, None)
-
-    def _end(
-        self, meta: Mapping[str, Any], reason: FinishReason, matched: str | int | None
-    ) -> None:
-        self._is_over = True
-        num_cached = meta.get("cached_tokens") or 0
-        finished = Finished(reason, meta["completion_tokens"], num_cached, matched)
-        self._send(GenerationFinished(self._id, finished))
+            return None
+        if matched in self._request.params.stop_token_ids:
+            return ChoiceFinished(FinishReason.STOP, matched)
+        return ChoiceFinished(FinishReason.EOS)
 
     def _fail_aborted(self, finish: Mapping[str, Any]) -> None:
         status, text = finish.get("status_code"), str(finish.get("message") or "")

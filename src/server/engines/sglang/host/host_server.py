@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Final, NoReturn
 
 from ....contract.engine import EngineRequest, EngineStatus, RenderedPrompt, SamplingParams
+from ....contract.errors import InvalidRequest
 from ..frames import FrameWriter, read_frame
 from ..messages import (
     COMMANDS,
@@ -28,11 +29,14 @@ from ..messages import (
     LoadFailed,
     Message,
     Ready,
+    Refused,
+    Render,
+    Rendered,
     StatusReported,
 )
 from .generation import Generation
 from .model_info import count_pool_tokens, describe_model
-from .rendering import RenderCommand, Renderer
+from .rendering import Renderer
 from .sampling import Vocabulary
 from .signals import end_group
 
@@ -163,10 +167,10 @@ class HostServer:
                     running.abort()
             case AskStatus():
                 tasks.create_task(self._report_status(command.query_id, writer))
+            case Render():
+                tasks.create_task(self._render(command, writer))
             case Begin():
                 raise TypeError("the model is already loaded")
-            case _:
-                tasks.create_task(self._render(command, writer))
 
     async def _generate(self, request_id: str, generation: Generation) -> None:
         try:
@@ -174,13 +178,21 @@ class HostServer:
         finally:
             del self._generations[request_id]
 
-    async def _render(self, command: RenderCommand, writer: FrameWriter) -> None:
+    async def _render(self, command: Render, writer: FrameWriter) -> None:
         loop = asyncio.get_running_loop()
+        query_id = command.query_id
         try:
-            writer.send(await loop.run_in_executor(self._threads, self._renderer.render, command))
+            prompt = await loop.run_in_executor(
+                self._threads, self._renderer.render, command.prompt
+            )
+        except InvalidRequest as error:
+            ((field, description),) = error.violations
+            writer.send(Refused(query_id, field, description))
         except Exception:
             _logger.exception("render_failed")
-            writer.send(Broken(command.query_id, "the engine could not render the prompt"))
+            writer.send(Broken(query_id, "the engine could not render the prompt"))
+        else:
+            writer.send(Rendered(query_id, prompt))
 
     async def _report_status(self, query_id: int, writer: FrameWriter) -> None:
         try:

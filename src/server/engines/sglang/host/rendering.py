@@ -5,14 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ....contract.engine import ChatMessage, RenderedPrompt
+from ....contract.engine import (
+    ChatMessage,
+    ChatPrompt,
+    InfillPrompt,
+    Prompt,
+    RenderedPrompt,
+    TextPrompt,
+    TokenPrompt,
+)
+from ....contract.errors import InvalidRequest
 from ...conversation import merge_consecutive
 from ...fim import find_fim_tokens, infill_ids
-from ..messages import Refused, RenderChat, Rendered, RenderInfill, RenderText, RenderTokens
 from .content_form import ContentForm, find_content_form, spell_message
 from .internals import OpenAIServingChat, apply_chat_template
-
-RenderCommand = RenderText | RenderTokens | RenderInfill | RenderChat
 
 
 class Renderer:
@@ -48,46 +54,44 @@ class Renderer:
         bos, eos = self._tokenizer.bos_token_id, self._tokenizer.eos_token_id
         return int(bos if bos is not None else eos or 0)
 
-    def render(self, command: RenderCommand) -> Rendered | Refused:
-        """Renders one prompt. Every id of the answer is within the vocabulary."""
-        match command:
-            case RenderText():
-                ids = self._tokenizer.encode(command.text)
-                return self._checked(command.query_id, "text", ids)
-            case RenderTokens():
-                return self._checked(command.query_id, "token_ids", command.token_ids)
-            case RenderInfill():
-                return self._render_infill(command)
-            case RenderChat():
-                return self._render_chat(command)
+    def render(self, prompt: Prompt) -> RenderedPrompt:
+        """Renders one prompt. Every id of the answer is within the vocabulary.
 
-    def _render_infill(self, command: RenderInfill) -> Rendered | Refused:
+        Raises:
+            InvalidRequest: see `Engine.render`.
+        """
+        match prompt:
+            case TextPrompt(text):
+                return self._checked("text", self._tokenizer.encode(text))
+            case TokenPrompt(token_ids):
+                return self._checked("token_ids", token_ids)
+            case InfillPrompt(prefix, suffix):
+                return self._render_infill(prefix, suffix)
+            case ChatPrompt():
+                return self._render_chat(prompt)
+
+    def _render_infill(self, prefix: str, suffix: str) -> RenderedPrompt:
         if self._fim is None:
-            return Refused(
-                command.query_id, "suffix", "the model has no tokens to fill in the middle with"
-            )
+            raise InvalidRequest("suffix", "the model has no tokens to fill in the middle with")
         before, after = (
-            self._tokenizer.encode(text, add_special_tokens=False)
-            for text in (command.prefix, command.suffix)
+            self._tokenizer.encode(text, add_special_tokens=False) for text in (prefix, suffix)
         )
-        ids = infill_ids(self._fim, before, after, self._begin)
-        return self._checked(command.query_id, "text", ids)
+        return self._checked("text", infill_ids(self._fim, before, after, self._begin))
 
-    def _render_chat(self, command: RenderChat) -> Rendered | Refused:
+    def _render_chat(self, prompt: ChatPrompt) -> RenderedPrompt:
         if not self.has_chat:
-            return Refused(command.query_id, "messages", "the model has no chat template")
-        prompt = command.prompt
+            raise InvalidRequest("messages", "the model has no chat template")
         try:
             ids, stop = self._apply_template(prompt.messages, prompt.template_arguments)
         except ValueError as error:
             merged = merge_consecutive(prompt.messages)
             if merged == prompt.messages:
-                return _refused_by_template(command.query_id, error)
+                raise _refused_by_template(error) from error
             try:
                 ids, stop = self._apply_template(merged, prompt.template_arguments)
             except ValueError as error_of_merged:
-                return _refused_by_template(command.query_id, error_of_merged)
-        return self._checked(command.query_id, "messages", ids, stop)
+                raise _refused_by_template(error_of_merged) from error_of_merged
+        return self._checked("messages", ids, stop)
 
     def _render_probe(self, messages: Sequence[Mapping[str, Any]]) -> str:
         ids, _ = apply_chat_template(self._chat, list(messages), self._model_name, {})
@@ -104,21 +108,20 @@ class Renderer:
         )
 
     def _checked(
-        self, query_id: int, field: str, ids: Sequence[int], stop: tuple[str, ...] = ()
-    ) -> Rendered | Refused:
+        self, field: str, ids: Sequence[int], stop: tuple[str, ...] = ()
+    ) -> RenderedPrompt:
         """Lets nothing through that the scheduler does not survive: no ids, or unknown ones."""
         if not ids:
-            return Refused(query_id, field, "has no tokens")
+            raise InvalidRequest(field, "has no tokens")
         for position, token_id in enumerate(ids):
             if not 0 <= token_id < self._vocab_size:
-                return Refused(
-                    query_id,
+                raise InvalidRequest(
                     field,
                     f"token id {token_id} at position {position} is not in the vocabulary of "
                     f"{self._vocab_size} tokens",
                 )
-        return Rendered(query_id, RenderedPrompt(tuple(ids), stop))
+        return RenderedPrompt(tuple(ids), stop)
 
 
-def _refused_by_template(query_id: int, error: ValueError) -> Refused:
-    return Refused(query_id, "messages", f"the model's chat template refuses them: {error}")
+def _refused_by_template(error: ValueError) -> InvalidRequest:
+    return InvalidRequest("messages", f"the model's chat template refuses them: {error}")

@@ -7,6 +7,7 @@ import socket
 from collections.abc import Callable
 from typing import Any, NoReturn
 
+from ....contract.load_progress import LoadProgress
 from ..cpu import hide_gpu_packages, offer_kernel_stand_in
 from ..frames import encode_frame, receive_frame
 from ..isq.outcome import METHOD_NAMES, IsqFailed, IsqOutcome
@@ -45,7 +46,7 @@ def _load_and_serve(front: socket.socket) -> None:
     if not isinstance(begin, Begin):
         raise TypeError(f"the first word of the front is {type(begin).__name__}")
     try:
-        engine = _start_engine(begin, lambda step: send(Loading(step, None)))
+        engine = _start_engine(begin, lambda step: send(Loading(LoadProgress(step))))
     except (ExtraArgumentError, IsqFailed, MissingArgument) as error:
         send(LoadFailed(str(error)))
         return
@@ -55,7 +56,7 @@ def _load_and_serve(front: socket.socket) -> None:
         return
     from .host_server import HostServer  # noqa: PLC0415
 
-    send(Loading("answering a first request", None))
+    send(Loading(LoadProgress("answering a first request")))
     engine.loop.run_until_complete(HostServer(engine, begin).serve(front))
 
 
