@@ -48,9 +48,12 @@ class ContextTooLong(InferenceError):
 
     reason = "CONTEXT_TOO_LONG"
 
-    def __init__(self, field: str, num_prompt_tokens: int, context_length: int) -> None:
+    def __init__(
+        self, field: str, num_prompt_tokens: int, context_length: int, *, is_exact: bool = True
+    ) -> None:
+        count = f"{num_prompt_tokens}" if is_exact else f"at least {num_prompt_tokens}"
         description = (
-            f"has {num_prompt_tokens} tokens, the context of the model holds {context_length} "
+            f"has {count} tokens, the context of the model holds {context_length} "
             "and one must be left for the answer"
         )
         self.violations = ((field, description),)

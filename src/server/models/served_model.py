@@ -15,11 +15,11 @@ from ...restart_backoff import RestartBackoff
 from ..contract.engine import Engine
 from ..contract.errors import AtCapacity, ModelLoadFailed, ModelLoading
 from ..contract.load_progress import Download, LoadProgress
-from ..settings.limits import MAX_CONCURRENT_RENDERS
 from .admission import Admission
 from .engine_end import EngineEnd
 from .idle_timer import IdleTimer
 from .model_state import ModelView, Prepare, PreparedModel, State
+from .renders import Renders
 from .stall_timer import StallTimer
 
 _logger = structlog.get_logger(__name__)
@@ -58,7 +58,7 @@ class ServedModel:
         self.model_id = model_id
         self.is_lazy = is_lazy
         self.admission = Admission(max_in_flight, max_queued)
-        self.renders = asyncio.Semaphore(MAX_CONCURRENT_RENDERS)
+        self.renders = Renders()
         self.num_restarts = 0
         self.num_waiting = 0
         self.load_s: float | None = None

@@ -12,16 +12,11 @@ from dataclasses import dataclass, field, replace
 import msgspec
 
 from ..contract.engine import (
-    ChatPrompt,
     EngineRequest,
-    InfillPrompt,
     ModelInfo,
-    Prompt,
     RenderedPrompt,
-    TextPrompt,
-    TokenPrompt,
 )
-from ..contract.errors import ContextTooLong, InvalidRequest, ModelLoadFailed
+from ..contract.errors import InvalidRequest, ModelLoadFailed
 from ..contract.events import (
     ChoiceFinished,
     Delta,
@@ -36,8 +31,8 @@ from ..contract.load_progress import LoadProgress
 from ..models.admission import QueuePlace
 from ..models.models import Models, Route
 from ..models.served_model import ServedModel
-from ..settings.limits import MAX_PROMPT_CHARACTERS
 from .calls import Call, CallEvent, CallFinished, CallStarted, Loading, Queued
+from .prompt_checks import check_rendered, choose_prompt, num_bytes_of
 from .sampling import SamplingDefaults, resolve_sampling
 
 Emit = Callable[[CallEvent], None]
@@ -120,8 +115,6 @@ class Inference:
         adapter = _find_adapter(call, route, engine.info)
         prompt = await self._render(model, call)
         num_prompt_tokens = len(prompt.token_ids)
-        if num_prompt_tokens >= engine.info.context_length:
-            raise ContextTooLong(call.prompt_field, num_prompt_tokens, engine.info.context_length)
         params = resolve_sampling(call.sampling, self._defaults, engine.info, num_prompt_tokens)
         started = CallStarted(
             request_id=call.context.request_id,
@@ -165,30 +158,13 @@ class Inference:
 
     async def _render(self, model: ServedModel, call: Call) -> RenderedPrompt:
         engine = model.engine
-        capabilities = engine.info.capabilities
-        prompt = call.prompt
-        if isinstance(prompt, ChatPrompt) and not capabilities.chat:
-            if call.prompt_without_template is None:
-                raise InvalidRequest("model", f"'{call.model_id}' has no chat template")
-            prompt = call.prompt_without_template
-        if isinstance(prompt, InfillPrompt) and not capabilities.fill_in_the_middle:
-            raise InvalidRequest("suffix", f"'{call.model_id}' has no fill-in-the-middle tokens")
-        if call.wants_token_ids and not capabilities.token_ids:
-            raise InvalidRequest(
-                "return_token_ids",
-                f"is not supported by the engine of this model, {engine.info.engine}",
-            )
-        num_characters = _num_characters(prompt)
-        if num_characters > MAX_PROMPT_CHARACTERS:
-            raise InvalidRequest(
-                call.prompt_field,
-                f"must have at most {MAX_PROMPT_CHARACTERS} characters, got {num_characters}",
-            )
-        async with model.renders:
+        prompt = choose_prompt(call, engine.info)
+        async with model.renders.turn(num_bytes_of(prompt)):
             with model.stall_timer.work():
                 rendered = await engine.render(prompt)
             model.stall_timer.record_sign()
-            return rendered
+        check_rendered(call, rendered, engine.info)
+        return rendered
 
     async def _generate(
         self,
@@ -306,15 +282,3 @@ def _find_adapter(call: Call, route: Route, info: ModelInfo) -> str:
         raise ModelLoadFailed(f"LoRA adapter '{name}': the engine of '{base}' did not load it")
     offered = ", ".join(f"'{adapter}'" for adapter in info.lora_adapters) or "none"
     raise InvalidRequest("lora_adapter", f"'{name}' is no adapter of '{base}'; it has {offered}")
-
-
-def _num_characters(prompt: Prompt) -> int:
-    match prompt:
-        case ChatPrompt(messages):
-            return sum(len(message.content) for message in messages)
-        case InfillPrompt(prefix, suffix):
-            return len(prefix) + len(suffix)
-        case TextPrompt(text):
-            return len(text)
-        case TokenPrompt(token_ids):
-            return len(token_ids)

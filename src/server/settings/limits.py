@@ -10,6 +10,8 @@ from typing import Final
 MAX_PROMPT_CHARACTERS: Final = 8_000_000
 # Renders of one model at once: each takes a core for its time.
 MAX_CONCURRENT_RENDERS: Final = 4
+# Bytes of the prompts of one model that are rendered, or wait for it. One alone may be larger.
+MAX_RENDER_BYTES: Final = 64 << 20
 # Streams of one HTTP/2 connection; more calls wait in the client.
 MAX_CONCURRENT_STREAMS: Final = 1024
 # Bytes of all metadata of one call.

@@ -173,6 +173,7 @@ class LlamaCppLauncher:
             context_length=min(plan.sizes.context_length, slots[0]["n_ctx"]),
             vocab_size=meta["n_vocab"],
             max_running=len(slots),
+            max_token_bytes=plan.header.max_token_bytes,
             capabilities=Capabilities(
                 chat=plan.has_chat_template,
                 fill_in_the_middle=renderer.fim is not None,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from .gguf_file import MalformedGguf, Value, read_gguf_file
+from .gguf_file import GgufFile, MalformedGguf, Value, read_gguf_file
 
 # llama_ftype of llama.h, by the names that people know from file names.
 _FILE_TYPES: Final = {
@@ -26,6 +26,7 @@ class GgufHeader:
 
     `kv_bytes_per_token` is the size of one token's keys and values over all layers, in float16;
     0 for models that keep no such cache. `trained_context_length` is 0 where the file is silent.
+    `max_token_bytes` is an upper bound of what one token can stand for, 0 where it is not known.
     `fim_token_ids` are those before prefix, suffix and middle of an infill, where all are told.
     """
 
@@ -36,6 +37,7 @@ class GgufHeader:
     begin_token_id: int | None
     has_chat_template: bool
     fim_token_ids: tuple[int, int, int] | None = None
+    max_token_bytes: int = 0
 
 
 def read_gguf_header(path: Path) -> GgufHeader:
@@ -44,15 +46,16 @@ def read_gguf_header(path: Path) -> GgufHeader:
     Raises:
         MalformedGguf: missing, not GGUF, truncated or nonsensical.
     """
-    return describe_keys(read_gguf_file(path).keys, path.name)
+    return describe_file(read_gguf_file(path), path.name)
 
 
-def describe_keys(keys: Mapping[str, Value], name: str) -> GgufHeader:
+def describe_file(file: GgufFile, name: str) -> GgufHeader:
     """Picks what decides how a file is served; `name` is the file's, for the error.
 
     Raises:
         MalformedGguf: no architecture is named.
     """
+    keys = file.keys
     architecture = keys.get("general.architecture")
     if not isinstance(architecture, str):
         raise MalformedGguf(f"'{name}' names no architecture: it is not a language model")
@@ -66,6 +69,8 @@ def describe_keys(keys: Mapping[str, Value], name: str) -> GgufHeader:
         begin_token_id=begin if isinstance(begin, int) else None,
         has_chat_template=isinstance(keys.get("tokenizer.chat_template"), str),
         fim_token_ids=_fim_token_ids(keys),
+        # Longer than the text of a token where bytes or spaces are spelled by other characters.
+        max_token_bytes=file.longest_strings.get("tokenizer.ggml.tokens", 0),
     )
 
 

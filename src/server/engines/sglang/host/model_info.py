@@ -12,6 +12,7 @@ from ....files.formats.safetensors_file import MalformedSafetensors, read_tensor
 from ..isq.outcome import METHOD_NAMES
 from ..messages import Begin
 from .internals import VERSION, resolved_argument
+from .token_bytes import max_token_bytes
 
 
 def count_parameters(files: Iterable[Path]) -> int:
@@ -91,6 +92,7 @@ def describe_model(  # SGLang has no types
             min_tokens=True,
             stop_token_ids=True,
         ),
+        max_token_bytes=max_token_bytes(manager.tokenizer),
         has_kv_cache_scales=begin.has_kv_cache_scales if is_fp8 else None,
         lora_adapters=begin.lora_adapters,
     )

@@ -10,7 +10,7 @@ from typing import Any, Final
 from ....contract.engine_settings import ModelFiles, ModelFormat
 from ....files.formats.gguf_defects import split_names
 from ....files.formats.gguf_file import MalformedGguf, read_gguf_file
-from ....files.formats.gguf_header import describe_keys
+from ....files.formats.gguf_header import describe_file
 from .tensor_parallel import LayerShape
 
 GGUF_QUANTIZATION: Final = "gguf"
@@ -72,8 +72,9 @@ def count_weight_bytes(path: Path) -> int:
 def _read_gguf(file: Path) -> Checkpoint:
     weight_bytes = count_weight_bytes(file)
     try:
-        keys = read_gguf_file(file).keys
-        header = describe_keys(keys, file.name)
+        read = read_gguf_file(file)
+        keys = read.keys
+        header = describe_file(read, file.name)
     except MalformedGguf:
         return Checkpoint("", GGUF_QUANTIZATION, weight_bytes=weight_bytes)
 
