@@ -154,6 +154,7 @@ class ServerApp:
                 ("grpc.max_metadata_size", MAX_METADATA_BYTES),
                 ("grpc.absolute_max_metadata_size", MAX_METADATA_BYTES),
                 ("grpc.max_concurrent_streams", MAX_CONCURRENT_STREAMS),
+                ("grpc.http2.bdp_probe", 0),
                 ("grpc.so_reuseport", 0),  # two servers on one port would share its calls
                 # Pings of proxies are welcome; without data, too.
                 ("grpc.http2.min_ping_interval_without_data_ms", 5_000),

@@ -134,11 +134,11 @@ class ModelInfo:
     """What an engine reports about the model it has loaded.
 
     `engine` holds name and version (`llama.cpp b11549`). `context_length` is the most tokens of
-    prompt and answer together that one request may have. `max_running` is the number of requests
-    that the engine runs at once. `has_kv_cache_scales` is None where the KV cache is not FP8;
-    without scales of its own such a cache loses accuracy. `max_token_bytes` is an upper bound of the
-    bytes of text that one token can stand for, 0 where there is none. `lora_adapters` are the names of the
-    adapters that requests may ask for.
+    prompt and answer together that one request may have. `max_running` is the number of
+    requests that the engine runs at once. `has_kv_cache_scales` is None where the KV cache is
+    not FP8; without scales of its own such a cache loses accuracy. `max_token_bytes` is an
+    upper bound of the bytes of text that one token can stand for, 0 where there is none.
+    `lora_adapters` are the names of the adapters that requests may ask for.
     """
 
     engine: str

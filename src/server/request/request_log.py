@@ -102,7 +102,7 @@ class RequestLog:
         """Ends the log: readers take what is left, then `error` is raised. The first counts."""
         if not self.is_closed:
             self.is_closed = True
-            self.error = error
+            self.error = None if error is None else _copy_of(error)
             self._wake()
 
     def read(self, after: int = 0) -> LogReader:
@@ -221,7 +221,7 @@ class LogReader:
             if log.is_closed:
                 self.news.set()
                 if log.error is not None:
-                    raise log.error
+                    raise _copy_of(log.error)
                 return None
 
     def _new(self) -> Batch | None:
@@ -244,3 +244,13 @@ class LogReader:
             self._has_finished = is_new = True
             batch.finished = log.finished
         return batch if is_new else None
+
+
+def _copy_of(error: BaseException) -> BaseException:
+    """Copies an error: what is raised refers to its frames, and they to the log that has it.
+
+    Such a ring would keep a request's whole prompt until the garbage collector comes by.
+    """
+    copy = error.__class__.__new__(error.__class__, *error.args)
+    copy.__dict__.update(error.__dict__)
+    return copy

@@ -7,7 +7,7 @@ import inspect
 import time
 import uuid
 from collections.abc import Awaitable, Callable
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from typing import TYPE_CHECKING, Any
 
 import grpc
@@ -19,6 +19,7 @@ from ..request.calls import CallContext
 from ..request.running_request import RequestBroke
 from ..settings.limits import MAX_REQUEST_ID_CHARACTERS
 from ..telemetry.grpc_metrics import GrpcMetrics
+from .intake import Intake
 from .statuses import CallStatus, internal_status, status_of
 
 _logger = structlog.get_logger(__name__)
@@ -33,6 +34,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
 
     def __init__(self, metrics: GrpcMetrics) -> None:
         self._metrics = metrics
+        self._intake = Intake()
 
     async def intercept_service(
         self,
@@ -43,7 +45,10 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         handler = await continuation(handler_call_details)
         if handler is None or handler.request_streaming:
             return handler  # unknown method, or reflection: not ours
-        wrapped = _CallHandler(handler, handler_call_details.method, self._metrics)
+        method = handler_call_details.method
+        # gRPC reads the message after this. That of a probe is small, and must never wait.
+        received = None if method.startswith("/grpc.health.") else await self._intake.admit()
+        wrapped = _CallHandler(handler, method, self._metrics, received)
         make: Any = (
             grpc.unary_stream_rpc_method_handler
             if handler.response_streaming
@@ -62,14 +67,23 @@ class _Undecodable:
 
 
 class _CallHandler:
-    def __init__(self, handler: _Handler, method: str, metrics: GrpcMetrics) -> None:
+    def __init__(
+        self,
+        handler: _Handler,
+        method: str,
+        metrics: GrpcMetrics,
+        received: Callable[[int], None] | None,
+    ) -> None:
         # Any: typed for synchronous servers, where a handler returns an iterator.
         self._serve: Any = handler.unary_stream or handler.unary_unary
         self._deserialize: Any = handler.request_deserializer
         _, self._service, self._method = method.split("/", 2)
         self._metrics = metrics
+        self._received = received
 
     def deserialize(self, data: bytes) -> Any:
+        if self._received is not None:
+            self._received(len(data))
         # An exception in here would reach the caller as UNKNOWN with the name of a Python class.
         try:
             return self._deserialize(data)
@@ -109,14 +123,13 @@ class _CallHandler:
         labels = (kind, self._service, self._method)
         self._metrics.started(labels)
         code = grpc.StatusCode.OK
+        status: CallStatus | None = None
         try:
             if isinstance(request, _Undecodable):
                 raise InvalidRequest("request", "is not a message of the method's type")
             return await serve(KnownContext(context, call))
         except InferenceError as error:
             status = status_of(error, call_id)
-            code = status.code
-            await _abort(context, status)
         except asyncio.CancelledError:
             code = grpc.StatusCode.CANCELLED
             if has_deadline_passed(call, start_s):
@@ -127,15 +140,18 @@ class _CallHandler:
             raise
         except RequestBroke:  # in the log already
             status = internal_status(call_id)
-            code = status.code
-            await _abort(context, status)
         except Exception:
             _logger.exception("call_failed", method=f"{self._service}/{self._method}")
             status = internal_status(call_id)
-            code = status.code
-            await _abort(context, status)
         finally:
-            self._metrics.handled(labels, code, time.monotonic() - start_s)
+            self._metrics.handled(
+                labels, code if status is None else status.code, time.monotonic() - start_s
+            )
+        # Behind the handling of the error: gRPC keeps what it raises here with the call, and an
+        # error in its context would keep every frame of the call, the whole request in them, until
+        # the garbage collector comes by.
+        await _abort(context, status)
+        return None
 
 
 class KnownContext:
@@ -176,7 +192,9 @@ def _call_context(context: _Context, start_s: float) -> CallContext:
 
 
 async def _abort(context: _Context, status: CallStatus) -> None:
-    await context.abort_with_status(status)
+    # gRPC raises it once more by itself, when the handler has returned.
+    with suppress(grpc.aio.AbortError):
+        await context.abort_with_status(status)
 
 
 def _code_of(context: _Context) -> Any:
