@@ -242,6 +242,12 @@ def test_token_without_text_goes_with_the_next() -> None:
     assert ([delta.token_ids for delta in told], matched) == ([(1,)], "🌍")
 
 
+def test_logprob_without_id_and_text_is_told() -> None:
+    """Where an engine tells no ids, the log-probabilities of the last bytes come all the same."""
+    last = msgspec.structs.replace(token(1, ""), token_ids=())
+    assert StopMatcher(()).push(last, END) == (last, END)
+
+
 def test_choice_is_kept() -> None:
     """What is told is of the choice that was pushed, its end too."""
     events = StopMatcher(("b",)).push(TextDelta("ab", 1, choice=2))

@@ -14,7 +14,6 @@ from tokenwire.server.contract.engine import (
     ChatPrompt,
     EngineRequest,
     InfillPrompt,
-    LoadProgress,
     Prompt,
     RenderedPrompt,
     Role,
@@ -23,6 +22,7 @@ from tokenwire.server.contract.engine import (
     TokenPrompt,
 )
 from tokenwire.server.contract.events import ChoiceFinished, EngineEvent, FinishReason, TextDelta
+from tokenwire.server.contract.load_progress import LoadProgress
 from tokenwire.server.engines.sglang.frames import (
     MAX_FRAME_BYTES,
     FrameError,

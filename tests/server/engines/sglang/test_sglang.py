@@ -142,8 +142,8 @@ async def test_stopped_request_is_released(sglang_engine: SglangEngine) -> None:
     await assert_idle(sglang_engine)
 
 
-async def test_unread_stream_merges(sglang_engine: SglangEngine) -> None:
-    """Deltas that nobody takes become one: a slow reader costs one pending delta."""
+async def test_unread_stream_is_kept(sglang_engine: SglangEngine) -> None:
+    """Of deltas that nobody takes none is lost; the log of the request merges them, not this."""
     rendered = await sglang_engine.render(STORY)
     params = replace(GREEDY, max_tokens=30, ignore_eos=True)
     async with aclosing(sglang_engine.generate(request_for(rendered, params))) as events:
@@ -154,8 +154,11 @@ async def test_unread_stream_merges(sglang_engine: SglangEngine) -> None:
             # What was generated later arrives later: now all of the first is here.
             await answer(sglang_engine, PARIS, replace(GREEDY, max_tokens=1))
         rest = await drain(events)
-    assert len(rest.deltas) == 1
-    assert rest.deltas[0].num_tokens == 30
+    read = await answer(sglang_engine, STORY, params)
+    ids = [token_id for delta in rest.deltas for token_id in delta.token_ids]
+    assert len(ids) == sum(delta.num_tokens for delta in rest.deltas) == 30
+    assert ids == [token_id for delta in read.deltas for token_id in delta.token_ids]
+    assert (rest.text, rest.end) == (read.text, read.end)
 
 
 async def test_many_aborts_leave_nothing(sglang_engine: SglangEngine) -> None:
