@@ -123,4 +123,4 @@ async def test_death_of_one_engine_leaves_streams_of_the_other(client: Client) -
         watch.cancel()
         answer = await collect(client.inference.Chat(story(client, ON_LLAMA, 4)))
         assert answer.finished.usage.num_completion_tokens == 4
-        assert client.app.models.route(ON_SGLANG).model.num_restarts == 0
+        assert client.app.models.route(ON_SGLANG).model.keeper.num_restarts == 0

@@ -4,43 +4,42 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import deque
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
 
-from ..contract.errors import AtCapacity, QueueTimeout
+from ..contract.errors import AtCapacity, EngineLost, InferenceError, QueueTimeout
+from ..contract.load_progress import LoadProgress
+from .ticket import QueuePlace, ReportWait, Ticket, WaitProgress
+from .waiting_line import Waiter, WaitingLine
 
 # Weight of the newest request in the mean time that a slot is held: about the last ten count.
 _HOLD_TIME_WEIGHT = 0.1
-
-
-@dataclass(frozen=True, slots=True)
-class QueuePlace:
-    """A place in the queue, 1 being next. `expected_wait_s` is None while nothing is known."""
-
-    place: int
-    expected_wait_s: float | None
-
-
-OnPlace = Callable[[QueuePlace], None]
-
-
-@dataclass(eq=False, slots=True)
-class _Waiter:
-    granted: asyncio.Future[None]
-    on_place: OnPlace | None
-    since_s: float = field(default_factory=time.monotonic)
+# Waits that one turn of the event loop ends when there is nothing more to wait for.
+_ENDS_A_TURN = 64
+# Longest time between a request's loss of its engine and the news that the engine is dead.
+_MAX_NEWS_DELAY_S = 1.0
 
 
 class Admission:
-    """Slots of one model: a number of requests in flight, and a bounded first-come queue."""
+    """Slots of one model, and the one queue in which requests wait for its load and for a slot.
 
-    def __init__(self, max_in_flight: int, max_queued: int) -> None:
-        self._max_in_flight = max_in_flight
+    It is closed until an engine serves. `explain_closed` makes the error that says why it is.
+    """
+
+    def __init__(
+        self, max_in_flight: int, max_queued: int, explain_closed: Callable[[], InferenceError]
+    ) -> None:
+        self._num_slots = max_in_flight
         self._max_queued = max_queued
+        self._max_waiting = max_in_flight + max_queued
+        self._explain_closed = explain_closed
+        self._is_open = False
+        self._is_on_demand = False
+        self._load_progress: LoadProgress | None = None
+        self._resuming: asyncio.TimerHandle | None = None
         self._num_in_flight = 0
-        self._queue: deque[_Waiter] = deque()
+        self._num_held = 0
+        self._line = WaitingLine(self._progress_of)
         self._mean_hold_s: float | None = None
 
     @property
@@ -50,101 +49,168 @@ class Admission:
 
     @property
     def num_queued(self) -> int:
-        """Requests that wait for a slot."""
-        return len(self._queue)
+        """Requests that wait for a slot, or for the model to be loaded."""
+        return len(self._line)
 
-    def resize(self, max_in_flight: int) -> None:
-        """Changes the number of slots; those held beyond a smaller number run to their end."""
-        self._max_in_flight = max_in_flight
-        self._grant()
+    def open(self, num_slots: int) -> None:
+        """Lets requests run in `num_slots` slots; those held beyond them run to their end."""
+        self._is_open = True
+        self._num_slots = num_slots
+        self._line.record_change()
+        self._resume()
+
+    def close(self, progress: LoadProgress | None, *, is_on_demand: bool) -> None:
+        """Lets none run until it is opened: the model is loading, and is as far as `progress`.
+
+        Those who wait go on waiting. Others may join them where requests ask for the load,
+        `is_on_demand`, and are refused where they do not.
+        """
+        self._is_open = False
+        self._resume()
+        self._is_on_demand = is_on_demand
+        self._load_progress = progress
+        self._line.record_change()
+
+    def end(self) -> None:
+        """Ends every wait with the error that explains it: it will never be opened again."""
+        self.close(None, is_on_demand=False)
+        for _ in range(min(_ENDS_A_TURN, len(self._line))):
+            self._dismiss(self._line.first)
+        if self._line:
+            asyncio.get_running_loop().call_soon(self.end)
 
     @asynccontextmanager
-    async def slot(
-        self, max_wait_s: float, on_place: OnPlace | None = None
-    ) -> AsyncGenerator[float]:
-        """Holds a slot for the body's time, and gives the seconds waited for it.
+    async def slot(self, ticket: Ticket, report: ReportWait | None = None) -> AsyncGenerator[float]:
+        """Holds the slots of a ticket for the body's time, and gives the seconds waited for them.
 
-            async with admission.slot(max_wait_s=30.0) as waited_s:
+            async with admission.slot(Ticket(max_wait_s=30.0)) as waited_s:
                 async for event in engine.generate(request): ...
 
-        `on_place` is called with the place in the queue, first and on every change.
+        A ticket for more slots than there are takes all of them. `report` is called with the place
+        in the queue or the step of the load, first and when it changes.
 
         Raises:
-            AtCapacity: the queue is full, or `max_wait_s` is 0 and no slot is free.
-            QueueTimeout: none became free within `max_wait_s`.
+            AtCapacity: the queue is full, or the ticket allows no wait and no slot is free.
+            QueueTimeout: none became free in time.
+            ModelLoading: none serves in time, or the model loads without having been asked.
+            ModelLoadFailed: none will serve.
         """
-        waited_s = await self._enter(max_wait_s, on_place)
+        waiter = Waiter(ticket, report)
+        waited_s = await self._enter(waiter)
         start_s = time.monotonic()
         try:
             yield waited_s
+        except EngineLost:
+            self._suspend()
+            raise
         finally:
             self._record_hold_time(time.monotonic() - start_s)
-            self._num_in_flight -= 1
-            self._grant()
+            self._leave(waiter)
 
-    async def _enter(self, max_wait_s: float, on_place: OnPlace | None) -> float:
-        if self._num_in_flight < self._max_in_flight and not self._queue:
-            self._num_in_flight += 1
+    async def _enter(self, waiter: Waiter) -> float:
+        if self._is_next(waiter.ticket):
+            self._hold(waiter)
             return 0.0
+        start_s = time.monotonic()
+        max_wait_s = waiter.ticket.max_wait_s
+        if waiter.ticket.deadline_s is not None:
+            max_wait_s = min(max_wait_s, waiter.ticket.deadline_s - start_s)
         self._check_room(max_wait_s)
-        waiter = _Waiter(asyncio.get_running_loop().create_future(), on_place)
-        self._queue.append(waiter)
-        self._report(waiter, len(self._queue))
+        self._line.add(waiter)
         try:
             async with asyncio.timeout(max_wait_s):
-                await waiter.granted
+                await waiter.over
         except BaseException as error:
-            if waiter.granted.done() and not waiter.granted.cancelled():
-                # Granted in the same turn of the loop in which the wait ended: pass it on.
-                self._num_in_flight -= 1
-                self._grant()
-            else:
-                self._leave(waiter)
+            # Also what it was granted in the turn of the loop in which the wait ended.
+            self._leave(waiter)
             if isinstance(error, TimeoutError):
-                limit_ms = round(max_wait_s * 1000)
-                raise QueueTimeout(
-                    f"no slot became free within {limit_ms} ms",
-                    metadata={"limit_ms": str(limit_ms)},
-                ) from None
+                raise self._explain_timeout(max_wait_s) from None
             raise
-        return time.monotonic() - waiter.since_s
+        if not waiter.num_held:
+            raise self._explain_closed()
+        return time.monotonic() - start_s
+
+    def _is_next(self, ticket: Ticket) -> bool:
+        """Whether a newcomer may run at once: it fits, and overtakes nobody of its priority."""
+        return self._fits(ticket) and (
+            not self._line or ticket.priority > self._line.first.ticket.priority
+        )
+
+    def _fits(self, ticket: Ticket) -> bool:
+        is_running = self._is_open and self._resuming is None
+        return is_running and self._num_held + self._count_slots(ticket) <= self._num_slots
+
+    def _count_slots(self, ticket: Ticket) -> int:
+        return min(ticket.num_places, self._num_slots)
 
     def _check_room(self, max_wait_s: float) -> None:
+        if not self._is_open and (not self._is_on_demand or max_wait_s <= 0):
+            raise self._explain_closed()
         if max_wait_s <= 0:
             raise AtCapacity(
-                f"every slot is busy, {self._max_in_flight} in all",
-                metadata={"limit": str(self._max_in_flight), "actual": str(self._num_in_flight)},
+                f"every slot is busy, {self._num_slots} in all",
+                metadata={"limit": str(self._num_slots), "actual": str(self._num_held)},
             )
-        if len(self._queue) >= self._max_queued:
+        limit, busy = self._max_waiting, "the model is loading"
+        if self._is_open:
+            limit, busy = self._max_queued, f"every slot is busy, {self._num_slots} in all"
+        if len(self._line) >= limit:
             raise AtCapacity(
-                f"every slot is busy, {self._max_in_flight} in all, and every place in the queue "
-                f"is taken, {self._max_queued} in all",
-                metadata={"limit": str(self._max_queued), "actual": str(len(self._queue))},
+                f"{busy}, and every place in the queue is taken, {limit} in all",
+                metadata={"limit": str(limit), "actual": str(len(self._line))},
             )
+
+    def _explain_timeout(self, max_wait_s: float) -> InferenceError:
+        if not self._is_open:
+            return self._explain_closed()
+        limit_ms = round(max_wait_s * 1000)
+        return QueueTimeout(
+            f"no slot became free within {limit_ms} ms", metadata={"limit_ms": str(limit_ms)}
+        )
 
     def _grant(self) -> None:
-        has_moved = False
-        while self._queue and self._num_in_flight < self._max_in_flight:
-            self._queue.popleft().granted.set_result(None)
-            self._num_in_flight += 1
-            has_moved = True
-        if has_moved:
-            self._report_places()
+        # Who wants more slots than are free holds up those behind it, or would never get them.
+        while self._line and self._fits(self._line.first.ticket):
+            self._hold(self._line.first)
+            self._dismiss(self._line.first)
 
-    def _leave(self, waiter: _Waiter) -> None:
-        self._queue.remove(waiter)
-        self._report_places()
+    def _suspend(self) -> None:
+        """Grants nothing until it is closed: the next request would meet the same dead engine."""
+        if self._is_open and self._resuming is None:
+            self._resuming = asyncio.get_running_loop().call_later(_MAX_NEWS_DELAY_S, self._resume)
 
-    def _report_places(self) -> None:
-        for place, waiter in enumerate(self._queue, start=1):
-            self._report(waiter, place)
+    def _resume(self) -> None:
+        if self._resuming is not None:
+            self._resuming.cancel()
+            self._resuming = None
+        self._grant()
 
-    def _report(self, waiter: _Waiter, place: int) -> None:
-        if waiter.on_place is not None:
-            expected_s = None
-            if self._mean_hold_s is not None:
-                expected_s = self._mean_hold_s * place / self._max_in_flight
-            waiter.on_place(QueuePlace(place, expected_s))
+    def _dismiss(self, waiter: Waiter) -> None:
+        self._line.discard(waiter)
+        if not waiter.over.done():
+            waiter.over.set_result(None)
+
+    def _hold(self, waiter: Waiter) -> None:
+        waiter.num_held = self._count_slots(waiter.ticket)
+        self._num_held += waiter.num_held
+        self._num_in_flight += 1
+
+    def _leave(self, waiter: Waiter) -> None:
+        self._line.discard(waiter)
+        if waiter.num_held:
+            self._num_held -= waiter.num_held
+            self._num_in_flight -= 1
+        self._grant()
+
+    def _progress_of(self, waiter: Waiter) -> WaitProgress | None:
+        if not self._is_open:
+            return self._load_progress
+        place = self._line.count_places_ahead(waiter) + 1
+        expected_s = None
+        if self._mean_hold_s is not None:
+            last_place = place - 1 + waiter.ticket.num_places
+            expected_s = self._mean_hold_s * last_place / self._num_slots
+        return QueuePlace(place, expected_s)
 
     def _record_hold_time(self, hold_s: float) -> None:
         if self._mean_hold_s is None:

@@ -98,7 +98,7 @@ class Models:
         while at least one model serves or would be loaded by a request.
         """
         models = self._models.values()
-        has_started = all(model.has_settled for model in models if not model.is_lazy)
+        has_started = all(model.standing.has_settled for model in models if not model.is_lazy)
         return has_started and any(model.is_available for model in models)
 
     async def run(self) -> None:

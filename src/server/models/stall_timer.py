@@ -12,20 +12,34 @@ class StallTimer:
     """Calls `on_stall` once requests ran for `stall_s` seconds without an event; 0: never.
 
     Only time with work counts, and it adds up over requests: clients that give up on a frozen
-    engine one after another do not hide it.
+    engine one after another do not hide it. Only time between `start` and `stop` counts: a request
+    that waits for the next engine is work, and its wait is no silence of that engine.
     """
 
     def __init__(self, stall_s: float, on_stall: Callable[[], None]) -> None:
         self._stall_s = stall_s
         self._on_stall = on_stall
+        self._is_running = False
         self._num_running = 0
         # Silence of the stretches of work before this one, and when this one's began.
         self._silent_s = 0.0
         self._since_s = 0.0
         self._handle: TimerHandle | None = None
 
+    def start(self) -> None:
+        """Begins to watch: an engine serves, and has given a sign."""
+        self._is_running = True
+        self.record_sign()
+        if self._num_running > 0:
+            self._arm()
+
+    def stop(self) -> None:
+        """Stops watching: there is no engine to be silent."""
+        self._is_running = False
+        self._disarm()
+
     def record_sign(self) -> None:
-        """Begins the silence anew: the engine gave a sign, or another one takes its place."""
+        """Begins the silence anew: the engine gave a sign."""
         self._silent_s = 0.0
         self._since_s = get_running_loop().time()
 
@@ -48,7 +62,7 @@ class StallTimer:
         return self._silent_s + get_running_loop().time() - self._since_s
 
     def _arm(self) -> None:
-        if self._stall_s > 0:
+        if self._is_running and self._stall_s > 0:
             rest_s = max(0.0, self._stall_s - self._measure())
             # In a context of its own: a stall belongs to no request.
             self._handle = get_running_loop().call_later(

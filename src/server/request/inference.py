@@ -6,7 +6,7 @@ import asyncio
 import time
 import uuid
 from collections.abc import Callable
-from contextlib import aclosing
+from contextlib import AsyncExitStack, aclosing
 from dataclasses import dataclass, field, replace
 
 import msgspec
@@ -28,9 +28,9 @@ from ..contract.events import (
     TextDelta,
 )
 from ..contract.load_progress import LoadProgress
-from ..models.admission import QueuePlace
 from ..models.models import Models, Route
 from ..models.served_model import ServedModel
+from ..models.ticket import QueuePlace, Ticket, WaitProgress
 from .calls import Call, CallEvent, CallFinished, CallStarted, Loading, Queued
 from .prompt_checks import check_rendered, choose_prompt, num_bytes_of
 from .sampling import SamplingDefaults, resolve_sampling
@@ -72,15 +72,6 @@ class _Clock:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class _Wait:
-    """When a call arrived, how long it waited for its model, and how long it may for a slot."""
-
-    arrived_s: float
-    load_wait_s: float
-    max_slot_wait_s: float
-
-
 class Inference:
     """Runs calls on the models of this server."""
 
@@ -100,17 +91,28 @@ class Inference:
         """
         arrived_s = time.monotonic()
         route = self._models.route(call.model_id)
-        max_wait_s = self._max_wait_s(call)
+        async with AsyncExitStack() as slot:
+            slot.enter_context(route.model.use())
+            return await self._run_on(route, call, arrived_s, slot, emit)
 
-        def report_step(progress: LoadProgress) -> None:
-            emit(Loading(progress.text, progress.fraction))
-
-        async with route.model.use(max_wait_s, report_step) as load_wait_s:
-            wait = _Wait(arrived_s, load_wait_s, max(0.0, max_wait_s - load_wait_s))
-            return await self._run_loaded(call, route, wait, emit)
-
-    async def _run_loaded(self, call: Call, route: Route, wait: _Wait, emit: Emit) -> CallFinished:
+    async def _run_on(
+        self, route: Route, call: Call, arrived_s: float, slot: AsyncExitStack, emit: Emit
+    ) -> CallFinished:
         model = route.model
+
+        def report(progress: WaitProgress) -> None:
+            match progress:
+                case QueuePlace():
+                    emit(Queued(progress.place, progress.expected_wait_s))
+                case LoadProgress():
+                    emit(Loading(progress.text, progress.fraction))
+
+        admitted = model.admission.slot(self._ticket(call), report)
+        queue_s = 0.0
+        # Rendered before it has a slot, unless no engine is there to render it.
+        is_rendered_first = model.is_serving
+        if not is_rendered_first:
+            queue_s = await slot.enter_async_context(admitted)
         engine = model.engine
         adapter = _find_adapter(call, route, engine.info)
         prompt = await self._render(model, call)
@@ -128,14 +130,10 @@ class Inference:
         if params.max_tokens == 0:
             emit(started)
             emit(ChoiceFinished(FinishReason.LENGTH))
-            clock = _Clock(wait.arrived_s, slot_s=time.monotonic(), queue_s=wait.load_wait_s)
+            clock = _Clock(arrived_s, slot_s=time.monotonic(), queue_s=queue_s)
             end = clock.summarize(Finished(0, 0), FinishReason.LENGTH, num_prompt_tokens)
             emit(end)
             return end
-
-        def report_place(place: QueuePlace) -> None:
-            emit(Queued(place.place, place.expected_wait_s))
-
         request = EngineRequest(
             request_id=uuid.uuid4().hex,
             prompt=prompt,
@@ -143,13 +141,22 @@ class Inference:
             cache_salt=call.cache_salt,
             lora_adapter=adapter,
         )
-        async with model.admission.slot(wait.max_slot_wait_s, report_place) as slot_wait_s:
-            queue_s = wait.load_wait_s + slot_wait_s
-            clock = _Clock(wait.arrived_s, slot_s=time.monotonic(), queue_s=queue_s)
-            with model.stall_timer.work():
-                return await self._generate(
-                    model, request, call=call, started=started, clock=clock, emit=emit
-                )
+        if is_rendered_first:
+            queue_s = await slot.enter_async_context(admitted)
+        clock = _Clock(arrived_s, slot_s=time.monotonic(), queue_s=queue_s)
+        with model.stall_timer.work():
+            return await self._generate(
+                model, request, call=call, started=started, clock=clock, emit=emit
+            )
+
+    def _ticket(self, call: Call) -> Ticket:
+        context = call.context
+        return Ticket(
+            max_wait_s=self._max_wait_s(call),
+            deadline_s=context.deadline_s,
+            priority=call.priority,
+            caller=context.caller,
+        )
 
     def _max_wait_s(self, call: Call) -> float:
         if call.max_queue_wait_s is None:

@@ -32,7 +32,7 @@ _GAUGES: dict[str, tuple[str, Callable[[ServedModel], float]]] = {
     ),
     "llm_queue_depth": (
         "Requests that wait for a slot, or for the model to be loaded.",
-        lambda model: float(model.admission.num_queued + model.num_waiting),
+        lambda model: float(model.admission.num_queued),
     ),
     "llm_engine_up": (
         "1 while an engine serves the model.",
@@ -40,19 +40,19 @@ _GAUGES: dict[str, tuple[str, Callable[[ServedModel], float]]] = {
     ),
     "llm_engine_restarts": (
         "Engines of the model that died.",
-        lambda model: float(model.num_restarts),
+        lambda model: float(model.keeper.num_restarts),
     ),
     "llm_model_load_seconds": (
         "Time that the last load of the engine took.",
-        lambda model: model.load_s or 0.0,
+        lambda model: model.keeper.load_s or 0.0,
     ),
     "llm_model_download_bytes": (
         "Bytes of the model's last download that are here.",
-        lambda model: float(model.download.num_bytes),
+        lambda model: float(model.standing.download.num_bytes),
     ),
     "llm_model_download_expected_bytes": (
         "Bytes of all files of the model's last download.",
-        lambda model: float(model.download.num_bytes_expected),
+        lambda model: float(model.standing.download.num_bytes_expected),
     ),
     "llm_kv_cache_without_scales": (
         "1 while the model serves with an FP8 KV cache that has no scales of its own.",

@@ -51,5 +51,5 @@ async def waiting(client: Client, number: int = 1) -> list[Any]:
     calls = [client.inference.Chat(brief(client, progress=True)) for _ in range(number)]
     for call in calls:
         assert (await call.read()).progress.HasField("loading")
-    assert first_model(client).num_waiting == number
+    assert first_model(client).admission.num_queued == number
     return calls

@@ -6,7 +6,7 @@ import asyncio
 from typing import cast
 
 from tokenwire.server.contract.engine import Engine
-from tokenwire.server.models.engine_end import EngineEnd
+from tokenwire.server.models.engine_end import EndCause, EndWatch, EngineEnd
 
 GUARD_S = 30.0
 
@@ -29,16 +29,18 @@ async def test_death_ends_the_wait() -> None:
         engine = DyingEngine()
         engine.death.set_result(words)
         async with asyncio.timeout(GUARD_S):
-            assert await EngineEnd().wait(cast("Engine", engine)) == reason
+            end = await EndWatch().wait(cast("Engine", engine))
+        assert end == EngineEnd(EndCause.DIED, reason)
 
 
 async def test_first_order_ends_the_wait() -> None:
     """An order ends the wait while the engine lives, and the first one is the reason."""
-    engine, end = DyingEngine(), EngineEnd()
+    engine, watch = DyingEngine(), EndWatch()
+    stalled = EngineEnd(EndCause.STALLED, "it stalled")
     async with asyncio.timeout(GUARD_S), asyncio.TaskGroup() as tasks:
-        waiting = tasks.create_task(end.wait(cast("Engine", engine)))
+        waiting = tasks.create_task(watch.wait(cast("Engine", engine)))
         await engine.is_awaited.wait()
-        end.order("it stalled")
-        end.order("nobody uses it")
-        assert await waiting == "it stalled"
+        watch.order(stalled)
+        watch.order(EngineEnd(EndCause.UNLOADED, "nobody uses it"))
+        assert await waiting == stalled
     assert engine.death.cancelled()

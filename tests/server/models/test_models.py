@@ -85,7 +85,7 @@ async def test_restart_does_not_wait_for_first_loads() -> None:
     async with running(ScriptedPreparation(given), (A, B)) as models:
         await wait_until(models, lambda: given[B].num_launches == 1)
         first.die()
-        await wait_until(models, lambda: models.route(A).model.num_restarts == 1)
+        await wait_until(models, lambda: models.route(A).model.keeper.num_restarts == 1)
         await wait_until(models, lambda: states(models) == [State.SERVING, State.LOADING])
         assert models.route(A).model.engine is second
 

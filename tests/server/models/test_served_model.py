@@ -57,7 +57,7 @@ async def test_engine_that_dies_while_it_is_restarted_is_tried_again() -> None:
         async with asyncio.timeout(30):
             await reached.wait()
         await wait_for_state(client.app, State.SERVING)
-        assert next(iter(client.app.models)).num_restarts == 2
+        assert next(iter(client.app.models)).keeper.num_restarts == 2
 
 
 async def test_loading_model_is_told_with_progress() -> None:

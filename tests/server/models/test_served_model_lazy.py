@@ -20,6 +20,7 @@ from .on_demand import (
     SERVING,
     brief,
     engine_with_tokens,
+    first_model,
     lazy_front,
     waiting,
 )
@@ -148,6 +149,21 @@ async def test_load_that_fails_is_told_to_those_who_wait() -> None:
         assert failure.reason == "MODEL_LOAD_FAILED"
         assert "config.json is broken" in failure.message
         assert await check(client, "readiness") == NOT_SERVING
+
+
+async def test_prompt_is_rendered_in_a_slot_where_no_engine_was_there() -> None:
+    """A request that waited for the load renders in its slot; refused, it gives it back."""
+    engine = engine_with_tokens(context_length=4, max_running=1)
+    engine.renders.clear()
+    async with lazy_front(ScriptedLauncher(engine)) as client:
+        model = first_model(client)
+        failing = asyncio.ensure_future(failure_of(client.inference.Chat(client.chat("a b c d"))))
+        await engine.wait_until_rendering(1)
+        assert model.admission.num_in_flight == 1
+        engine.renders.set()
+        assert (await failing).reason == "CONTEXT_TOO_LONG"
+        assert model.admission.num_in_flight == 0
+        assert (await collect(client.inference.Chat(brief(client)))).text == "0 "
 
 
 async def test_drain_ends_a_wait_for_the_load() -> None:

@@ -22,7 +22,9 @@ def stalls() -> list[float]:
 
 @pytest.fixture
 def timer(clock: HandClock, stalls: list[float]) -> StallTimer:
-    return StallTimer(STALL_S, lambda: stalls.append(clock.time()))
+    timer = StallTimer(STALL_S, lambda: stalls.append(clock.time()))
+    timer.start()
+    return timer
 
 
 def test_silence_under_work_is_a_stall(
@@ -101,5 +103,37 @@ def test_belongs_to_no_request(clock: HandClock, timer: StallTimer) -> None:
 
 def test_zero_means_never(clock: HandClock) -> None:
     """With a time of zero nothing is ever scheduled."""
-    with StallTimer(0, pytest.fail).work():
+    timer = StallTimer(0, pytest.fail)
+    timer.start()
+    with timer.work():
         assert clock.timers == []
+
+
+def test_time_between_engines_is_no_silence(
+    clock: HandClock, timer: StallTimer, stalls: list[float]
+) -> None:
+    """Work that goes on from one engine to the next counts for each of them, not in between."""
+    with timer.work():
+        clock.advance(90)
+        timer.stop()
+        assert clock.timers == []
+        clock.advance(1000)
+        timer.start()
+        clock.advance(99)
+        assert stalls == []
+        clock.advance(1)
+    assert stalls == [90.0 + 1000.0 + 100.0]
+
+
+def test_work_that_begins_between_engines_counts_from_the_next(
+    clock: HandClock, timer: StallTimer, stalls: list[float]
+) -> None:
+    """A request that waits for an engine has the whole time once there is one."""
+    timer.stop()
+    with timer.work():
+        clock.advance(1000)
+        timer.start()
+        clock.advance(99)
+        assert stalls == []
+        clock.advance(1)
+    assert stalls == [1100.0]

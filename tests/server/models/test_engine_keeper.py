@@ -1,6 +1,8 @@
-"""An engine that lives and does nothing, over a real socket and with a clock moved by hand."""
+"""An engine that lives and does nothing, and the one in its place; with a clock moved by hand."""
 
 from __future__ import annotations
+
+import asyncio
 
 import pytest
 from tokenwire.server.models.model_state import State
@@ -35,7 +37,7 @@ async def test_frozen_engine_is_replaced(clock: HandClock) -> None:
         request.sampling.max_tokens = 1
         assert (await collect(client.inference.Chat(request))).text == "0 "
         assert frozen.is_closed
-        assert next(iter(client.app.models)).num_restarts == 1
+        assert next(iter(client.app.models)).keeper.num_restarts == 1
 
 
 async def test_every_token_is_a_sign(clock: HandClock) -> None:
@@ -84,7 +86,7 @@ async def test_prompt_that_was_read_is_a_sign(clock: HandClock) -> None:
         clock.advance(90)
         engine.allow(1)
         assert (await collect(call)).text == "0 "
-        assert next(iter(client.app.models)).num_restarts == 0
+        assert next(iter(client.app.models)).keeper.num_restarts == 0
         assert next(iter(client.app.models)).engine is engine
 
 
@@ -129,3 +131,62 @@ async def test_next_engine_has_the_whole_time(clock: HandClock) -> None:
         second.allow(1)
         assert (await collect(call)).text == "0 "
         assert next(iter(client.app.models)).engine is second
+
+
+async def test_work_that_outlives_an_engine_condemns_no_other(clock: HandClock) -> None:
+    """A generation that waits for the next engine is work, and that engine has the whole time."""
+    first, second = ScriptedEngine(), ScriptedEngine()
+    launcher = ScriptedLauncher(first, second)
+    async with start_front(launcher.prepare, LLM_STALL_TIMEOUT_S="100") as client:
+        model = next(iter(client.app.models))
+        with model.stall_timer.work():
+            clock.advance(90)
+            launcher.gate.clear()
+            first.die()
+            await wait_until(client.app.models, lambda: launcher.num_launches == 2)
+            clock.advance(500)
+            launcher.gate.set()
+            await wait_for_state(client.app, State.SERVING)
+            clock.advance(99)
+            assert model.engine is second
+            clock.advance(1)
+            await wait_until(client.app.models, lambda: model.keeper.num_restarts == 2)
+        assert second.is_closed
+
+
+async def test_queued_requests_wait_for_the_next_engine() -> None:
+    """Who waits for a slot when the engine dies hears of the restart, and then gets an answer."""
+    first, second = ScriptedEngine(max_running=1), ScriptedEngine(max_running=1)
+    launcher = ScriptedLauncher(first, second)
+    async with start_front(launcher.prepare) as client:
+        running = client.inference.Chat(client.chat("go"))
+        await first.wait_until(running=1)
+        request = client.chat("go", progress=True)
+        request.sampling.max_tokens = 1
+        calls = [client.inference.Chat(request) for _ in range(3)]
+        for call in calls:
+            assert (await call.read()).progress.HasField("queued")
+        launcher.gate.clear()
+        first.die()
+        assert (await failure_of(running)).reason == "ENGINE_LOST"
+        for call in calls:
+            while (await call.read()).progress.loading.step != "reading the script":
+                pass
+        second.allow(3)
+        launcher.gate.set()
+        assert [(await collect(call)).text for call in calls] == ["0 "] * 3
+
+
+async def test_next_engine_follows_the_dead_one() -> None:
+    """Who waits for the engine after a dead one gets the one that was loaded in its place."""
+    first, second = ScriptedEngine(), ScriptedEngine()
+    launcher = ScriptedLauncher(first, second)
+    async with start_front(launcher.prepare) as client, asyncio.TaskGroup() as tasks:
+        model = next(iter(client.app.models))
+        waiting = tasks.create_task(model.next_engine(after=first))
+        await asyncio.sleep(0)
+        assert not waiting.done()
+        first.die()
+        async with asyncio.timeout(30):
+            assert await waiting is second
+        assert await model.next_engine(after=first) is second

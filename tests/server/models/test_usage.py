@@ -10,7 +10,16 @@ from tokenwire.server.models.model_state import State
 
 from ..fronts import check, collect, start_front, wait_for_state, wait_until
 from ..scripted_engine import ScriptedEngine, ScriptedLauncher
-from .on_demand import MODEL, NOT_SERVING, SERVING, brief, engine_with_tokens, first_model, waiting
+from .on_demand import (
+    MODEL,
+    NOT_SERVING,
+    SERVING,
+    brief,
+    engine_with_tokens,
+    first_model,
+    lazy_front,
+    waiting,
+)
 
 # Long enough for the steps of a test, and short enough to wait for.
 IDLE_S = "0.05"
@@ -32,20 +41,15 @@ async def test_idle_model_is_unloaded_and_loaded_again() -> None:
         assert await check(client, "readiness") == SERVING
         assert (await collect(client.inference.Chat(brief(client)))).text == "0 "
         assert second.requests
-        assert model.num_restarts == 0
+        assert model.keeper.num_restarts == 0
 
 
 async def test_model_in_use_is_not_unloaded() -> None:
     """A request that runs longer than LLM_IDLE_UNLOAD_S keeps its model; then it is unloaded."""
     engine = ScriptedEngine()
     engine.allow(1)
-    # Lazy: the request itself loads the model, so that nothing unloads it before.
-    async with start_front(
-        ScriptedLauncher(engine).prepare,
-        wait=False,
-        LLM_LAZY_LOAD="true",
-        LLM_IDLE_UNLOAD_S=IDLE_S,
-    ) as client:
+    # Lazy, so that it is in use from its load on, and not idle until the request comes.
+    async with lazy_front(ScriptedLauncher(engine), LLM_IDLE_UNLOAD_S=IDLE_S) as client:
         request = client.chat("go", time_limit=Duration(nanos=200_000_000))
         answer = await collect(client.inference.Chat(request))
         assert answer.text == "0 "
