@@ -189,7 +189,7 @@ async def check_speculative(bench: Bench) -> str:
         expected = await ask(engine, QUESTION, 24)
     settings = bench.options(
         speculative_algorithm="EAGLE",
-        speculative_draft_model=draft,
+        speculative_draft_model_path=draft,
         speculative_num_steps=3,
         speculative_eagle_topk=1,
         speculative_num_draft_tokens=4,

@@ -21,7 +21,6 @@ from tokenwire.server.contract.engine import (
 )
 from tokenwire.server.contract.engine_settings import (
     Device,
-    EngineSettings,
     ModelFiles,
     ModelFormat,
 )
@@ -29,6 +28,7 @@ from tokenwire.server.contract.events import Finished, Started, TextDelta
 from tokenwire.server.engines.sglang.front.engine import SglangEngine
 from tokenwire.server.engines.sglang.front.launcher import SglangLauncher
 from tokenwire.server.engines.sglang.plan.checkpoint import read_checkpoint
+from tokenwire.server.engines.sglang.settings import SglangSettings
 
 QUESTION = ChatPrompt((ChatMessage(Role.USER, "What is the capital of France?"),))
 STORY = "Once upon a time, in a small village by the sea, there lived an old fisherman. "
@@ -49,7 +49,7 @@ class Bench:
 
     model: Path
     models: Path
-    settings: EngineSettings
+    settings: SglangSettings
     streams: list[int]
     num_tokens: int
     prefix_tokens: int
@@ -69,8 +69,8 @@ class Bench:
             raise Skipped(f"no folder {name} among the models")
         return folder
 
-    def options(self, **values: object) -> EngineSettings:
-        return replace(self.settings, sglang=replace(self.settings.sglang, **values))
+    def options(self, **values: object) -> SglangSettings:
+        return replace(self.settings, **values)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +86,7 @@ class Answer:
 
 @asynccontextmanager
 async def started(
-    path: Path, settings: EngineSettings, model_format: ModelFormat = ModelFormat.SAFETENSORS
+    path: Path, settings: SglangSettings, model_format: ModelFormat = ModelFormat.SAFETENSORS
 ) -> AsyncIterator[SglangEngine]:
     """Starts an engine, and ends it."""
     files = ModelFiles(path.name, model_format, path)

@@ -28,8 +28,9 @@ from pathlib import Path
 import gpu_check_cases as cases
 from gpu_check_engine import Bench, Failure, Skipped
 from tokenwire import __version__
-from tokenwire.server.contract.engine_settings import Device, EngineSettings, SglangOptions
+from tokenwire.server.contract.engine_settings import Device
 from tokenwire.server.contract.errors import InferenceError
+from tokenwire.server.engines.sglang.settings import SglangSettings
 from tokenwire.server.machine.gpus import visible_gpus
 
 Check = Callable[[Bench], Awaitable[str]]
@@ -55,15 +56,16 @@ CHECKS: dict[str, Check] = {
 }
 
 
-def settings_for(device: Device) -> EngineSettings:
+def settings_for(device: Device) -> SglangSettings:
     """The settings that every check begins with."""
-    options = SglangOptions(
+    on_cpu = device is Device.CPU
+    return SglangSettings(
+        device,
+        max_running=4 if on_cpu else 256,
+        max_model_len=2048 if on_cpu else None,
         attention_backend=os.environ.get("LLM_ATTENTION_BACKEND", ""),
         extra_args=tuple(shlex.split(os.environ.get("LLM_SGLANG_ARGS", ""))),
     )
-    if device is Device.CPU:
-        return EngineSettings(device, max_running=4, max_model_len=2048, sglang=options)
-    return EngineSettings(device, max_running=256, prefix_caching=False, sglang=options)
 
 
 def machine() -> list[str]:

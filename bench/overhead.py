@@ -32,7 +32,7 @@ from tokenwire.logs import configure_logging
 from tokenwire.server.app import ServerApp
 from tokenwire.server.contract.engine import Engine, EngineRequest, SamplingParams, TextPrompt
 from tokenwire.server.contract.events import TextDelta
-from tokenwire.server.settings.server_config import ServerConfig
+from tokenwire.server.preparation.kits import config_class
 
 MODEL_ID = "HuggingFaceTB/SmolLM2-135M-Instruct"
 PROMPT = "Once upon a time, in a small village by the sea,"
@@ -135,7 +135,7 @@ async def main() -> None:
     parser.add_argument("--tokens", type=int, default=64)
     parser.add_argument("--streams", type=int, nargs="+", default=[1, 8])
     options = parser.parse_args()
-    server_config = ServerConfig.model_validate(
+    server_config = config_class().model_validate(
         {
             "LLM_ALLOWED_MODELS": MODEL_ID,
             "LLM_ENGINE": options.engine,

@@ -10,8 +10,6 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from tokenwire.server.contract.engine_settings import EngineKind
-
 from tests.models.architectures import ARCHITECTURES, Architecture
 from tests.models.documented import (
     GGUF_MODELS,
@@ -114,7 +112,7 @@ def _id_table(models: Sequence[DocumentedModel], found: dict[str, dict[str, str]
 
 def _on_gpu(model: DocumentedModel, code: str) -> str:
     if model.gguf:
-        is_sglang = model.gpu_engine is EngineKind.SGLANG
+        is_sglang = model.gpu_engine == "sglang"
         return "SGLang" if is_sglang else "llama.cpp, on the CPU: SGLang cannot load the file"
     return model.sglang_obstacle or f"SGLang; {_CODE[code]}"
 

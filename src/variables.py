@@ -56,6 +56,8 @@ def shown_value(settings: BaseModel, variable: Variable) -> str:
 def _takes(field: FieldInfo) -> str:
     members = _members(field.annotation)
     for member in members:
+        if typing.get_origin(member) is typing.Literal:
+            return "one of " + ", ".join(typing.get_args(member))
         if isinstance(member, type) and issubclass(member, enum.Enum):
             return "one of " + ", ".join(str(choice.value) for choice in member)
     if bool in members:

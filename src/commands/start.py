@@ -25,6 +25,7 @@ from ..lifecycle import end_with_parent, shutdown_signals
 from ..listening import Listener, find_problem
 from ..logs import configure_logging
 from ..server.preparation.engine_choice import inspect_machine
+from ..server.preparation.kits import config_class
 from ..server.settings.server_config import ServerConfig
 from ..supervisor import ChildCommand, Supervisor
 from ..variables import variables
@@ -49,7 +50,7 @@ def load_both() -> tuple[ServerConfig, EdgeConfig]:
         ConfigurationError: holds the mistakes of both.
     """
     problems: list[str] = []
-    server = _load_or_collect(ServerConfig, problems)
+    server = _load_or_collect(config_class(), problems)
     edge = _load_or_collect(EdgeConfig, problems)
     if server is None or edge is None:
         raise ConfigurationError(problems)
@@ -59,7 +60,9 @@ def load_both() -> tuple[ServerConfig, EdgeConfig]:
 def known_variables() -> list[str]:
     """Lists the name of every variable that some part of the service reads."""
     return [
-        variable.name for settings in (ServerConfig, EdgeConfig) for variable in variables(settings)
+        variable.name
+        for settings in (config_class(), EdgeConfig)
+        for variable in variables(settings)
     ]
 
 
@@ -70,7 +73,7 @@ def run_server(*, ends_with_stdin: bool) -> int:
         ConfigurationError: the environment holds mistakes.
     """
     export_env_file()
-    config = load(ServerConfig)
+    config = load(config_class())
     configure_logging(config, _secrets(config))
     _log_notices(config)
     if ends_with_stdin:

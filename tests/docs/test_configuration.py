@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from tokenwire.edge.config import EdgeConfig
-from tokenwire.server.settings.server_config import ServerConfig
+from tokenwire.server.preparation.kits import config_class
 from tokenwire.variables import Variable, variables
 
 from .pages import read_page, table_below
 
-SERVER = {variable.name: variable for variable in variables(ServerConfig)}
+SERVER = {variable.name: variable for variable in variables(config_class())}
 EDGE = {variable.name: variable for variable in variables(EdgeConfig)}
 EVERY = SERVER | EDGE
 

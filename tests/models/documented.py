@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tokenwire.server.contract.engine_settings import EngineKind
-
 
 @dataclass(frozen=True, slots=True)
 class DocumentedModel:
@@ -25,11 +23,11 @@ class DocumentedModel:
     sglang_obstacle: str = ""
 
     @property
-    def gpu_engine(self) -> EngineKind:
+    def gpu_engine(self) -> str:
         """SGLang, but for GGUF files that it cannot load."""
         is_dense = self.architecture != "MixtralForCausalLM"
         is_loaded = not self.gguf or (self.gguf in ("llama", "qwen2") and is_dense)
-        return EngineKind.SGLANG if is_loaded else EngineKind.LLAMACPP
+        return "sglang" if is_loaded else "llamacpp"
 
 
 _CHATGLM_CODE = (

@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 import pytest_asyncio
 from tokenwire.server.contract.engine import ChatMessage, ChatPrompt, ModelInfo, Role
-from tokenwire.server.contract.engine_settings import EngineSettings, ModelFiles
+from tokenwire.server.contract.engine_settings import ModelFiles
 from tokenwire.server.contract.events import TextDelta
 from tokenwire.server.contract.isq_type import IsqType
+from tokenwire.server.engines.sglang.settings import SglangSettings
 
 from ..server.engines.contract import GREEDY, request_for
 from ..server.engines.sglang.fixtures import launcher_for
@@ -38,7 +39,7 @@ class Quantised:
 async def quantised(
     request: pytest.FixtureRequest,
     sglang_model_files: ModelFiles,
-    sglang_settings: EngineSettings,
+    sglang_settings: SglangSettings,
 ) -> AsyncIterator[Quantised]:
     """Started once for each format."""
     found = Quantised(request.param)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from tokenwire.server.contract.engine_settings import EngineSettings, ModelFiles
+from tokenwire.server.contract.engine_settings import ModelFiles
+from tokenwire.server.engines.sglang.settings import SglangSettings
 
 from ..server.engines.cache_contract import prompts_of_one_prefix
 from ..server.engines.generation import GREEDY, drain, request_for
@@ -12,7 +13,7 @@ from ..server.engines.sglang.fixtures import launcher_for
 
 
 async def test_nothing_is_cached(
-    sglang_model_files: ModelFiles, sglang_settings: EngineSettings
+    sglang_model_files: ModelFiles, sglang_settings: SglangSettings
 ) -> None:
     """With prefix caching off a prefix of 1,000 tokens is read again."""
     settings = replace(sglang_settings, max_running=1, prefix_caching=False)

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 from tokenwire.server.contract.engine_settings import (
     Device,
-    EngineSettings,
     ModelFiles,
     ModelFormat,
 )
 from tokenwire.server.contract.errors import ModelLoadFailed
+from tokenwire.server.engines.sglang.settings import SglangSettings
 from tokenwire.server.files.formats.safetensors_defects import find_safetensors_defect
 
 from ..server.engines.sglang.fixtures import launcher_for
@@ -44,6 +44,6 @@ async def test_unknown_model(
     """A model that SGLang does not know is named; SGLang's reason is one line, for the log."""
     files = changed(small_model, tmp_path, **values)
     with pytest.raises(ModelLoadFailed, match="architecture is 'NonesuchForCausalLM'") as caught:
-        await launcher_for(files, EngineSettings(Device.CPU, 1)).launch(lambda _: None)
+        await launcher_for(files, SglangSettings(Device.CPU, 1)).launch(lambda _: None)
     assert reason in caught.value.detail
     assert "\n" not in caught.value.detail

@@ -21,6 +21,7 @@ from tokenwire.generated.tokenwire.v1 import (
 from tokenwire.server.app import ServerApp
 from tokenwire.server.models.model_state import ModelView, Prepare, State
 from tokenwire.server.models.models import Models
+from tokenwire.server.preparation.kits import config_class
 from tokenwire.server.settings.server_config import ServerConfig
 
 CHAT = "/tokenwire.v1.InferenceService/Chat"
@@ -86,7 +87,7 @@ def make_config(**values: Any) -> ServerConfig:
         "LLM_NUM_THREADS": "1",
         "LLM_DRAIN_TIMEOUT_S": "5",
     }
-    return ServerConfig.model_validate(defaults | values)
+    return config_class().model_validate(defaults | values)
 
 
 @asynccontextmanager

@@ -3,18 +3,12 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
 from pathlib import Path
+from typing import Any
 
 from .isq_type import IsqType
-
-
-class EngineKind(enum.Enum):
-    """The engines there are. The value is also the name of the package's extra."""
-
-    SGLANG = "sglang"
-    LLAMACPP = "llamacpp"
 
 
 class ModelFormat(enum.Enum):
@@ -47,34 +41,8 @@ class Device(enum.Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class SglangOptions:
-    """What only SGLang can do; the names are those of its own arguments.
-
-    `speculative_draft_model` is a folder. `extra_args` are words of its command line, checked
-    against its own list when it starts. None and empty: SGLang decides.
-    """
-
-    tp_size: int = 1
-    dp_size: int = 1
-    pp_size: int = 1
-    ep_size: int = 1
-    nnodes: int = 1
-    node_rank: int = 0
-    dist_init_addr: str = ""
-    attention_backend: str = ""
-    chunked_prefill_size: int | None = None
-    schedule_policy: str = ""
-    speculative_algorithm: str = ""
-    speculative_draft_model: Path | None = None
-    speculative_num_steps: int | None = None
-    speculative_eagle_topk: int | None = None
-    speculative_num_draft_tokens: int | None = None
-    extra_args: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
 class EngineSettings:
-    """The configuration of an engine, the same for every kind of engine.
+    """The configuration of an engine, as far as every engine has it.
 
     `max_running` requests run at once. `max_model_len` limits prompt and answer of one request;
     None: as long as the model and the memory allow. `kv_pool_tokens` is the size asked for the KV
@@ -82,9 +50,10 @@ class EngineSettings:
 
     `memory_bytes` is what weights, KV cache and work may take together on each device; None: what
     is free. `gpu_ids` are the GPUs to use, as `CUDA_VISIBLE_DEVICES` names them; empty: those that
-    are visible. `isq` is what the weights are quantised to while they load. `kv_cache_scales` is a
-    file with scales for an FP8 KV cache, in SGLang's own format. `lora_adapters` are folders by
-    name.
+    are visible. `isq` is what the weights are quantised to while they load. `lora_adapters` are
+    folders by name.
+
+    An engine with variables of its own has a subclass, which declares each with `option`.
     """
 
     device: Device
@@ -99,7 +68,55 @@ class EngineSettings:
     memory_bytes: int | None = None
     gpu_ids: tuple[str, ...] = ()
     isq: IsqType | None = None
-    kv_cache_scales: Path | None = None
     lora_adapters: Mapping[str, Path] = field(default_factory=dict[str, Path])
-    max_lora_rank: int | None = None
-    sglang: SglangOptions = SglangOptions()
+
+    def find_mistake(self) -> str:
+        """Says which variables of the engine do not go together; empty where all do."""
+        return ""
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """A variable that one engine alone reads, as `option` declares it.
+
+    `setting` are the arguments of `tokenwire.environment.setting`; this module must do without
+    pydantic, which is not there where SGLang is checked beside its own packages.
+    """
+
+    variable: str
+    setting: Mapping[str, Any]
+    parse: Callable[[str], object] | None
+    is_argument: bool
+
+    @property
+    def attribute(self) -> str:
+        """Its name among the settings of the whole server, where two engines must not meet."""
+        return self.variable.lower()
+
+
+def option(
+    variable: str,
+    default: object = None,
+    *,
+    parse: Callable[[str], object] | None = None,
+    is_argument: bool = True,
+    **setting: Any,  # as `setting` takes them
+) -> Any:  # a field of the type that it is declared with
+    """Declares a field of an engine's settings that the variable `variable` fills.
+
+    `parse` makes a value of its text, and raises ValueError. The field of an argument
+    (`is_argument`) has the name that the engine itself knows it by.
+
+        @dataclass(frozen=True, slots=True)
+        class MyEngineSettings(EngineSettings):
+            beam_width: int = option("LLM_BEAM_WIDTH", 1, ge=1, description="Beams of a search")
+    """
+    declared = Option(variable, {"default": default, **setting}, parse, is_argument)
+    return field(default=default, metadata={Option: declared})
+
+
+def options(settings: type[EngineSettings]) -> dict[str, Option]:
+    """Returns the options of an engine's settings, by the name of the field."""
+    return {
+        each.name: each.metadata[Option] for each in fields(settings) if Option in each.metadata
+    }

@@ -11,7 +11,7 @@ import structlog
 from ..contract.errors import ModelLoadFailed
 from ..contract.load_progress import LoadProgress, ReportProgress
 from ..contract.model_id import InvalidModelId, ModelId
-from ..settings.model_settings import ModelSettings
+from ..settings.server_config import ServerConfig
 from .formats.lora_folder import LoraAdapter, find_adapter_defect, read_adapter
 from .model_finder import ModelFinder
 
@@ -21,7 +21,7 @@ _logger = structlog.get_logger(__name__)
 class LoraFinder:
     """Finds the adapters of `LLM_LORA_ADAPTERS`, each once, for all models."""
 
-    def __init__(self, settings: ModelSettings, finder: ModelFinder) -> None:
+    def __init__(self, settings: ServerConfig, finder: ModelFinder) -> None:
         self._settings = settings
         self._finder = finder
         self._found: dict[str, LoraAdapter] = {}

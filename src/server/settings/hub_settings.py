@@ -11,9 +11,8 @@ from typing import Any
 
 from pydantic import SecretStr, field_validator
 
-from ...environment import ExpandedPath, HttpAddress, setting
+from ...environment import ExpandedPath, HttpAddress, Settings, setting
 from ..contract.user_cache import user_cache
-from .kv_cache_settings import KvCacheSettings
 
 
 def _hf_home(fields: Mapping[str, Any]) -> Path:  # Any: fields of every type
@@ -31,7 +30,7 @@ def _token_of_file(fields: Mapping[str, Any]) -> SecretStr | None:
     return SecretStr(token) if token else None
 
 
-class HubSettings(KvCacheSettings):
+class HubSettings(Settings):
     """The part of the configuration that decides where files are fetched from, and kept."""
 
     xdg_cache_home: ExpandedPath | None = setting(

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from pydantic import field_validator
 
-from ...environment import setting
+from ...environment import Settings, setting
 from ..contract.isq_type import IsqType
-from .sglang_settings import SglangSettings
 
 _DEFAULT = IsqType.Q8_0
 
 
-class IsqSettings(SglangSettings):
+class IsqSettings(Settings):
     """Whether the weights of a model are quantised while it loads, and to what."""
 
     enable_isq: bool = setting(

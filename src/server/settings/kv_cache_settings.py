@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import enum
-from pathlib import Path
 
 from pydantic import field_validator
 
-from ...environment import setting
-from .isq_settings import IsqSettings
+from ...environment import Settings, setting
 
 # The old service's default. It would be far too small as a pool, so it means "from memory".
 CONTEXT_SIZE_FROM_MEMORY = 1024
@@ -22,7 +20,7 @@ class KvCacheType(enum.Enum):
     FP8 = "fp8"
 
 
-class KvCacheSettings(IsqSettings):
+class KvCacheSettings(Settings):
     """Element type, size and sharing of the KV cache."""
 
     paged_attention_block_size: int = setting(
@@ -55,12 +53,6 @@ class KvCacheSettings(IsqSettings):
         KvCacheType.AUTO,
         description="Element type of the KV cache; auto: the model's own, f8e4m3 or fp8: FP8",
     )
-    kv_cache_scales: Path | None = setting(
-        "LLM_KV_CACHE_SCALES",
-        None,
-        description="Scales for an FP8 KV cache where the checkpoint has none",
-        takes="a JSON file in SGLang's format (its --quantization-param-path)",
-    )
     enable_prefix_caching: bool = setting(
         "LLM_ENABLE_PREFIX_CACHING",
         False,
@@ -71,13 +63,6 @@ class KvCacheSettings(IsqSettings):
     @classmethod
     def _lower_type(cls, value: object) -> object:
         return value.strip().lower() if isinstance(value, str) else value
-
-    @field_validator("kv_cache_scales")
-    @classmethod
-    def _is_scales_file(cls, value: Path | None) -> Path | None:
-        if value is not None and not value.is_file():
-            raise ValueError("there is no such file")
-        return value
 
     @field_validator("max_model_len", mode="before")
     @classmethod

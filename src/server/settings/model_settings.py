@@ -6,13 +6,16 @@ import enum
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Final
 
 from pydantic import ValidationInfo, field_validator
 
-from ...environment import setting
+from ...environment import Settings, setting
 from ..contract.model_id import InvalidModelId, ModelId
-from .hub_settings import HubSettings
 from .memory_amount import MemoryAmount
+
+AUTO: Final = "auto"
+"""The engine, where the model and the machine decide."""
 
 # Every model and adapter has a health name; these are taken (`health.py`).
 _HEALTH_NAMES = ("liveness", "readiness", "tokenwire.v1.InferenceService")
@@ -20,14 +23,6 @@ _HEALTH_NAMES = ("liveness", "readiness", "tokenwire.v1.InferenceService")
 _MAX_NAME_LENGTH = 512
 # Part of git's rule for names of branches and tags. It becomes a path in the cache.
 _REVISION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/+-]{0,253}[A-Za-z0-9_+-]|[A-Za-z0-9]")
-
-
-class EngineChoice(enum.Enum):
-    """Which engine the operator asks for."""
-
-    AUTO = "auto"
-    SGLANG = "sglang"
-    LLAMACPP = "llamacpp"
 
 
 class DeviceChoice(enum.Enum):
@@ -38,7 +33,7 @@ class DeviceChoice(enum.Enum):
     CUDA = "cuda"
 
 
-class ModelSettings(HubSettings):
+class ModelSettings(Settings):
     """The part of the configuration that decides which models run, and how."""
 
     allowed_models: tuple[ModelId, ...] = setting(
@@ -47,9 +42,10 @@ class ModelSettings(HubSettings):
         takes="model ids separated by commas: owner/repo, owner/repo:file.gguf or "
         "owner/repo:file.gguf@owner/tokenizer-repo",
     )
-    engine: EngineChoice = setting(
+    # Which ones there are is known where they are registered (`preparation/kits.py`).
+    engine: str = setting(
         "LLM_ENGINE",
-        EngineChoice.AUTO,
+        AUTO,
         description="Engine that runs the model; auto follows its format and the machine",
     )
     device: DeviceChoice = setting(
@@ -127,13 +123,6 @@ class ModelSettings(HubSettings):
         {},
         description="LoRA adapters, served as models of these names; needs a GPU",
         takes="name=folder or name=owner/repo, separated by commas",
-    )
-    max_lora_rank: int | None = setting(
-        "LLM_MAX_LORA_RANK",
-        None,
-        ge=1,
-        le=4096,
-        description="Largest rank of a LoRA adapter; unset: of those that are named",
     )
 
     @field_validator("allowed_models", mode="before")

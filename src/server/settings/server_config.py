@@ -1,4 +1,4 @@
-"""Every variable of the server."""
+"""Every variable of the server that is not one engine's own."""
 
 from __future__ import annotations
 
@@ -8,7 +8,10 @@ from pydantic import ValidationInfo, field_validator
 
 from ...environment import HttpAddress, setting
 from ...listening import Listener
-from .kv_cache_settings import CONTEXT_SIZE_FROM_MEMORY
+from ...logs import LogSettings
+from .hub_settings import HubSettings
+from .isq_settings import IsqSettings
+from .kv_cache_settings import CONTEXT_SIZE_FROM_MEMORY, KvCacheSettings
 from .model_settings import ModelSettings
 
 DEFAULT_MAX_TOKENS = 512
@@ -16,8 +19,11 @@ _MAX_PORT = 65535
 _PLAINTEXT = "TLS is not in force yet; the server speaks plaintext"
 
 
-class ServerConfig(ModelSettings):
-    """The configuration of `tokenwire server`."""
+class ServerConfig(ModelSettings, HubSettings, IsqSettings, KvCacheSettings, LogSettings):
+    """The configuration of `tokenwire server`, without what one engine alone reads.
+
+    `config_class` in `preparation/kits.py` adds that.
+    """
 
     grpc_hostname: str = setting(
         "LLM_GRPC_HOSTNAME",

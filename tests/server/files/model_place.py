@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 from tokenwire.environment import load
-from tokenwire.server.contract.engine_settings import EngineKind, ModelFiles
+from tokenwire.server.contract.engine_settings import ModelFiles
 from tokenwire.server.contract.load_progress import LoadProgress
 from tokenwire.server.contract.model_id import ModelId
 from tokenwire.server.files.hub.retry import HubLimits
 from tokenwire.server.files.model_finder import ModelFinder
-from tokenwire.server.settings.model_settings import ModelSettings
+from tokenwire.server.settings.server_config import ServerConfig
 
 from ...surroundings import surround
 
@@ -32,9 +32,7 @@ class Place:
         self.steps: list[LoadProgress] = []
         self.limits: HubLimits | None = LIMITS
 
-    async def find(
-        self, text: str, engine: EngineKind = EngineKind.SGLANG, **variables: str
-    ) -> ModelFiles:
+    async def find(self, text: str, *, only_gguf: bool = False, **variables: str) -> ModelFiles:
         surround(
             self._monkeypatch,
             self._folder,
@@ -47,8 +45,8 @@ class Place:
             },
         )
         model = ModelId.parse(text)
-        return await ModelFinder(load(ModelSettings), self.limits).find(
-            model, engine, self.steps.append
+        return await ModelFinder(load(ServerConfig), self.limits).find(
+            model, self.steps.append, only_gguf=only_gguf
         )
 
 

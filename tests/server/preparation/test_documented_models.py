@@ -5,26 +5,26 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from tokenwire.server.contract.engine_settings import Device, EngineKind, ModelFiles, ModelFormat
+from tokenwire.server.contract.engine_settings import Device, ModelFiles, ModelFormat
 from tokenwire.server.contract.model_id import ModelId
 from tokenwire.server.engines.sglang.plan.checkpoint import Checkpoint
 from tokenwire.server.engines.sglang.plan.gguf_architectures import find_gguf_obstacle
 from tokenwire.server.preparation.engine_choice import Machine, choose_engine
-from tokenwire.server.settings.model_settings import DeviceChoice, EngineChoice
+from tokenwire.server.settings.model_settings import AUTO, DeviceChoice
 
 from ...models.documented import GGUF_MODELS, STANDARD_MODELS, VISION_MODELS, DocumentedModel
 
-BOTH = frozenset(EngineKind)
+BOTH = frozenset({"sglang", "llamacpp"})
 ALL_MODELS = (*GGUF_MODELS, *STANDARD_MODELS, *VISION_MODELS)
 SAFETENSORS_MODELS = (*STANDARD_MODELS, *VISION_MODELS)
 PAGE = Path(__file__).parents[3] / "docs" / "models.md"
 
 
-def _choose(model: DocumentedModel, has_gpu: bool) -> tuple[EngineKind, Device, str]:
+def _choose(model: DocumentedModel, has_gpu: bool) -> tuple[str, Device, str]:
     decision = choose_engine(
-        ModelId.parse(model.model_id), EngineChoice.AUTO, DeviceChoice.AUTO, Machine(has_gpu, BOTH)
+        ModelId.parse(model.model_id), AUTO, DeviceChoice.AUTO, Machine(has_gpu, BOTH)
     )
-    return decision.engine, decision.device, decision.missing
+    return decision.kit.kind, decision.device, decision.missing
 
 
 def _names(model: object) -> str:
@@ -42,8 +42,8 @@ def test_id_is_read(model: DocumentedModel) -> None:
 @pytest.mark.parametrize("model", GGUF_MODELS, ids=_names)
 def test_gguf_engine(model: DocumentedModel) -> None:
     """A documented GGUF file goes to SGLang on a GPU and to llama.cpp on a CPU."""
-    assert _choose(model, has_gpu=True) == (EngineKind.SGLANG, Device.CUDA, "")
-    assert _choose(model, has_gpu=False) == (EngineKind.LLAMACPP, Device.CPU, "")
+    assert _choose(model, has_gpu=True) == ("sglang", Device.CUDA, "")
+    assert _choose(model, has_gpu=False) == ("llamacpp", Device.CPU, "")
 
 
 @pytest.mark.parametrize("model", GGUF_MODELS, ids=_names)
@@ -52,15 +52,15 @@ def test_gguf_that_sglang_cannot_load(model: DocumentedModel) -> None:
     files = ModelFiles(model.model_id, ModelFormat.GGUF, Path("file.gguf"))
     num_experts = 8 if model.architecture == "MixtralForCausalLM" else 0
     obstacle = find_gguf_obstacle(files, Checkpoint(model.gguf, num_experts=num_experts))
-    assert (obstacle is None) == (model.gpu_engine is EngineKind.SGLANG)
+    assert (obstacle is None) == (model.gpu_engine == "sglang")
 
 
 @pytest.mark.parametrize("model", SAFETENSORS_MODELS, ids=_names)
 def test_safetensors_engine(model: DocumentedModel) -> None:
     """A documented repository goes to SGLang; the built-in model alone to llama.cpp on a CPU."""
     is_built_in = model.model_id == "HuggingFaceTB/SmolLM2-135M-Instruct"
-    on_cpu = EngineKind.LLAMACPP if is_built_in else EngineKind.SGLANG
-    assert _choose(model, has_gpu=True) == (EngineKind.SGLANG, Device.CUDA, "")
+    on_cpu = "llamacpp" if is_built_in else "sglang"
+    assert _choose(model, has_gpu=True) == ("sglang", Device.CUDA, "")
     assert _choose(model, has_gpu=False) == (on_cpu, Device.CPU, "")
 
 

@@ -3,19 +3,18 @@ from __future__ import annotations
 import pytest
 from tokenwire.server.contract.engine_settings import Device
 from tokenwire.server.contract.model_id import DEFAULT_MODEL, ModelId
+from tokenwire.server.engines.kit import NoEngine
 from tokenwire.server.preparation.engine_choice import (
-    EngineKind,
     Machine,
-    NoEngine,
     choose_engine,
-    installed_engines,
+    inspect_machine,
 )
-from tokenwire.server.settings.model_settings import DeviceChoice, EngineChoice
+from tokenwire.server.settings.model_settings import AUTO, DeviceChoice
 
 GGUF = ModelId.parse("o/r:f.gguf")
 SAFETENSORS = ModelId.parse("o/r")
-BOTH = frozenset(EngineKind)
-LLAMACPP, SGLANG = EngineKind.LLAMACPP, EngineKind.SGLANG
+LLAMACPP, SGLANG = "llamacpp", "sglang"
+BOTH = frozenset({LLAMACPP, SGLANG})
 CPU, CUDA = Device.CPU, Device.CUDA
 
 
@@ -37,12 +36,12 @@ CPU, CUDA = Device.CPU, Device.CUDA
     ],
 )
 def test_auto(
-    model: ModelId, has_gpu: bool, installed: set[EngineKind], engine: EngineKind, device: Device
+    model: ModelId, has_gpu: bool, installed: set[str], engine: str, device: Device
 ) -> None:
     """Format, GPU and what is installed decide, as the table of the design says."""
     machine = Machine(has_gpu, frozenset(installed))
-    decision = choose_engine(model, EngineChoice.AUTO, DeviceChoice.AUTO, machine)
-    assert (decision.engine, decision.device) == (engine, device)
+    decision = choose_engine(model, AUTO, DeviceChoice.AUTO, machine)
+    assert (decision.kit.kind, decision.device) == (engine, device)
     assert decision.reason
     assert bool(decision.missing) == (engine not in installed)
 
@@ -50,8 +49,8 @@ def test_auto(
 def test_a_missing_engine_is_told_with_its_extra() -> None:
     """The message names the extra, and which kind of id would run without it."""
     machine = Machine(has_gpu=False, installed=frozenset({LLAMACPP}))
-    decision = choose_engine(SAFETENSORS, EngineChoice.AUTO, DeviceChoice.AUTO, machine)
-    assert decision.extra == "sglang"
+    decision = choose_engine(SAFETENSORS, AUTO, DeviceChoice.AUTO, machine)
+    assert decision.kit.kind == "sglang"
     assert "tokenwire[sglang]" in decision.missing
     assert "owner/repo:file.gguf" in decision.missing
 
@@ -59,30 +58,30 @@ def test_a_missing_engine_is_told_with_its_extra() -> None:
 def test_asked_for_engine_wins() -> None:
     """LLM_ENGINE picks the engine of the built-in model, also where another would be first."""
     no_gpu, gpu = Machine(False, BOTH), Machine(True, BOTH)
-    sglang = choose_engine(DEFAULT_MODEL, EngineChoice.SGLANG, DeviceChoice.AUTO, no_gpu)
-    assert (sglang.engine, sglang.device) == (SGLANG, CPU)
-    llama = choose_engine(DEFAULT_MODEL, EngineChoice.LLAMACPP, DeviceChoice.AUTO, gpu)
-    assert (llama.engine, llama.device) == (LLAMACPP, CPU)
+    sglang = choose_engine(DEFAULT_MODEL, SGLANG, DeviceChoice.AUTO, no_gpu)
+    assert (sglang.kit.kind, sglang.device) == (SGLANG, CPU)
+    llama = choose_engine(DEFAULT_MODEL, LLAMACPP, DeviceChoice.AUTO, gpu)
+    assert (llama.kit.kind, llama.device) == (LLAMACPP, CPU)
 
 
 def test_asked_for_cpu_wins() -> None:
     """LLM_DEVICE=cpu leaves a GPU alone."""
-    decision = choose_engine(GGUF, EngineChoice.AUTO, DeviceChoice.CPU, Machine(True, BOTH))
-    assert (decision.engine, decision.device) == (LLAMACPP, CPU)
+    decision = choose_engine(GGUF, AUTO, DeviceChoice.CPU, Machine(True, BOTH))
+    assert (decision.kit.kind, decision.device) == (LLAMACPP, CPU)
 
 
 @pytest.mark.parametrize(
     ("model", "engine", "device", "has_gpu", "message"),
     [
-        (SAFETENSORS, EngineChoice.LLAMACPP, DeviceChoice.AUTO, False, "reads GGUF files only"),
-        (GGUF, EngineChoice.SGLANG, DeviceChoice.AUTO, False, "LLM_ENGINE=llamacpp"),
-        (GGUF, EngineChoice.SGLANG, DeviceChoice.CPU, True, "LLM_ENGINE=llamacpp"),
-        (GGUF, EngineChoice.AUTO, DeviceChoice.CUDA, False, "no NVIDIA GPU"),
-        (GGUF, EngineChoice.LLAMACPP, DeviceChoice.CUDA, True, "computes on CPU"),
+        (SAFETENSORS, LLAMACPP, DeviceChoice.AUTO, False, "reads GGUF files only"),
+        (GGUF, SGLANG, DeviceChoice.AUTO, False, "LLM_ENGINE=llamacpp"),
+        (GGUF, SGLANG, DeviceChoice.CPU, True, "LLM_ENGINE=llamacpp"),
+        (GGUF, AUTO, DeviceChoice.CUDA, False, "no NVIDIA GPU"),
+        (GGUF, LLAMACPP, DeviceChoice.CUDA, True, "computes on CPU"),
     ],
 )
 def test_what_cannot_be_had(
-    model: ModelId, engine: EngineChoice, device: DeviceChoice, has_gpu: bool, message: str
+    model: ModelId, engine: str, device: DeviceChoice, has_gpu: bool, message: str
 ) -> None:
     """A combination that no engine runs says what to change."""
     with pytest.raises(NoEngine, match=message):
@@ -91,4 +90,4 @@ def test_what_cannot_be_had(
 
 def test_installed_engines_are_found() -> None:
     """The engine of this test environment is seen without importing it."""
-    assert LLAMACPP in installed_engines()
+    assert LLAMACPP in inspect_machine().installed

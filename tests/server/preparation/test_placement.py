@@ -4,8 +4,9 @@ from typing import Any
 
 import pytest
 from tokenwire.server.contract.engine_settings import Device
+from tokenwire.server.engines.kit import Demand, Placement
 from tokenwire.server.machine.gpus import Gpu
-from tokenwire.server.preparation.placement import Demand, NoRoom, Placement, place
+from tokenwire.server.preparation.placement import NoRoom, place
 from tokenwire.server.settings.memory_amount import MemoryAmount
 
 GIB = 1 << 30

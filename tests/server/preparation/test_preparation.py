@@ -11,30 +11,29 @@ from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
-from tokenwire.server.contract.engine_settings import Device, EngineKind, EngineSettings, ModelFiles
+from tokenwire.server.contract.engine_settings import Device, EngineSettings, ModelFiles
 from tokenwire.server.contract.errors import ModelLoadFailed
 from tokenwire.server.contract.model_id import ModelId
+from tokenwire.server.engines.kit import read_settings
+from tokenwire.server.engines.llama_cpp.kit import LlamaCppKit
 from tokenwire.server.engines.sglang.front import launcher
 from tokenwire.server.engines.sglang.front.host_process import HostProcess
+from tokenwire.server.engines.sglang.kit import SglangKit, SglangPlan
+from tokenwire.server.engines.sglang.settings import SglangSettings
 from tokenwire.server.files.model_finder import ModelFinder
 from tokenwire.server.machine.gpus import Gpu
 from tokenwire.server.models.model_state import PreparedModel
 from tokenwire.server.preparation.engine_choice import EngineDecision
-from tokenwire.server.preparation.preparation import (
-    PlacedLauncher,
-    Preparation,
-    engine_settings,
-    not_honoured,
-)
+from tokenwire.server.preparation.preparation import PlacedLauncher, Preparation, not_honoured
 
 from ..files.test_lora_finder import write_adapter
 from ..files.weight_files import LLAMA, gguf
 from ..fronts import make_config
 from ..machine.nvml import answer_as
 
-LLAMACPP = EngineDecision(EngineKind.LLAMACPP, Device.CPU, "")
-SGLANG_CPU = EngineDecision(EngineKind.SGLANG, Device.CPU, "")
-SGLANG_GPU = EngineDecision(EngineKind.SGLANG, Device.CUDA, "")
+LLAMACPP = EngineDecision(LlamaCppKit(), Device.CPU, "")
+SGLANG_CPU = EngineDecision(SglangKit(), Device.CPU, "")
+SGLANG_GPU = EngineDecision(SglangKit(), Device.CUDA, "")
 
 
 @pytest.mark.parametrize(
@@ -74,7 +73,7 @@ def test_settings_of_the_engine_follow_the_configuration() -> None:
         LLM_ENABLE_PREFIX_CACHING="true",
         LLM_PAGED_CACHE_TYPE="fp8",
     )
-    settings = engine_settings(config, Device.CUDA)
+    settings = read_settings(EngineSettings, config, Device.CUDA)
     assert settings.max_running == 3
     assert settings.max_model_len == 777
     assert settings.prefix_caching
@@ -105,7 +104,7 @@ def write_model(folder: Path, weight_bytes: int) -> None:
 
 async def place_all(
     models: dict[str, int], folder: Path, monkeypatch: pytest.MonkeyPatch, **values: str
-) -> dict[str, EngineSettings | ModelLoadFailed]:
+) -> dict[str, SglangSettings | ModelLoadFailed]:
     """Prepares models of these sizes in GiB on four H100s, and gives each its place."""
     gpus = [Gpu(str(index), "NVIDIA H100", 80 << 30, 79 << 30) for index in range(4)]
     answer_as(monkeypatch, gpus, {})
@@ -120,11 +119,13 @@ async def place_all(
     )
     preparation = Preparation(config)
     prepared = [await preparation.prepare(name, lambda _: None) for name in models]
-    places: dict[str, EngineSettings | ModelLoadFailed] = {}
+    places: dict[str, SglangSettings | ModelLoadFailed] = {}
     for name, one in zip(models, prepared, strict=True):
         assert isinstance(one.launcher, PlacedLauncher)
         try:
-            places[name] = one.launcher.place()
+            plan, placement = one.launcher.plan, one.launcher.place()
+            assert isinstance(plan, SglangPlan)
+            places[name] = plan.settings_at(placement)
         except ModelLoadFailed as error:
             places[name] = error
     return places
@@ -135,8 +136,8 @@ async def test_tensor_parallelism_follows_the_weights(
 ) -> None:
     """140 GiB take two GPUs that hold 57.6 GiB each at most, so four; 15 GiB take one."""
     settings = (await place_all({"a/large": 140}, tmp_path, monkeypatch))["a/large"]
-    assert isinstance(settings, EngineSettings)
-    assert settings.sglang.tp_size == 4
+    assert isinstance(settings, SglangSettings)
+    assert settings.tp_size == 4
     assert settings.gpu_ids == ("0", "1", "2", "3")
     assert settings.memory_bytes is None
 
@@ -154,7 +155,7 @@ async def test_a_fixed_size_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     """LLM_TP_SIZE, LLM_PP_SIZE and LLM_DP_SIZE multiply to the number of GPUs."""
     places = await place_all({"a/one": 15}, tmp_path, monkeypatch, LLM_TP_SIZE="2", LLM_PP_SIZE="2")
     settings = places["a/one"]
-    assert (settings.sglang.tp_size, settings.sglang.pp_size) == (2, 2)
+    assert (settings.tp_size, settings.pp_size) == (2, 2)
     assert len(settings.gpu_ids) == 4
 
 
@@ -165,7 +166,7 @@ async def test_a_model_that_fits_nowhere_fails_alone(
     places = await place_all({"a/huge": 400, "a/small": 15}, tmp_path, monkeypatch)
     assert isinstance(places["a/huge"], ModelLoadFailed)
     assert "400.0 GiB" in places["a/huge"].message
-    assert isinstance(places["a/small"], EngineSettings)
+    assert isinstance(places["a/small"], SglangSettings)
 
 
 def an_h100(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -181,20 +182,18 @@ async def prepare_gguf(folder: Path, architecture: str, **values: str) -> Prepar
     return await Preparation(config).prepare("a/b:model.gguf", lambda _: None)
 
 
-@pytest.mark.parametrize(
-    ("architecture", "engine"), [("qwen2", EngineKind.SGLANG), ("gemma2", EngineKind.LLAMACPP)]
-)
+@pytest.mark.parametrize(("architecture", "engine"), [("qwen2", "sglang"), ("gemma2", "llamacpp")])
 async def test_gguf_files_that_sglang_cannot_load_run_on_llama_cpp(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, architecture: str, engine: EngineKind
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, architecture: str, engine: str
 ) -> None:
     """On a GPU the file's architecture decides, and one line tells why."""
     an_h100(monkeypatch)
     with capture_logs() as logs:
         prepared = await prepare_gguf(tmp_path, architecture)
     assert isinstance(prepared.launcher, PlacedLauncher)
-    assert prepared.launcher.decision.engine is engine
+    assert prepared.launcher.decision.kit.kind == engine
     reasons = [log["reason"] for log in logs if log["event"] == "engine_chosen"]
-    if engine is EngineKind.LLAMACPP:
+    if engine == "llamacpp":
         assert "SGLang cannot load GGUF files of the architecture 'gemma2'" in reasons[-1]
     else:
         assert len(reasons) == 1
@@ -287,7 +286,7 @@ async def test_configuration_is_read_once(
     an_h100(monkeypatch)
     write_model(tmp_path / "a" / "b", 1 << 20)
     finder = ModelFinder(make_config(LLM_MODEL_PATH=str(tmp_path)))
-    await finder.find(ModelId.parse("a/b"), EngineKind.SGLANG, lambda _: None)
+    await finder.find(ModelId.parse("a/b"), lambda _: None)
     by_finder = num_reads["config.json"]
     num_reads.clear()
     config = make_config(LLM_MODEL_PATH=str(tmp_path), LLM_ENGINE="sglang")

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from tokenwire.environment import ConfigurationError, load
 from tokenwire.server.contract.model_id import ModelId
+from tokenwire.server.preparation.kits import config_class
 from tokenwire.server.settings.server_config import ServerConfig
 
 from ...surroundings import surround
@@ -17,7 +18,7 @@ FIRST, SECOND = (ModelId.parse(text) for text in MODELS.split(","))
 
 def load_with(monkeypatch: pytest.MonkeyPatch, folder: Path, **variables: str) -> ServerConfig:
     surround(monkeypatch, folder, LLM_ALLOWED_MODELS=MODELS, **variables)
-    return load(ServerConfig)
+    return load(config_class())
 
 
 def problem_of(monkeypatch: pytest.MonkeyPatch, folder: Path, **variables: str) -> str:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from .loading import load_with, problem_of
+from .loading import load_with
 
 
 @pytest.mark.parametrize(("value", "is_fp8"), [("auto", False), ("f8e4m3", True), ("FP8", True)])
@@ -23,9 +23,3 @@ def test_pool_is_sized_for_all_requests(monkeypatch: pytest.MonkeyPatch, tmp_pat
     assert load_with(monkeypatch, tmp_path, **sizes).kv_pool_tokens == 3 * 2048
     # The default of older versions: far too small to be meant as a size.
     assert load_with(monkeypatch, tmp_path).kv_pool_tokens is None
-
-
-def test_missing_scales(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """A file of scales must be there at the start."""
-    problem = problem_of(monkeypatch, tmp_path, LLM_KV_CACHE_SCALES="/nowhere")
-    assert problem.startswith("LLM_KV_CACHE_SCALES: there is no such file")

@@ -5,9 +5,8 @@ from pathlib import Path
 import pytest
 from tokenwire.environment import ConfigurationError, load
 from tokenwire.server.contract.model_id import ModelId
+from tokenwire.server.preparation.kits import config_class
 from tokenwire.server.settings.kv_cache_settings import KvCacheType
-from tokenwire.server.settings.model_settings import EngineChoice
-from tokenwire.server.settings.server_config import ServerConfig
 from tokenwire.variables import variables
 
 from ...surroundings import MODEL_ID, surround
@@ -45,14 +44,14 @@ DOCUMENTED = {
 
 def problems_of() -> tuple[str, ...]:
     with pytest.raises(ConfigurationError) as caught:
-        load(ServerConfig)
+        load(config_class())
     return caught.value.problems
 
 
 @pytest.mark.parametrize(("name", "default"), DOCUMENTED.items())
 def test_documented_variables_keep_their_defaults(name: str, default: str) -> None:
     """Every variable of the service before this one exists, with the same default."""
-    assert {variable.name: variable.default for variable in variables(ServerConfig)}[
+    assert {variable.name: variable.default for variable in variables(config_class())}[
         name
     ] == default
 
@@ -69,7 +68,7 @@ def test_no_models_is_a_clear_mistake(monkeypatch: pytest.MonkeyPatch, tmp_path:
 def test_defaults(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """With the models alone, everything else takes its default."""
     surround(monkeypatch, tmp_path, LLM_ALLOWED_MODELS=MODEL_ID)
-    config = load(ServerConfig)
+    config = load(config_class())
     assert config.allowed_models == (ModelId.parse(MODEL_ID),)
     assert config.kv_pool_tokens is None
     assert config.max_model_len is None
@@ -90,8 +89,8 @@ def test_values_are_parsed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> N
         LLM_MAX_CONCURRENT_REQUESTS="8",
         HF_ENDPOINT="https://hub.example/",
     )
-    config = load(ServerConfig)
-    assert config.engine is EngineChoice.SGLANG
+    config = load(config_class())
+    assert config.engine == "sglang"
     assert config.paged_cache_type is KvCacheType.F8E4M3
     assert config.has_fp8_kv_cache
     assert config.kv_pool_tokens == 4096 * 8
@@ -109,6 +108,7 @@ def test_values_are_parsed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> N
         ("LLM_DEFAULT_MAX_TOKENS", "5000", "is above LLM_MAX_TOKENS_LIMIT, which is 4096"),
         ("LLM_MAX_CONCURRENT_REQUESTS", "0", "takes a whole number from 1 to 4096, got '0'"),
         ("LLM_QUEUE_TIMEOUT_MS", "30s", "got '30s'"),
+        ("LLM_ENGINE", "vllm", "takes one of auto, sglang, llamacpp, got 'vllm'"),
         ("LLM_PAGED_CACHE_TYPE", "int8", "takes one of auto, f8e4m3, fp8, got 'int8'"),
         ("LLM_MAX_MODEL_LEN", "long", "takes auto or a whole number of at least 1, got 'long'"),
         ("LLM_ENABLE_PREFIX_CACHING", "maybe", "takes true or false, got 'maybe'"),
@@ -142,7 +142,7 @@ def test_all_bad_ids_are_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -
 def test_a_lower_limit_lowers_the_default(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """LLM_MAX_TOKENS_LIMIT below 512 needs no LLM_DEFAULT_MAX_TOKENS beside it."""
     surround(monkeypatch, tmp_path, LLM_ALLOWED_MODELS=MODEL_ID, LLM_MAX_TOKENS_LIMIT="100")
-    assert load(ServerConfig).default_max_tokens == 100
+    assert load(config_class()).default_max_tokens == 100
 
 
 def test_what_comes_later_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -155,7 +155,7 @@ def test_what_comes_later_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
         GPU_PRESSURE_THRESHOLD="90",
         OTEL_EXPORTER_OTLP_ENDPOINT="http://collector:4317",
     )
-    notices = "\n".join(load(ServerConfig).notices())
+    notices = "\n".join(load(config_class()).notices())
     assert "SERVER_SSL_ENABLED is set, but TLS is not in force yet; the server speaks" in notices
     for name in ("GPU_PRESSURE_THRESHOLD", "OTEL_EXPORTER_OTLP_ENDPOINT"):
         assert name in notices

@@ -14,7 +14,7 @@ from ...contract.engine_settings import EngineSettings, ModelFiles
 from ...contract.errors import ModelLoadFailed
 from ...contract.load_progress import LoadProgress, ReportProgress
 from ...contract.model_id import DEFAULT_MODEL
-from ...files.formats.gguf_defects import find_gguf_defect, split_names
+from ...files.formats.gguf_defects import count_gguf_bytes, find_gguf_defect, split_names
 from ...files.formats.gguf_file import MalformedGguf
 from ...files.formats.gguf_header import GgufHeader, read_gguf_header
 from ...machine.host_resources import measure_host
@@ -103,8 +103,7 @@ class LlamaCppLauncher:
             if defect is not None:
                 raise ModelLoadFailed(defect, detail=str(path))
             header = read_gguf_header(path)
-            file_bytes = sum(path.with_name(name).stat().st_size for name in split_names(path.name))
-            sizes = size_engine(self._settings, header, file_bytes, measure_host())
+            sizes = size_engine(self._settings, header, count_gguf_bytes(path), measure_host())
             tokenizer = self._files.tokenizer
             template = "" if tokenizer is None else read_chat_template(tokenizer)
             is_built_in = self._files.model_id == DEFAULT_MODEL.repo

@@ -19,6 +19,11 @@ def split_names(file: str) -> list[str]:
     return [f"{match['stem']}-{part:05d}-of-{total:05d}.gguf" for part in range(1, total + 1)]
 
 
+def count_gguf_bytes(file: Path) -> int:
+    """Adds up the sizes of all parts of a GGUF file, the first of which is `file`."""
+    return sum(file.with_name(name).stat().st_size for name in split_names(file.name))
+
+
 def find_gguf_defect(file: Path, *, needs_tokenizer: bool = True) -> str | None:
     """Returns what is wrong with a GGUF file or a part of it, None where nothing is."""
     names = split_names(file.name)

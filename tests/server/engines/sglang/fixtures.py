@@ -18,7 +18,6 @@ import pytest_asyncio
 from tokenwire.server.contract.engine import EngineStatus
 from tokenwire.server.contract.engine_settings import (
     Device,
-    EngineSettings,
     ModelFiles,
     ModelFormat,
 )
@@ -26,11 +25,12 @@ from tokenwire.server.contract.errors import InferenceError
 from tokenwire.server.engines.sglang.front.engine import SglangEngine
 from tokenwire.server.engines.sglang.front.launcher import SglangLauncher
 from tokenwire.server.engines.sglang.plan.checkpoint import read_checkpoint
+from tokenwire.server.engines.sglang.settings import SglangSettings
 
 from ..contract import GREEDY, HANG_S, MAX_MODEL_LEN, MAX_RUNNING, STORY, request_for
 
 
-def launcher_for(files: ModelFiles, settings: EngineSettings) -> SglangLauncher:
+def launcher_for(files: ModelFiles, settings: SglangSettings) -> SglangLauncher:
     """A launcher as preparation makes it."""
     return SglangLauncher(files, settings, read_checkpoint(files))
 
@@ -45,15 +45,15 @@ def sglang_model_files(gguf_file: Path) -> ModelFiles:
 
 
 @pytest.fixture(scope="session")
-def sglang_settings() -> EngineSettings:
-    return EngineSettings(
+def sglang_settings() -> SglangSettings:
+    return SglangSettings(
         Device.CPU, max_running=MAX_RUNNING, max_model_len=MAX_MODEL_LEN, prefix_caching=True
     )
 
 
 @pytest.fixture(scope="session")
 def sglang_engine_launcher(
-    sglang_model_files: ModelFiles, sglang_settings: EngineSettings
+    sglang_model_files: ModelFiles, sglang_settings: SglangSettings
 ) -> SglangLauncher:
     return launcher_for(sglang_model_files, sglang_settings)
 

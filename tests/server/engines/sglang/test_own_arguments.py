@@ -17,10 +17,8 @@ from typing import Any
 import pytest
 from tokenwire.server.contract.engine_settings import (
     Device,
-    EngineSettings,
     ModelFiles,
     ModelFormat,
-    SglangOptions,
 )
 from tokenwire.server.contract.errors import ModelLoadFailed
 from tokenwire.server.engines.sglang.host.extra_arguments import OWNED
@@ -29,13 +27,14 @@ from tokenwire.server.engines.sglang.plan.checkpoint import read_checkpoint
 from tokenwire.server.engines.sglang.plan.gguf_architectures import LOADABLE
 from tokenwire.server.engines.sglang.plan.memory import page_size
 from tokenwire.server.engines.sglang.plan.weight_quantization import WeightQuantization
+from tokenwire.server.engines.sglang.settings import SglangSettings
 from tokenwire.server.engines.sglang.versions import installed_version
 
 from .fixtures import launcher_for
 
 PROBE = Path(__file__).parent / "probe.py"
 GIB = 1 << 30
-ON_GPU = EngineSettings(Device.CUDA, max_running=64)
+ON_GPU = SglangSettings(Device.CUDA, max_running=64)
 LLAMA_8B: dict[str, Any] = {
     "architectures": ["LlamaForCausalLM"],
     "model_type": "llama",
@@ -98,8 +97,8 @@ REFUSED = {
 }
 
 
-def options(**values: Any) -> EngineSettings:
-    return replace(ON_GPU, sglang=SglangOptions(**values))
+def options(**values: Any) -> SglangSettings:
+    return replace(ON_GPU, **values)
 
 
 def checkpoint_folder(folder: Path, **config: Any) -> ModelFiles:
@@ -110,7 +109,7 @@ def checkpoint_folder(folder: Path, **config: Any) -> ModelFiles:
 
 def spell(
     files: ModelFiles,
-    settings: EngineSettings,
+    settings: SglangSettings,
     quantization: WeightQuantization = WeightQuantization.NONE,
 ) -> dict[str, Any]:
     settings = replace(settings, page_size=page_size(settings, installed_version()))
@@ -133,7 +132,7 @@ def resolved_cases(root: Path, gguf_file: Path) -> dict[str, dict[str, Any]]:
     gguf_files = ModelFiles("o/m:m.gguf", ModelFormat.GGUF, gguf / "model.gguf", tokenizer=gguf)
     eagle = options(
         speculative_algorithm="EAGLE",
-        speculative_draft_model=draft.path,
+        speculative_draft_model_path=draft.path,
         speculative_num_steps=3,
         speculative_eagle_topk=1,
         speculative_num_draft_tokens=4,
@@ -255,8 +254,8 @@ async def test_wrong_word_ends_the_start(tmp_path: Path) -> None:
 
     Over 1 s: the host imports SGLang.
     """
-    settings = EngineSettings(
-        Device.CPU, max_running=1, sglang=SglangOptions(extra_args=("--sampling-backen", "pytorch"))
+    settings = SglangSettings(
+        Device.CPU, max_running=1, extra_args=("--sampling-backen", "pytorch")
     )
     launcher = launcher_for(checkpoint_folder(tmp_path / "model"), settings)
     with pytest.raises(ModelLoadFailed, match=r"^LLM_SGLANG_ARGS: .* mean --sampling-backend\?"):

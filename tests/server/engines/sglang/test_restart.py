@@ -12,12 +12,12 @@ from pathlib import Path
 import pytest
 from tokenwire.server.contract.engine_settings import (
     Device,
-    EngineSettings,
     ModelFiles,
     ModelFormat,
 )
 from tokenwire.server.contract.errors import EngineLost, ModelLoadFailed
 from tokenwire.server.contract.load_progress import LoadProgress
+from tokenwire.server.engines.sglang.settings import SglangSettings
 
 from ..contract import HANG_S
 from .fixtures import Death, child_groups, group_members, launcher_for, wait_ended
@@ -25,14 +25,13 @@ from .fixtures import Death, child_groups, group_members, launcher_for, wait_end
 FRONT = """
 import asyncio, sys
 from pathlib import Path
-from tokenwire.server.contract.engine_settings import (
-    Device, EngineSettings, ModelFiles, ModelFormat,
-)
+from tokenwire.server.contract.engine_settings import Device, ModelFiles, ModelFormat
 from tokenwire.server.engines.sglang.front.launcher import SglangLauncher
 from tokenwire.server.engines.sglang.plan.checkpoint import read_checkpoint
+from tokenwire.server.engines.sglang.settings import SglangSettings
 
 files = ModelFiles("some/model", ModelFormat.SAFETENSORS, Path(sys.argv[1]))
-launcher = SglangLauncher(files, EngineSettings(Device.CPU, 1), read_checkpoint(files))
+launcher = SglangLauncher(files, SglangSettings(Device.CPU, 1), read_checkpoint(files))
 asyncio.run(launcher.launch(lambda progress: print(progress.step, flush=True)))
 """
 
@@ -84,7 +83,7 @@ async def test_front_death_ends_host(tmp_path: Path) -> None:
 async def test_launch_cancelled(empty_model: ModelFiles) -> None:
     """A cancelled launch leaves no process."""
     seen = asyncio.Event()
-    launcher = launcher_for(empty_model, EngineSettings(Device.CPU, 1))
+    launcher = launcher_for(empty_model, SglangSettings(Device.CPU, 1))
     before = child_groups(os.getpid())
     launching = asyncio.create_task(launcher.launch(lambda _: seen.set()), name="launch")
     async with asyncio.timeout(HANG_S):
@@ -99,7 +98,7 @@ async def test_launch_cancelled(empty_model: ModelFiles) -> None:
 
 async def test_launch_deadline(empty_model: ModelFiles) -> None:
     """A host that does not get ready in time is ended, and the limit is told."""
-    settings = EngineSettings(Device.CPU, 1, load_timeout_s=0.2)
+    settings = SglangSettings(Device.CPU, 1, load_timeout_s=0.2)
     with pytest.raises(ModelLoadFailed, match=r"0\.2 s"):
         await launcher_for(empty_model, settings).launch(lambda _: None)
 
@@ -107,7 +106,7 @@ async def test_launch_deadline(empty_model: ModelFiles) -> None:
 async def test_unreadable_model(empty_model: ModelFiles) -> None:
     """A model that SGLang cannot read fails; SGLang's own reason is for the log, as is its path."""
     steps = list[LoadProgress]()
-    launcher = launcher_for(empty_model, EngineSettings(Device.CPU, 1))
+    launcher = launcher_for(empty_model, SglangSettings(Device.CPU, 1))
     async with asyncio.timeout(HANG_S):
         with pytest.raises(ModelLoadFailed, match="SGLang cannot load the model") as caught:
             await launcher.launch(steps.append)
@@ -119,6 +118,6 @@ async def test_unreadable_model(empty_model: ModelFiles) -> None:
 async def test_other_gguf_refused_on_cpu(sglang_model_files: ModelFiles) -> None:
     """A GGUF file, except the built-in one, is refused on a CPU, naming the alternatives."""
     files = replace(sglang_model_files, model_id="some/other:model.gguf")
-    launcher = launcher_for(files, EngineSettings(Device.CPU, 1))
+    launcher = launcher_for(files, SglangSettings(Device.CPU, 1))
     with pytest.raises(ModelLoadFailed, match=r"llama\.cpp"):
         await launcher.launch(lambda _: None)

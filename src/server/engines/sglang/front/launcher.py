@@ -10,7 +10,7 @@ import os
 from dataclasses import replace
 from pathlib import Path
 
-from ....contract.engine_settings import Device, EngineSettings, ModelFiles, ModelFormat
+from ....contract.engine_settings import Device, ModelFiles, ModelFormat
 from ....contract.errors import ModelLoadFailed
 from ....contract.load_progress import ReportProgress
 from ....contract.model_id import DEFAULT_MODEL
@@ -25,6 +25,7 @@ from ..plan.gguf_architectures import LOADABLE, read_overrides
 from ..plan.kv_scales import has_scales
 from ..plan.memory import page_size
 from ..plan.refusals import decide_quantization, find_refusal
+from ..settings import SglangSettings
 from ..versions import installed_version
 from .bytecode import bytecode_environment
 from .converted import provide_converted, provide_described
@@ -42,7 +43,7 @@ class SglangLauncher:
     `checkpoint` is what was read from `files`.
     """
 
-    def __init__(self, files: ModelFiles, settings: EngineSettings, checkpoint: Checkpoint) -> None:
+    def __init__(self, files: ModelFiles, settings: SglangSettings, checkpoint: Checkpoint) -> None:
         self._files = files
         self._settings = settings
         self._checkpoint = checkpoint
@@ -57,7 +58,7 @@ class SglangLauncher:
         if refusal is not None:
             raise ModelLoadFailed(refusal)
         # Another machine than the first computes for that one, and is never ready itself.
-        is_first = self._settings.sglang.node_rank == 0
+        is_first = self._settings.node_rank == 0
         try:
             async with asyncio.timeout(self._settings.load_timeout_s if is_first else None):
                 files, checkpoint = await self._prepare_gguf(report)
@@ -130,7 +131,7 @@ class SglangLauncher:
             arguments,
             on_cpu,
             files.format.value,
-            extra_args=settings.sglang.extra_args,
+            extra_args=settings.extra_args,
             weight_quantization=quantization.value,
             has_kv_cache_scales=has_scales(files.path, settings.kv_cache_scales, checkpoint),
             lora_adapters=tuple(settings.lora_adapters),

@@ -8,6 +8,8 @@ import json
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final, NoReturn
 
+from ..settings import VARIABLES
+
 VARIABLE: Final = "LLM_SGLANG_ARGS"
 MODEL_OVERRIDES: Final = "json_model_override_args"
 
@@ -15,7 +17,9 @@ _OWN_PROCESS: Final = "the service runs SGLang in a process of its own and liste
 _OWN_STREAM: Final = "the service needs its own value to read SGLang's answers"
 _OWN_PROMPTS: Final = "prompts are tokenised and rendered by the service"
 
-OWNED: Final[dict[str, str]] = {
+OWNED: Final[Mapping[str, str]] = {
+    argument: f"use {variable}" for argument, variable in VARIABLES.items()
+} | {
     "model_path": "LLM_ALLOWED_MODELS names the models",
     "tokenizer_path": "the id in LLM_ALLOWED_MODELS names the tokenizer (…@owner/tokenizer-repo)",
     "served_model_name": "a model is served under its id in LLM_ALLOWED_MODELS",
@@ -23,24 +27,9 @@ OWNED: Final[dict[str, str]] = {
     "download_dir": "HF_HOME and LLM_MODEL_PATH decide where models lie",
     "device": "use LLM_DEVICE",
     "base_gpu_id": "use CUDA_VISIBLE_DEVICES",
-    "tp_size": "use LLM_TP_SIZE",
-    "dp_size": "use LLM_DP_SIZE",
-    "pp_size": "use LLM_PP_SIZE",
-    "ep_size": "use LLM_EP_SIZE",
-    "nnodes": "use LLM_NNODES",
-    "node_rank": "use LLM_NODE_RANK",
-    "dist_init_addr": "use LLM_DIST_INIT_ADDR",
-    "attention_backend": "use LLM_ATTENTION_BACKEND",
-    "chunked_prefill_size": "use LLM_CHUNKED_PREFILL_SIZE",
-    "schedule_policy": "use LLM_SCHEDULE_POLICY",
-    "speculative_algorithm": "use LLM_SPECULATIVE_ALGORITHM",
     "speculative_draft_model_path": "use LLM_SPECULATIVE_DRAFT_MODEL",
-    "speculative_num_steps": "use LLM_SPECULATIVE_NUM_STEPS",
-    "speculative_eagle_topk": "use LLM_SPECULATIVE_EAGLE_TOPK",
-    "speculative_num_draft_tokens": "use LLM_SPECULATIVE_NUM_DRAFT_TOKENS",
     "enable_lora": "use LLM_LORA_ADAPTERS",
     "lora_paths": "use LLM_LORA_ADAPTERS",
-    "max_lora_rank": "use LLM_MAX_LORA_RANK",
     "page_size": "use LLM_PAGED_ATTENTION_BLOCK_SIZE",
     "context_length": "use LLM_MAX_MODEL_LEN",
     "disable_radix_cache": "use LLM_ENABLE_PREFIX_CACHING",

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from ....contract.engine_settings import Device, EngineSettings, ModelFiles, ModelFormat
+from ....contract.engine_settings import Device, ModelFiles, ModelFormat
+from ..settings import VARIABLES, SglangSettings
 from .checkpoint import Checkpoint
 from .memory import context_length, cpu_dtype, memory_fraction, pool_tokens, prefill_tokens
 from .weight_quantization import WeightQuantization
@@ -29,7 +30,7 @@ GPU_QUANTIZATION: Final[dict[WeightQuantization, dict[str, Any]]] = {
 
 def server_arguments(
     files: ModelFiles,
-    settings: EngineSettings,
+    settings: SglangSettings,
     checkpoint: Checkpoint,
     *,
     quantization: WeightQuantization = WeightQuantization.NONE,
@@ -52,11 +53,11 @@ def server_arguments(
         context_length=context_length(settings, checkpoint),
         max_total_tokens=pool_tokens(settings, checkpoint, free_bytes),
         chunked_prefill_size=prefill_tokens(settings),
-        schedule_policy=settings.sglang.schedule_policy,
+        schedule_policy=settings.schedule_policy,
     )
 
 
-def _always(files: ModelFiles, settings: EngineSettings) -> dict[str, Any]:
+def _always(files: ModelFiles, settings: SglangSettings) -> dict[str, Any]:
     return {
         "model_path": str(files.path),
         # Only SGLang's own chat code sees it, which reads `base:adapter` where there is a colon.
@@ -82,52 +83,33 @@ def _always(files: ModelFiles, settings: EngineSettings) -> dict[str, Any]:
     }
 
 
-def _on_gpu(files: ModelFiles, settings: EngineSettings) -> dict[str, Any]:
-    options = settings.sglang
-    arguments: dict[str, Any] = {
-        "tp_size": options.tp_size,
-        "dp_size": options.dp_size,
-        "pp_size": options.pp_size,
-        "ep_size": options.ep_size,
-        "nnodes": options.nnodes,
-        "node_rank": options.node_rank,
-    }
-    arguments |= _known(
-        dist_init_addr=options.dist_init_addr,
-        attention_backend=options.attention_backend,
-        **_speculative(settings),
-    )
+def _on_gpu(files: ModelFiles, settings: SglangSettings) -> dict[str, Any]:
+    draft = settings.speculative_draft_model_path
+    arguments = {name: getattr(settings, name) for name in VARIABLES}
+    if settings.speculative_algorithm and draft is not None:
+        arguments["speculative_draft_model_path"] = str(draft)
+    # What only means something beside another argument.
+    if not settings.speculative_algorithm:
+        arguments = {name: arguments[name] for name in arguments if "speculative" not in name}
+    if settings.lora_adapters:
+        arguments |= _lora(settings)
+    else:
+        del arguments["max_lora_rank"]
     if settings.fp8_kv_cache:
         arguments["kv_cache_dtype"] = "fp8_e4m3"
         if settings.kv_cache_scales is not None:
             arguments["quantization_param_path"] = str(settings.kv_cache_scales)
-    if settings.lora_adapters:
-        arguments |= _lora(settings)
     if files.format is ModelFormat.GGUF:
         arguments |= {"load_format": "gguf", "quantization": "gguf"}
-    return arguments
+    return _known(**arguments)
 
 
-def _speculative(settings: EngineSettings) -> dict[str, Any]:
-    options = settings.sglang
-    if not options.speculative_algorithm:
-        return {}
-    draft = options.speculative_draft_model
-    return {
-        "speculative_algorithm": options.speculative_algorithm,
-        "speculative_draft_model_path": None if draft is None else str(draft),
-        "speculative_num_steps": options.speculative_num_steps,
-        "speculative_eagle_topk": options.speculative_eagle_topk,
-        "speculative_num_draft_tokens": options.speculative_num_draft_tokens,
-    }
-
-
-def _lora(settings: EngineSettings) -> dict[str, Any]:
+def _lora(settings: SglangSettings) -> dict[str, Any]:
     return {
         "enable_lora": True,
         "lora_paths": {name: str(folder) for name, folder in settings.lora_adapters.items()},
         "max_loras_per_batch": min(MAX_LORAS_PER_BATCH, len(settings.lora_adapters) + 1),
-    } | _known(max_lora_rank=settings.max_lora_rank)
+    }
 
 
 def _known(**arguments: Any) -> dict[str, Any]:

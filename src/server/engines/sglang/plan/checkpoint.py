@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from ....contract.engine_settings import ModelFiles, ModelFormat
-from ....files.formats.gguf_defects import split_names
+from ....files.formats.gguf_defects import count_gguf_bytes
 from ....files.formats.gguf_file import MalformedGguf, read_gguf_file
 from ....files.formats.gguf_header import describe_file
 from .tensor_parallel import LayerShape
@@ -62,11 +62,9 @@ def read_checkpoint(files: ModelFiles) -> Checkpoint:
 
 def count_weight_bytes(path: Path) -> int:
     """Adds up the sizes of a model's weight files: a GGUF file's parts, a folder's safetensors."""
-    if path.is_dir():
-        files = list(path.glob("*.safetensors"))
-    else:
-        files = [path.with_name(name) for name in split_names(path.name)]
-    return sum(file.stat().st_size for file in files)
+    if not path.is_dir():
+        return count_gguf_bytes(path)
+    return sum(file.stat().st_size for file in path.glob("*.safetensors"))
 
 
 def _read_gguf(file: Path) -> Checkpoint:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from ....contract.engine_settings import Device, EngineSettings
+from ....contract.engine_settings import Device
+from ..settings import SglangSettings
 from ..versions import has_cpu_pages
 from .checkpoint import Checkpoint
 
@@ -39,13 +40,11 @@ NGRAM: Final = "NGRAM"
 refuses to start with larger ones."""
 
 
-def page_size(settings: EngineSettings, version: str) -> int:
+def page_size(settings: SglangSettings, version: str) -> int:
     """Returns the page size that can be had with SGLang of this version."""
     on_cpu = settings.device is Device.CPU
     needs_single_tokens = (
-        not has_cpu_pages(version)
-        if on_cpu
-        else settings.sglang.speculative_algorithm.upper() == NGRAM
+        not has_cpu_pages(version) if on_cpu else settings.speculative_algorithm.upper() == NGRAM
     )
     return 1 if needs_single_tokens else settings.page_size
 
@@ -55,7 +54,7 @@ def cpu_dtype(checkpoint: Checkpoint) -> str:
     return "float32" if checkpoint.weight_bytes <= FLOAT32_MAX_BYTES else "bfloat16"
 
 
-def context_length(settings: EngineSettings, checkpoint: Checkpoint) -> int | None:
+def context_length(settings: SglangSettings, checkpoint: Checkpoint) -> int | None:
     """Asks for a little more than wanted, which SGLang takes off again, never above the model's."""
     if settings.max_model_len is None:
         return None
@@ -63,7 +62,7 @@ def context_length(settings: EngineSettings, checkpoint: Checkpoint) -> int | No
     return wanted if checkpoint.max_position is None else min(wanted, checkpoint.max_position)
 
 
-def full_context(settings: EngineSettings, checkpoint: Checkpoint) -> int | None:
+def full_context(settings: SglangSettings, checkpoint: Checkpoint) -> int | None:
     """Counts the tokens that one request of full length takes of the pool; None where not known."""
     longest = context_length(settings, checkpoint) or checkpoint.max_position
     # SGLang never schedules a request that would fill the pool to its last page.
@@ -71,7 +70,7 @@ def full_context(settings: EngineSettings, checkpoint: Checkpoint) -> int | None
 
 
 def pool_tokens(
-    settings: EngineSettings, checkpoint: Checkpoint, free_bytes: int | None
+    settings: SglangSettings, checkpoint: Checkpoint, free_bytes: int | None
 ) -> int | None:
     """Decides the size of the KV pool, in whole pages; None: SGLang sizes it from memory.
 
@@ -95,7 +94,7 @@ def pool_tokens(
 
 
 def _fitting_cpu_tokens(
-    settings: EngineSettings, checkpoint: Checkpoint, free_bytes: int | None
+    settings: SglangSettings, checkpoint: Checkpoint, free_bytes: int | None
 ) -> int | None:
     if checkpoint.kv_values_per_token is None:
         return None
@@ -111,13 +110,13 @@ def _fitting_cpu_tokens(
     return max(0, room - weights) // (checkpoint.kv_values_per_token * value_bytes)
 
 
-def prefill_tokens(settings: EngineSettings) -> int | None:
+def prefill_tokens(settings: SglangSettings) -> int | None:
     """Decides how many prompt tokens one step may take; None: SGLang's own choice.
 
     SGLang takes a multiple of the page size only. On a GPU of which the model has a part, the step
     is chosen for that part as SGLang chooses it for a GPU of that size (`memory_hook.py`).
     """
-    asked = settings.sglang.chunked_prefill_size
+    asked = settings.chunked_prefill_size
     if asked is None:
         if settings.device is Device.CPU:
             asked = CPU_PREFILL_TOKENS
@@ -138,25 +137,24 @@ def _gpu_prefill_tokens(memory_bytes: int) -> int:
     return 4096 if memory_bytes < 60 * _GIB else 8192
 
 
-def work_bytes(settings: EngineSettings) -> int:
+def work_bytes(settings: SglangSettings) -> int:
     """Estimates what SGLang takes on a GPU beside weights and KV pool, as SGLang itself does.
 
     From `handle_gpu_memory_settings`: 512 MiB, 1.5 MiB for each token of a prefill step (at least
     2048), 2 MiB for each request in a CUDA graph, 8 MiB for each of about 64 prefill graphs, and
     128 MiB for each GPU of the model.
     """
-    options = settings.sglang
     tokens = max(prefill_tokens(settings) or 8192, 2048)
     return (
         512
         + tokens * 3 // 2
         + settings.max_running * 2
         + 512
-        + options.tp_size * options.pp_size * 128
+        + (settings.tp_size or 1) * settings.pp_size * 128
     ) * _MIB
 
 
-def memory_fraction(settings: EngineSettings, free_bytes: int | None) -> float | None:
+def memory_fraction(settings: SglangSettings, free_bytes: int | None) -> float | None:
     """Spells a limit of memory as SGLang's `mem_fraction_static`; None: no limit, or nothing known.
 
     That is the share for weights and KV pool of what is free on the GPU when SGLang starts, not of

@@ -6,7 +6,8 @@ import importlib.util
 from dataclasses import replace
 from typing import Final
 
-from ....contract.engine_settings import Device, EngineSettings, ModelFiles, ModelFormat
+from ....contract.engine_settings import Device, ModelFiles, ModelFormat
+from ..settings import VARIABLES, SglangSettings
 from ..versions import installed_version
 from .architecture_limits import find_architecture_notice, find_architecture_refusal
 from .checkpoint import Checkpoint
@@ -22,7 +23,7 @@ model itself, and NGRAM with what was already said."""
 CPU_BACKENDS: Final = ("torch_native", "intel_amx")
 
 
-def find_refusal(files: ModelFiles, settings: EngineSettings, checkpoint: Checkpoint) -> str | None:
+def find_refusal(files: ModelFiles, settings: SglangSettings, checkpoint: Checkpoint) -> str | None:
     """Returns why SGLang cannot run the model as it is configured, naming the variable at fault."""
     refusal = find_architecture_refusal(checkpoint.architecture, settings.device)
     if refusal is not None:
@@ -32,7 +33,7 @@ def find_refusal(files: ModelFiles, settings: EngineSettings, checkpoint: Checkp
     return _find_gpu_refusal(files, settings, checkpoint)
 
 
-def find_notices(files: ModelFiles, settings: EngineSettings, checkpoint: Checkpoint) -> list[str]:
+def find_notices(files: ModelFiles, settings: SglangSettings, checkpoint: Checkpoint) -> list[str]:
     """Says, one sentence each, what becomes of settings that are not followed to the letter."""
     notices = [
         decide_quantization(files, settings, checkpoint).notice,
@@ -50,14 +51,14 @@ def find_notices(files: ModelFiles, settings: EngineSettings, checkpoint: Checkp
             f"LLM_PAGED_ATTENTION_BLOCK_SIZE={settings.page_size} becomes {pages}: {why}"
         )
         settings = replace(settings, page_size=pages)
-    asked = settings.sglang.chunked_prefill_size
+    asked = settings.chunked_prefill_size
     taken = prefill_tokens(settings)
     if asked is not None and taken != asked:
         notices.append(
             f"LLM_CHUNKED_PREFILL_SIZE={asked} becomes {taken}, a multiple of the page size "
             f"{settings.page_size} (LLM_PAGED_ATTENTION_BLOCK_SIZE)"
         )
-    backend = settings.sglang.attention_backend
+    backend = settings.attention_backend
     if settings.device is Device.CPU and backend and backend not in CPU_BACKENDS:
         notices.append(
             f"LLM_ATTENTION_BACKEND={backend} needs a GPU; on a CPU SGLang chooses its own"
@@ -73,7 +74,7 @@ def find_notices(files: ModelFiles, settings: EngineSettings, checkpoint: Checkp
 
 
 def decide_quantization(
-    files: ModelFiles, settings: EngineSettings, checkpoint: Checkpoint
+    files: ModelFiles, settings: SglangSettings, checkpoint: Checkpoint
 ) -> QuantizationChoice:
     """Decides what in-situ quantisation becomes for this model on this machine."""
     if files.format is ModelFormat.GGUF and settings.device is Device.CPU:
@@ -88,23 +89,17 @@ def decide_quantization(
 
 
 def _find_cpu_refusal(
-    files: ModelFiles, settings: EngineSettings, checkpoint: Checkpoint
+    files: ModelFiles, settings: SglangSettings, checkpoint: Checkpoint
 ) -> str | None:
-    options = settings.sglang
-    if options.speculative_algorithm:
+    if settings.speculative_algorithm:
         return (
-            f"LLM_SPECULATIVE_ALGORITHM={options.speculative_algorithm} needs a GPU, and this "
+            f"LLM_SPECULATIVE_ALGORITHM={settings.speculative_algorithm} needs a GPU, and this "
             "model runs on a CPU: unset it"
         )
-    for variable, size in (
-        ("LLM_TP_SIZE", options.tp_size),
-        ("LLM_PP_SIZE", options.pp_size),
-        ("LLM_DP_SIZE", options.dp_size),
-        ("LLM_EP_SIZE", options.ep_size),
-        ("LLM_NNODES", options.nnodes),
-    ):
+    for name in ("tp_size", "pp_size", "dp_size", "ep_size", "nnodes"):
+        size = getattr(settings, name) or 1
         if size > 1:
-            return f"{variable}={size} needs GPUs, and this model runs on a CPU: set it to 1"
+            return f"{VARIABLES[name]}={size} needs GPUs, and this model runs on a CPU: set it to 1"
     if checkpoint.quantization and files.format is not ModelFormat.GGUF:
         return (
             f"the weights of '{files.model_id}' are quantised with {checkpoint.quantization}, "
@@ -115,25 +110,24 @@ def _find_cpu_refusal(
 
 
 def _find_gpu_refusal(
-    files: ModelFiles, settings: EngineSettings, checkpoint: Checkpoint
+    files: ModelFiles, settings: SglangSettings, checkpoint: Checkpoint
 ) -> str | None:
-    options = settings.sglang
     if files.format is ModelFormat.GGUF:
         obstacle = find_gguf_obstacle(files, checkpoint)
         if obstacle is not None:
             return f"{obstacle}: use LLM_ENGINE=llamacpp"
-    algorithm = options.speculative_algorithm.upper()
-    if algorithm in NEEDS_DRAFT and options.speculative_draft_model is None:
+    algorithm = settings.speculative_algorithm.upper()
+    if algorithm in NEEDS_DRAFT and settings.speculative_draft_model_path is None:
         return f"LLM_SPECULATIVE_ALGORITHM={algorithm} needs LLM_SPECULATIVE_DRAFT_MODEL"
     if settings.fp8_kv_cache and settings.kv_cache_scales is not None:
-        defect = find_scales_defect(settings.kv_cache_scales, checkpoint, options.tp_size)
+        defect = find_scales_defect(settings.kv_cache_scales, checkpoint, settings.tp_size or 1)
         if defect is not None:
             name = settings.kv_cache_scales.name
             return f"the file '{name}' of LLM_KV_CACHE_SCALES is of no use: {defect}"
     return None
 
 
-def _fp8_notices(files: ModelFiles, settings: EngineSettings, checkpoint: Checkpoint) -> list[str]:
+def _fp8_notices(files: ModelFiles, settings: SglangSettings, checkpoint: Checkpoint) -> list[str]:
     if settings.device is Device.CPU or not settings.fp8_kv_cache:
         if settings.kv_cache_scales is None:
             return []

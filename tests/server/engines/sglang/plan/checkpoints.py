@@ -9,19 +9,18 @@ from typing import Any
 
 from tokenwire.server.contract.engine_settings import (
     Device,
-    EngineSettings,
     ModelFiles,
     ModelFormat,
-    SglangOptions,
 )
 from tokenwire.server.engines.sglang.plan.checkpoint import Checkpoint, read_checkpoint
 from tokenwire.server.engines.sglang.plan.refusals import find_notices, find_refusal
+from tokenwire.server.engines.sglang.settings import SglangSettings
 
 # Older versions have no larger pages there, which is told.
-ON_CPU = EngineSettings(Device.CPU, max_running=4, page_size=1)
+ON_CPU = SglangSettings(Device.CPU, max_running=4, page_size=1)
 
 
-ON_GPU = EngineSettings(Device.CUDA, max_running=4)
+ON_GPU = SglangSettings(Device.CUDA, max_running=4)
 
 
 LLAMA: dict[str, Any] = {
@@ -48,13 +47,13 @@ def model(folder: Path, tensors: tuple[str, ...] = ("w",), **config: Any) -> Mod
     return ModelFiles("owner/model", ModelFormat.SAFETENSORS, folder)
 
 
-def options(settings: EngineSettings, **values: Any) -> EngineSettings:
-    return replace(settings, sglang=SglangOptions(**values))
+def options(settings: SglangSettings, **values: Any) -> SglangSettings:
+    return replace(settings, **values)
 
 
-def refusal_of(files: ModelFiles, settings: EngineSettings) -> str | None:
+def refusal_of(files: ModelFiles, settings: SglangSettings) -> str | None:
     return find_refusal(files, settings, read_checkpoint(files))
 
 
-def notices_of(files: ModelFiles, settings: EngineSettings) -> list[str]:
+def notices_of(files: ModelFiles, settings: SglangSettings) -> list[str]:
     return find_notices(files, settings, read_checkpoint(files))

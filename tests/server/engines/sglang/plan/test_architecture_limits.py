@@ -5,9 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from tokenwire.server.contract.engine_settings import (
-    EngineSettings,
-)
+from tokenwire.server.engines.sglang.settings import SglangSettings
 
 from .checkpoints import ON_CPU, ON_GPU, model, notices_of, refusal_of
 
@@ -46,7 +44,7 @@ def test_architectures_that_cannot_run_are_refused(
     ],
 )
 def test_what_is_computed_otherwise_is_told(
-    tmp_path: Path, architecture: str, settings: EngineSettings, words: str | None
+    tmp_path: Path, architecture: str, settings: SglangSettings, words: str | None
 ) -> None:
     """A model that would answer worse without a word says so at the start."""
     told = " ".join(notices_of(model(tmp_path, architectures=[architecture]), settings))

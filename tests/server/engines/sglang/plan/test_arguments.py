@@ -9,32 +9,31 @@ from typing import Any
 import pytest
 from tokenwire.server.contract.engine_settings import (
     Device,
-    EngineSettings,
     ModelFiles,
     ModelFormat,
-    SglangOptions,
 )
 from tokenwire.server.engines.sglang.plan.arguments import NO_MEDIA_DOMAIN, server_arguments
 from tokenwire.server.engines.sglang.plan.checkpoint import Checkpoint
 from tokenwire.server.engines.sglang.plan.memory import FLOAT32_MAX_BYTES
 from tokenwire.server.engines.sglang.plan.weight_quantization import WeightQuantization
+from tokenwire.server.engines.sglang.settings import SglangSettings
 
 FILES = ModelFiles("owner/model:with-colon", ModelFormat.SAFETENSORS, Path("/models/one"))
-ON_CPU = EngineSettings(Device.CPU, max_running=4)
-ON_GPU = EngineSettings(Device.CUDA, max_running=4)
+ON_CPU = SglangSettings(Device.CPU, max_running=4)
+ON_GPU = SglangSettings(Device.CUDA, max_running=4)
 LLAMA = Checkpoint("LlamaForCausalLM", max_position=8192, weight_bytes=1 << 30)
 
 
 def spell(
-    settings: EngineSettings,
+    settings: SglangSettings,
     checkpoint: Checkpoint = LLAMA,
     quantization: WeightQuantization = WeightQuantization.NONE,
 ) -> dict[str, Any]:
     return server_arguments(FILES, settings, checkpoint, quantization=quantization)
 
 
-def with_options(settings: EngineSettings, **options: Any) -> EngineSettings:
-    return replace(settings, sglang=SglangOptions(**options))
+def with_options(settings: SglangSettings, **options: Any) -> SglangSettings:
+    return replace(settings, **options)
 
 
 def test_served_name_has_no_colon() -> None:
@@ -136,7 +135,7 @@ def test_speculative_decoding() -> None:
         "speculative_eagle_topk": 1,
         "speculative_num_draft_tokens": 4,
     }
-    draft = {"speculative_draft_model": Path("/draft"), **sizes}
+    draft = {"speculative_draft_model_path": Path("/draft"), **sizes}
     arguments = spell(with_options(ON_GPU, speculative_algorithm="EAGLE", **draft))
     wanted = {
         "speculative_algorithm": "EAGLE",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from tokenwire.server.contract.engine_settings import Device, EngineSettings, SglangOptions
+from tokenwire.server.contract.engine_settings import Device
 from tokenwire.server.engines.sglang.plan.checkpoint import Checkpoint
 from tokenwire.server.engines.sglang.plan.memory import (
     CPU_POOL_TOKENS,
@@ -17,10 +17,11 @@ from tokenwire.server.engines.sglang.plan.memory import (
     prefill_tokens,
     work_bytes,
 )
+from tokenwire.server.engines.sglang.settings import SglangSettings
 
 GIB = 1 << 30
-ON_CPU = EngineSettings(Device.CPU, max_running=16)
-ON_GPU = EngineSettings(Device.CUDA, max_running=16)
+ON_CPU = SglangSettings(Device.CPU, max_running=16)
+ON_GPU = SglangSettings(Device.CUDA, max_running=16)
 # 2 x 16 layers x 8 heads x 64: 32 KiB a token in 16 bits.
 SMALL = Checkpoint(
     "LlamaForCausalLM", max_position=8192, weight_bytes=1 << 30, kv_values_per_token=16384
@@ -29,7 +30,7 @@ SMALL = Checkpoint(
 
 @pytest.mark.parametrize("settings", [ON_CPU, ON_GPU], ids=["cpu", "gpu"])
 @pytest.mark.parametrize("asked", [16, 2000 * 16])
-def test_asked_pool_holds_one_full_context(settings: EngineSettings, asked: int) -> None:
+def test_asked_pool_holds_one_full_context(settings: SglangSettings, asked: int) -> None:
     """A small LLM_PAGED_ATTENTION_CONTEXT_SIZE never makes a request of full length fail."""
     pool = pool_tokens(replace(settings, kv_pool_tokens=asked), SMALL, None)
     assert pool is not None
@@ -91,11 +92,10 @@ def test_context_length(
 @pytest.mark.parametrize("settings", [ON_CPU, ON_GPU], ids=["cpu", "gpu"])
 @pytest.mark.parametrize("asked", [None, 100, 4096])
 def test_prefill_in_whole_pages(
-    settings: EngineSettings, page_size: int, asked: int | None
+    settings: SglangSettings, page_size: int, asked: int | None
 ) -> None:
     """Prompts are read in pieces of whole pages, or SGLang refuses to start."""
-    options = SglangOptions(chunked_prefill_size=asked)
-    tokens = prefill_tokens(replace(settings, page_size=page_size, sglang=options))
+    tokens = prefill_tokens(replace(settings, page_size=page_size, chunked_prefill_size=asked))
     # SGLang's own choices on a GPU are powers of two of at least 2048.
     assert (tokens or 2048) % page_size == 0
     assert asked is None or tokens is not None

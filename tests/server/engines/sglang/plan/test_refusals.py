@@ -7,11 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tokenwire.server.contract.engine_settings import (
-    EngineSettings,
-)
 from tokenwire.server.contract.isq_type import IsqType
 from tokenwire.server.engines.sglang.plan.checkpoint import read_checkpoint
+from tokenwire.server.engines.sglang.settings import SglangSettings
 
 from .checkpoints import ON_CPU, ON_GPU, model, notices_of, options, refusal_of
 
@@ -30,7 +28,7 @@ from .checkpoints import ON_CPU, ON_GPU, model, notices_of, options, refusal_of
     ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_wish_that_must_not_be_guessed_is_refused(
-    tmp_path: Path, settings: EngineSettings, variable: str
+    tmp_path: Path, settings: SglangSettings, variable: str
 ) -> None:
     """What changes answers or machines is refused by the name of its variable."""
     refusal = refusal_of(model(tmp_path), settings)
@@ -39,7 +37,7 @@ def test_wish_that_must_not_be_guessed_is_refused(
 
 
 @pytest.mark.parametrize("settings", [ON_CPU, ON_GPU], ids=["cpu", "gpu"])
-def test_plain_model_runs(tmp_path: Path, settings: EngineSettings) -> None:
+def test_plain_model_runs(tmp_path: Path, settings: SglangSettings) -> None:
     """Nothing is refused and nothing is told where nothing is special."""
     assert refusal_of(model(tmp_path), settings) is None
     assert notices_of(model(tmp_path), settings) == []
@@ -75,7 +73,7 @@ def test_quantised_checkpoint_needs_a_gpu(tmp_path: Path, config: dict[str, Any]
         (replace(ON_CPU, isq=IsqType.Q8_0), "LLM_ISQ_TYPE=Q8_0 becomes int8"),
     ],
 )
-def test_tuning_is_told(tmp_path: Path, settings: EngineSettings, told: str) -> None:
+def test_tuning_is_told(tmp_path: Path, settings: SglangSettings, told: str) -> None:
     """What only tunes is followed as far as it goes, and one line says how far."""
     (notice,) = notices_of(model(tmp_path), settings)
     assert told in notice
