@@ -119,32 +119,19 @@ class EngineKit(Protocol):
         plan = await decision.kit.plan(assignment, report)
         engine = await plan.launcher(placement).launch(report)
 
-    Importing a kit must not import the engine's package.
+    `kind` is its name in `LLM_ENGINE`, and that of the extra that installs it; `name` is written
+    for people; `module` is the package that must be installed, which importing the kit does not
+    import. An engine with `only_gguf` reads nothing but GGUF files, with the tokenizer in them.
     """
 
-    @property
-    def kind(self) -> str:
-        """Its name in `LLM_ENGINE`, which is also that of the extra that installs it."""
-        ...
-
-    @property
-    def name(self) -> str:
-        """Its name as people write it."""
-        ...
-
-    @property
-    def module(self) -> str:
-        """The package that must be installed."""
-        ...
+    kind: str
+    name: str
+    module: str
+    only_gguf: bool
 
     @property
     def settings(self) -> type[EngineSettings]:
         """Its settings, in which variables that it alone reads are declared with `option`."""
-        ...
-
-    @property
-    def only_gguf(self) -> bool:
-        """Whether it reads nothing but GGUF files, with the tokenizer that is in them."""
         ...
 
     def offer(self, model: ModelId, *, uses_gpu: bool) -> Offer:

@@ -86,11 +86,11 @@ def _always(files: ModelFiles, settings: SglangSettings) -> dict[str, Any]:
 def _on_gpu(files: ModelFiles, settings: SglangSettings) -> dict[str, Any]:
     draft = settings.speculative_draft_model_path
     arguments = {name: getattr(settings, name) for name in VARIABLES}
-    if settings.speculative_algorithm and draft is not None:
-        arguments["speculative_draft_model_path"] = str(draft)
-    # What only means something beside another argument.
+    # Some only mean something beside another.
     if not settings.speculative_algorithm:
         arguments = {name: arguments[name] for name in arguments if "speculative" not in name}
+    elif draft is not None:
+        arguments["speculative_draft_model_path"] = str(draft)
     if settings.lora_adapters:
         arguments |= _lora(settings)
     else:
