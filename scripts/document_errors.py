@@ -12,7 +12,8 @@ import grpc
 from descriptors import ENUMS, ROOT, VALUES, read_sources
 from google.protobuf.json_format import MessageToDict
 from google.rpc import code_pb2, status_pb2
-from tokenwire.edge.errors import Dialect, EdgeError, error_response, failure_of
+from tokenwire.edge.api.errors import encode_failure
+from tokenwire.edge.errors import EdgeError, failure_of
 from tokenwire.error_table import TRAITS
 from tokenwire.generated.tokenwire.v1 import options_pb2
 from tokenwire.server.contract import errors
@@ -110,11 +111,10 @@ def _examples(comments: dict[str, str]) -> Iterator[str]:
                 error = _client_error(call)
             yield f"gRPC status `{call.code.name}`, with its details:\n\n"
             yield _json(_details(call))
-        response = error_response(failure_of(error), Dialect.API)
-        retry = response.headers.get("Retry-After")
-        header = f", `Retry-After: {retry}`" if retry else ""
-        yield f"On `/api`, status {response.status}{header}:\n\n"
-        yield _json(json.loads(response.body or b""))
+        answer = encode_failure(failure_of(error))
+        header = f", `Retry-After: {answer.retry_after_s}`" if answer.retry_after_s else ""
+        yield f"On `/api`, status {answer.status}{header}:\n\n"
+        yield _json(answer.body)
 
 
 def _shown(reason: str) -> str:

@@ -14,9 +14,11 @@ from descriptors import ROOT
 from document_errors import sort_metadata
 from message_schemas import Schema, message_schemas, reference, schema_name
 from tokenwire import __version__
-from tokenwire.edge.canonical.routes import Binding, bindings
+from tokenwire.edge.api.routes import API
+from tokenwire.edge.canonical.routes import CANONICAL, Binding, bindings
 from tokenwire.edge.context import REQUEST_ID_HEADER, TIMEOUT_HEADER
-from tokenwire.edge.errors import Dialect, EdgeError, api_body, canonical_body, failure_of
+from tokenwire.edge.dialect import Dialect
+from tokenwire.edge.errors import EdgeError, failure_of
 from tokenwire.error_table import TRAITS
 
 OUT = ROOT / "src" / "edge" / "pages" / "openapi.json"
@@ -127,7 +129,7 @@ def _api(operation: ApiOperation) -> dict[str, Any]:
         "requestBody": _body(operation.request, operation.request_example),
         "responses": {
             "200": {"description": "The answer.", "content": content},
-            **_errors(Dialect.API, frozenset(TRAITS) - _OF_ROUTING),
+            **_errors(API, "Error", frozenset(TRAITS) - _OF_ROUTING),
         },
     }
 
@@ -147,7 +149,7 @@ def _canonical(binding: Binding) -> dict[str, Any]:
         **_head("tokenwire.v1", rpc.name, f"The rpc {rpc.full_name}"),
         "responses": {
             "200": {"description": description, "content": content},
-            **_errors(Dialect.CANONICAL, reasons),
+            **_errors(CANONICAL, "Status", reasons),
         },
     }
     if binding.verb == "POST":
@@ -156,25 +158,21 @@ def _canonical(binding: Binding) -> dict[str, Any]:
     return operation
 
 
-def _errors(dialect: Dialect, reasons: frozenset[str]) -> dict[str, Any]:
+def _errors(dialect: Dialect, schema: str, reasons: frozenset[str]) -> dict[str, Any]:
     """Groups the failures by HTTP status, with one example for each reason."""
     by_status: dict[int, dict[str, Any]] = {}
-    is_canonical = dialect is Dialect.CANONICAL
-    schema = reference("Status" if is_canonical else "Error")
     for reason, traits in TRAITS.items():
         if reason not in reasons:
             continue
-        status = (
-            traits.http_status if is_canonical else traits.api_http_status or traits.http_status
-        )
         metadata = {entry.key: entry.value for entry in traits.example_metadata}
         failure = failure_of(EdgeError(reason, traits.example_message, metadata=metadata))
-        value = sort_metadata(canonical_body(failure)) if is_canonical else api_body(failure)
-        by_status.setdefault(status, {})[reason] = {"value": value}
+        answer = dialect.encode_failure(failure)
+        value = sort_metadata(dict(answer.body))
+        by_status.setdefault(answer.status, {})[reason] = {"value": value}
     return {
         str(status): {
             "description": ", ".join(examples),
-            "content": {_JSON: {"schema": schema, "examples": examples}},
+            "content": {_JSON: {"schema": reference(schema), "examples": examples}},
             **({"headers": _RETRY_AFTER} if status in (429, 503) else {}),
         }
         for status, examples in sorted(by_status.items())
@@ -197,7 +195,7 @@ def _llms() -> dict[str, Any]:
                 "description": "The models.",
                 "content": {_JSON: {"schema": schema, "example": [example]}},
             },
-            **_errors(Dialect.API, _OF_EVERY_ROUTE | {"DEADLINE_EXCEEDED", "INVALID_REQUEST"}),
+            **_errors(API, "Error", _OF_EVERY_ROUTE | {"DEADLINE_EXCEEDED", "INVALID_REQUEST"}),
         },
     }
 

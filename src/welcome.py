@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, TextIO
 
 import grpc.aio
 
+from .channel import open_channel
 from .generated.tokenwire.v1 import inference_pb2, models_pb2
 from .generated.tokenwire.v1.inference_pb2_grpc import InferenceServiceStub
 
@@ -110,9 +111,7 @@ async def welcome(line: StatusLine, addresses: Addresses, engines: Mapping[str, 
     """
     started_s = time.monotonic()
     line.write(_head(addresses, engines))
-    async with grpc.aio.insecure_channel(
-        addresses.grpc, options=[("grpc.initial_reconnect_backoff_ms", 100)]
-    ) as channel:
+    async with open_channel(addresses.grpc) as channel:
         stub = InferenceServiceStub(channel)
         changes = _StateChanges(engines)
         turn = 0

@@ -17,6 +17,7 @@ import grpc
 from grpc_health.v1 import health_pb2
 
 from .. import __version__
+from ..channel import open_blocking_channel
 
 # https://github.com/grpc-ecosystem/grpc-health-probe, "Exit codes".
 HEALTHY = 0
@@ -103,19 +104,20 @@ def _explain(error: grpc.RpcError, options: argparse.Namespace) -> str:
 
 
 def _open(options: argparse.Namespace) -> grpc.Channel:
-    channel_options: list[tuple[str, str | int]] = [
-        ("grpc.primary_user_agent", options.user_agent),
-        ("grpc.enable_http_proxy", 0),
-    ]
-    compression = grpc.Compression.Gzip if options.gzip else None
-    if not options.tls:
-        return grpc.insecure_channel(options.addr, channel_options, compression)
+    channel_options: list[tuple[str, str | int]] = [("grpc.primary_user_agent", options.user_agent)]
+    credentials = None
+    if options.tls:
+        credentials = grpc.ssl_channel_credentials(
+            _read(options.tls_ca_cert),
+            _read(options.tls_client_key),
+            _read(options.tls_client_cert),
+        )
     if options.tls_server_name:
         channel_options.append(("grpc.ssl_target_name_override", options.tls_server_name))
-    credentials = grpc.ssl_channel_credentials(
-        _read(options.tls_ca_cert), _read(options.tls_client_key), _read(options.tls_client_cert)
+    compression = grpc.Compression.Gzip if options.gzip else None
+    return open_blocking_channel(
+        options.addr, credentials, compression=compression, options=channel_options
     )
-    return grpc.secure_channel(options.addr, credentials, channel_options, compression)
 
 
 def _read(path: str) -> bytes | None:

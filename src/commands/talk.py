@@ -16,6 +16,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from ..channel import open_blocking_channel
 from ..edge.config import EdgeConfig
 from ..environment import EXIT_CONFIGURATION, load
 from ..generated.tokenwire.v1 import chat_pb2, events_pb2, inference_pb2, models_pb2, sampling_pb2
@@ -70,7 +71,7 @@ def chat(target: str | None, message: str | None, options: ChatOptions) -> int:
 
 def _with_stub(target: str | None, use: Callable[[InferenceServiceStub], int]) -> int:
     address = target or load(EdgeConfig).grpc_target
-    with grpc.insecure_channel(address, options=[("grpc.enable_http_proxy", 0)]) as channel:
+    with open_blocking_channel(address) as channel:
         try:
             return use(InferenceServiceStub(channel))
         except grpc.RpcError as error:

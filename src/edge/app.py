@@ -14,13 +14,14 @@ from prometheus_client import CollectorRegistry
 
 from ..environment import ConfigurationError
 from ..lifecycle import shutdown_signals, wait_first
-from .api.routes import ApiRoutes
+from .api.routes import API
 from .body import BodyReader
-from .canonical.routes import CanonicalRoutes
+from .canonical.routes import CANONICAL
 from .client import FrontClient
 from .config import EdgeConfig
 from .connection import Connection
 from .cors import Cors
+from .dialect import Dialect
 from .health import HealthRoutes
 from .metrics import FrontMetrics, HttpMetrics, MetricsRoutes
 from .middleware import InFlight, Middleware
@@ -28,6 +29,7 @@ from .pages.routes import PageRoutes
 
 _logger = structlog.get_logger(__name__)
 
+DIALECTS: tuple[Dialect, ...] = (API, CANONICAL)
 # Also bounds how long a connection may take to send a request line and headers.
 KEEPALIVE_TIMEOUT_S = 75.0
 _BACKLOG = 1024
@@ -46,10 +48,12 @@ class EdgeApp:
         self,
         config: EdgeConfig,
         *,
+        dialects: tuple[Dialect, ...] = DIALECTS,
         forced: asyncio.Event | None = None,
         keepalive_timeout_s: float = KEEPALIVE_TIMEOUT_S,
     ) -> None:
         self._config = config
+        self._dialects = dialects
         self._keepalive_timeout_s = keepalive_timeout_s
         self._in_flight = InFlight()
         self._forced = forced or asyncio.Event()
@@ -95,14 +99,15 @@ class EdgeApp:
         config = self._config
         app = web.Application(client_max_size=config.max_body_bytes)
         metrics = HttpMetrics(CollectorRegistry())
-        middleware = Middleware(Cors(config.cors_allowed_origins), metrics, self._in_flight)
+        cors = Cors(config.cors_allowed_origins)
+        middleware = Middleware(self._dialects, cors, metrics, self._in_flight)
         middleware.install(app)
         bodies = BodyReader(config.body_timeout_s)
         front_metrics = FrontMetrics(self._session, config.metrics_target)
         app.add_routes(HealthRoutes(self._front, self._in_flight).routes())
         app.add_routes(MetricsRoutes(metrics, front_metrics).routes())
-        app.add_routes(ApiRoutes(self._front, bodies).routes())
-        app.add_routes(CanonicalRoutes(self._front, bodies).routes())
+        for dialect in self._dialects:
+            app.add_routes(dialect.routes(self._front, bodies))
         app.add_routes(PageRoutes().routes())
         return app, middleware
 
@@ -115,7 +120,7 @@ class EdgeApp:
         def connection() -> Connection:
             return Connection(
                 server,
-                middleware.add_headers,
+                middleware,
                 loop=loop,
                 keepalive_timeout_s=self._keepalive_timeout_s,
             )

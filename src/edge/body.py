@@ -1,4 +1,4 @@
-"""Request bodies: bounded in size and time, JSON objects only."""
+"""JSON bodies: those of requests are objects, bounded in size and time."""
 
 from __future__ import annotations
 
@@ -66,6 +66,15 @@ def parse_object(data: bytes) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise invalid(BODY_FIELD, "must be a JSON object")
     return cast("dict[str, Any]", value)
+
+
+def json_response(
+    value: object, *, status: int = 200, headers: Mapping[str, str] | None = None
+) -> web.Response:
+    """Returns JSON as a whole response."""
+    return web.Response(
+        status=status, body=orjson.dumps(value), content_type="application/json", headers=headers
+    )
 
 
 def json_type(value: object) -> str:

@@ -1,4 +1,4 @@
-"""The gRPC channel from the edge to the front."""
+"""The edge's calls to the front."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import grpc
 from google.protobuf.message import Message
 from grpc_health.v1 import health_pb2
 
+from ..channel import open_channel
 from ..generated.tokenwire.v1.inference_pb2_grpc import InferenceServiceStub
 from .context import RequestContext
 from .errors import EdgeError
@@ -20,20 +21,6 @@ ResponseT_co = TypeVar("ResponseT_co", covariant=True)
 
 _UNARY_TIMEOUT_S = 5.0
 _HEALTH_TIMEOUT_S = 2.0
-_MAX_RESPONSE_BYTES = 64 * 1024 * 1024
-_OPTIONS = (
-    ("grpc.max_receive_message_length", _MAX_RESPONSE_BYTES),
-    ("grpc.max_send_message_length", -1),  # bodies are bounded before they get here
-    ("grpc.keepalive_time_ms", 20_000),
-    ("grpc.keepalive_timeout_ms", 10_000),
-    ("grpc.http2.max_pings_without_data", 0),
-    # The front may come back at any moment: look often.
-    ("grpc.initial_reconnect_backoff_ms", 100),
-    ("grpc.max_reconnect_backoff_ms", 2_000),
-    ("grpc.lb_policy_name", "round_robin"),  # replicas behind a headless name
-    ("grpc.enable_retries", 0),  # a generation is never sent twice
-    ("grpc.enable_http_proxy", 0),  # the front is a neighbour
-)
 
 
 class _Cancellable(Protocol):
@@ -50,7 +37,7 @@ class FrontClient:
     """Calls the front for HTTP requests. Open it inside a running event loop."""
 
     def __init__(self, target: str) -> None:
-        self._channel = grpc.aio.insecure_channel(target, options=_OPTIONS)
+        self._channel = open_channel(target)
         self.stub = InferenceServiceStub(self._channel)
         self._check = self._channel.unary_unary(
             "/grpc.health.v1.Health/Check",

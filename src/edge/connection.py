@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 
 import structlog
 from aiohttp import web
@@ -13,8 +12,10 @@ from aiohttp.web_protocol import RequestHandler
 from aiohttp.web_request import BaseRequest
 from aiohttp.web_server import Server
 
-from .context import CONTEXT, RequestContext
-from .errors import Dialect, EdgeError, error_response, failure_of, invalid
+from .context import CONTEXT
+from .dialect import DIALECT, error_response
+from .errors import EdgeError, failure_of, invalid
+from .middleware import Middleware
 
 _logger = structlog.get_logger(__name__)
 
@@ -26,16 +27,16 @@ _LINGERING_TIME_S = 0.5
 class Connection(RequestHandler):
     """One connection of the HTTP server.
 
-    `add_headers` adds what every response has to those that no application sees.
+    `middleware` adds what every response has to those that no application sees.
     """
 
     # aiohttp's class has slots, which a subclass may extend.
-    __slots__ = ("_add_headers",)
+    __slots__ = ("_middleware",)
 
     def __init__(
         self,
         server: Server,
-        add_headers: Callable[[BaseRequest, web.StreamResponse], None],
+        middleware: Middleware,
         *,
         loop: asyncio.AbstractEventLoop,
         keepalive_timeout_s: float,
@@ -48,7 +49,7 @@ class Connection(RequestHandler):
             access_log=None,  # type: ignore[arg-type]  # None turns it off
             auto_decompress=False,  # bodies are unpacked where their failures can be told
         )
-        self._add_headers = add_headers
+        self._middleware = middleware
 
     def data_received(self, data: bytes) -> None:
         """Takes what arrived; a body that is broken as HTTP fails its request at once."""
@@ -72,7 +73,7 @@ class Connection(RequestHandler):
             raise ConnectionError("the client left, or the response has begun") from exc
         is_seen = CONTEXT in request
         if not is_seen:
-            request[CONTEXT] = RequestContext.from_headers(request.headers)
+            self._middleware.identify(request)
         if status == 400:
             # The exception's text holds what arrived: only its type is logged.
             kind = type(exc).__name__
@@ -81,9 +82,9 @@ class Connection(RequestHandler):
             failure = failure_of(self._broken(exc))
         else:
             failure = failure_of(exc or RuntimeError(message or "unknown"))
-        response = error_response(failure, Dialect.API)
+        response = error_response(failure, request[DIALECT])
         if not is_seen:
-            self._add_headers(request, response)
+            self._middleware.add_headers(request, response)
         response.force_close()
         return response
 

@@ -1,18 +1,14 @@
-"""The one place that turns failures, the front's and the edge's own, into HTTP."""
+"""What went wrong with a request, the front's failures and the edge's own, in one form."""
 
 from __future__ import annotations
 
-import enum
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import grpc
-import orjson
 import structlog
-from aiohttp import web
-from google.protobuf import any_pb2, json_format
+from google.protobuf import any_pb2
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 
 from ..error_table import DOMAIN, TRAITS
@@ -21,9 +17,6 @@ from ..generated.tokenwire.v1 import options_pb2
 _logger = structlog.get_logger(__name__)
 
 _DETAILS_KEY = "grpc-status-details-bin"
-_STREAM_RETRY_AFTER_S = 10
-_NO_TURN = frozenset({"AT_CAPACITY", "QUEUE_TIMEOUT"})
-
 
 # For statuses without an ErrorInfo, which gRPC itself makes: whose traits they share.
 _REASON_OF_CODE: Mapping[int, str] = {
@@ -79,17 +72,6 @@ def invalid(field: str, description: str) -> EdgeError:
     return EdgeError("INVALID_REQUEST", ": ".join(violation), violation=violation)
 
 
-class Dialect(enum.Enum):
-    """How a failure is written: API_STREAM differs from API where no turn is free."""
-
-    API = "api"
-    API_STREAM = "api_stream"
-    CANONICAL = "canonical"
-
-
-DIALECT = web.RequestKey("dialect", Dialect)
-
-
 @dataclass(frozen=True, slots=True)
 class Failure:
     """What went wrong with one request, before a dialect writes it."""
@@ -121,48 +103,12 @@ def failure_of(error: BaseException) -> Failure:
     return _own_failure(EdgeError("UNSPECIFIED", traits.example_message))
 
 
-def api_text(failure: Failure) -> str:
-    """Returns the text of an `/api` error, with the caller's own field names."""
-    violations = [f"{_api_field(v.field)}: {v.description}" for v in _violations(failure.status)]
+def rest_text(failure: Failure) -> str:
+    """Returns what went wrong in the words of REST, with the caller's own field names."""
+    violations = [f"{_rest_field(v.field)}: {v.description}" for v in _violations(failure.status)]
     message = "; ".join(violations) or failure.message
     prefix = failure.traits.rest_prefix
     return f"{prefix}: {message}" if prefix else message
-
-
-def api_body(failure: Failure) -> dict[str, Any]:
-    """Returns the body of an `/api` error."""
-    return {"error": api_text(failure), "code": failure.traits.rest_code}
-
-
-def canonical_body(failure: Failure) -> dict[str, Any]:
-    """Returns the `google.rpc.Status` of a failure as canonical JSON."""
-    return json_format.MessageToDict(failure.status)
-
-
-def error_response(failure: Failure, dialect: Dialect) -> web.Response:
-    """Writes a failure as a whole HTTP response."""
-    traits = failure.traits
-    status, retry_after_s = traits.http_status, traits.retry_after_s
-    if dialect is Dialect.CANONICAL:
-        body = canonical_body(failure)
-    else:
-        status = traits.api_http_status or status
-        retry_after_s = traits.api_retry_after_s or retry_after_s
-        body = api_body(failure)
-        if dialect is Dialect.API_STREAM and failure.reason in _NO_TURN:
-            retry_after_s = _STREAM_RETRY_AFTER_S
-            body = {
-                "error": "Service temporarily at capacity",
-                "message": failure.message,
-                "retry_after_seconds": retry_after_s,
-                "code": traits.rest_code,
-            }
-    headers = dict(failure.headers)
-    if retry_after_s:
-        headers["Retry-After"] = str(retry_after_s)
-    return web.Response(
-        status=status, body=orjson.dumps(body), content_type="application/json", headers=headers
-    )
 
 
 def _own_failure(error: EdgeError) -> Failure:
@@ -217,8 +163,8 @@ def _text(value: str) -> str:
     return value.encode("utf-8", "replace").decode("utf-8")
 
 
-def _api_field(path: str) -> str:
-    """Turns a proto field path into the name that `/api` callers use."""
+def _rest_field(path: str) -> str:
+    """Turns a proto field path into the name that callers of flat JSON use."""
     path = path.removeprefix("sampling.")
     if path == "text":
         return "prompt"

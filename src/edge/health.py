@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
-import orjson
 from aiohttp import web
 
+from .body import json_response
 from .client import FrontClient
 from .middleware import InFlight
 
@@ -31,14 +29,10 @@ class HealthRoutes:
 
     async def live(self, _request: web.Request) -> web.Response:
         """Answers 200 as long as this process can answer at all."""
-        return _json(200, _LIVE)
+        return json_response(_LIVE)
 
     async def ready(self, _request: web.Request) -> web.Response:
         """Answers 200 where the front is ready and this edge is not draining."""
         if not self._in_flight.is_draining and await self._front.is_ready():
-            return _json(200, _READY)
-        return _json(503, _NOT_READY)
-
-
-def _json(status: int, body: Mapping[str, object]) -> web.Response:
-    return web.Response(status=status, body=orjson.dumps(body), content_type="application/json")
+            return json_response(_READY)
+        return json_response(_NOT_READY, status=503)

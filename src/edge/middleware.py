@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
 import structlog
 from aiohttp import web
@@ -12,7 +12,8 @@ from aiohttp.web_request import BaseRequest
 
 from .context import CONTEXT, REQUEST_ID_HEADER, RequestContext
 from .cors import Cors
-from .errors import DIALECT, Dialect, EdgeError, error_response, failure_of
+from .dialect import DIALECT, Dialect, dialect_of, error_response
+from .errors import EdgeError, failure_of
 from .metrics import HttpMetrics, route_of
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -20,7 +21,6 @@ ServerHandler = Callable[[BaseRequest], Awaitable[web.StreamResponse]]
 
 _logger = structlog.get_logger(__name__)
 
-CANONICAL_PREFIX = "/tokenwire/"
 _CLIENT_LEFT = 499
 _SERVER = "tokenwire"
 _MAX_SHOWN = 200
@@ -62,7 +62,14 @@ class InFlight:
 class Middleware:
     """Wraps the application, so that what aiohttp refuses before any handler is answered too."""
 
-    def __init__(self, cors: Cors, metrics: HttpMetrics, in_flight: InFlight) -> None:
+    def __init__(
+        self,
+        dialects: Sequence[Dialect],
+        cors: Cors,
+        metrics: HttpMetrics,
+        in_flight: InFlight,
+    ) -> None:
+        self._dialects = dialects
         self._cors = cors
         self._metrics = metrics
         self._in_flight = in_flight
@@ -80,10 +87,7 @@ class Middleware:
 
         async def serve(request: BaseRequest) -> web.StreamResponse:
             assert isinstance(request, web.Request)  # the server of an application makes no other
-            context = RequestContext.from_headers(request.headers)
-            request[CONTEXT] = context
-            is_canonical = request.path.startswith(CANONICAL_PREFIX)
-            request[DIALECT] = Dialect.CANONICAL if is_canonical else Dialect.API
+            context = self.identify(request)
             structlog.contextvars.bind_contextvars(request_id=context.request_id)
             status = _CLIENT_LEFT
             self._metrics.begin()
@@ -95,6 +99,13 @@ class Middleware:
                 self._end(request, status, time.monotonic() - context.arrived_s)
 
         return serve
+
+    def identify(self, request: BaseRequest) -> RequestContext:
+        """Gives a request its context and the dialect of its path, before any route is known."""
+        context = RequestContext.from_headers(request.headers)
+        request[CONTEXT] = context
+        request[DIALECT] = dialect_of(request.path, self._dialects)
+        return context
 
     def add_headers(self, request: BaseRequest, response: web.StreamResponse) -> None:
         """Adds the headers that every response has. The request has its context."""

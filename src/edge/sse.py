@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from typing import Any, Protocol
 
 import orjson
@@ -43,28 +44,27 @@ def data_event(value: dict[str, Any]) -> bytes:
 async def send_stream(
     request: web.Request, events: AsyncGenerator[Event], encoder: EventEncoder
 ) -> web.StreamResponse:
-    """Sends the headers once the engine accepted the request, then every event.
+    """Sends the headers once the engine accepted the request, then every event; closes `events`.
 
-    The caller closes `events`. A failure before the headers is raised as it came; one after them
-    becomes the stream's last event.
+    A failure before the headers is raised as it came; one after them becomes the stream's last
+    event.
     """
-    started = await _first_started(events)
-    response = web.StreamResponse(headers=HEADERS)
-    await response.prepare(request)
-    try:
-        await _write(request, response, encoder.encode(started))
-        is_finished = False
-        async for event in events:
+    async with aclosing(events):
+        event = await _first_started(events)
+        response = web.StreamResponse(headers=HEADERS)
+        await response.prepare(request)
+        try:
             await _write(request, response, encoder.encode(event))
-            is_finished = event.WhichOneof("event") == "finished"
-        if not is_finished:
-            raise RuntimeError("the stream ended without its last event")
-    except ConnectionError:
-        raise  # the client left
-    except Exception as error:  # noqa: BLE001 - the headers are sent: no one else can answer
-        await _write(request, response, encoder.encode_failure(failure_of(error)))
-    await response.write_eof()
-    return response
+            async for event in events:
+                await _write(request, response, encoder.encode(event))
+            if event.WhichOneof("event") != "finished":
+                raise RuntimeError("the stream ended without its last event")
+        except ConnectionError:
+            raise  # the client left
+        except Exception as error:  # noqa: BLE001 - the headers are sent: no one else can answer
+            await _write(request, response, encoder.encode_failure(failure_of(error)))
+        await response.write_eof()
+        return response
 
 
 async def _first_started(events: AsyncGenerator[Event]) -> Event:

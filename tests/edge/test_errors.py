@@ -9,7 +9,10 @@ import aiohttp
 import grpc
 import pytest
 from google.rpc import code_pb2
-from tokenwire.edge.errors import Dialect, EdgeError, error_response, failure_of
+from tokenwire.edge.api.routes import API
+from tokenwire.edge.canonical.routes import CANONICAL
+from tokenwire.edge.dialect import error_response
+from tokenwire.edge.errors import EdgeError, failure_of
 from tokenwire.error_table import TRAITS
 from tokenwire.server.contract.errors import (
     AtCapacity,
@@ -29,7 +32,7 @@ from .scripted import MODEL, ScriptedFront, fail, started, text
 from .sse_reading import read_events
 
 CHAT = {"model": MODEL, "messages": [{"role": "user", "content": "Hi"}]}
-CANONICAL = {
+CANONICAL_CHAT = {
     "model": MODEL,
     "messages": [{"role": "ROLE_USER", "content": [{"text": "Hi"}]}],
     "delivery": "DELIVERY_FINAL",
@@ -136,7 +139,7 @@ async def test_canonical_errors(
     error = case[0]
     scripted.script = failing(error)
     traits = TRAITS[error.reason]
-    async with scripted_http.post("/tokenwire/v1/chat", json=CANONICAL) as response:
+    async with scripted_http.post("/tokenwire/v1/chat", json=CANONICAL_CHAT) as response:
         assert response.status == traits.http_status
         body = await response.json()
     assert body["code"] == traits.grpc_code
@@ -156,7 +159,7 @@ async def test_canonical_errors(
         ),
         (
             "/tokenwire/v1/chat",
-            {**CANONICAL, "delivery": "DELIVERY_DELTAS"},
+            {**CANONICAL_CHAT, "delivery": "DELIVERY_DELTAS"},
             lambda event: event["error"]["message"],
         ),
     ],
@@ -208,9 +211,9 @@ def test_every_reason_is_written_from_the_table(reason: str) -> None:
     """Statuses, codes, words and retries come from the option of the enum, on every dialect."""
     traits = TRAITS[reason]
     failure = failure_of(EdgeError(reason, "why"))
-    api = error_response(failure, Dialect.API)
+    api = error_response(failure, API)
     assert api.status == (traits.api_http_status or traits.http_status)
-    canonical = error_response(failure, Dialect.CANONICAL)
+    canonical = error_response(failure, CANONICAL)
     assert canonical.status == traits.http_status
     assert failure.status.code != code_pb2.OK
     prefix = f"{traits.rest_prefix}: " if traits.rest_prefix else ""

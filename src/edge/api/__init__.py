@@ -1,1 +1,1 @@
-"""The `/api` routes: the dialect of existing callers, and what OpenAI's clients send to it."""
+"""The `/api` routes: the dialect of existing callers, with OpenAI's fields beside its own."""

@@ -16,7 +16,8 @@ from ...generated.tokenwire.v1 import (
 )
 from ..body import shown
 from ..errors import invalid
-from .fields import Fields, to_float32
+from ..fields import Fields, to_float32
+from ..openai.json_codec import CompletionHead, encode_completion
 from .refusals import KNOWN, KNOWN_OF_A_MESSAGE, refuse
 
 _NUMBERS = (
@@ -143,6 +144,11 @@ def encode_chat(finished: events_pb2.Finished) -> dict[str, Any]:
         "tokens_generated": finished.usage.num_completion_tokens,
         "finish_reason": finish_reason(choice.finished),
     }
+
+
+def encode_completions(head: CompletionHead, finished: events_pb2.Finished) -> dict[str, Any]:
+    """Returns the body of `/api/completions`, with all that OpenAI's clients look for."""
+    return {**encode_text(finished), **encode_completion(head, finished)}
 
 
 def finish_reason(finished: events_pb2.ChoiceFinished) -> str:

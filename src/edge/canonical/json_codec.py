@@ -9,7 +9,8 @@ from google.protobuf.descriptor import Descriptor
 from google.protobuf.message import Message
 
 from ..body import BODY_FIELD
-from ..errors import Failure, canonical_body, invalid
+from ..dialect import FailureAnswer
+from ..errors import Failure, invalid
 from ..sse import Event, data_event
 from .field_values import MAX_DEPTH, field_values
 
@@ -38,6 +39,12 @@ def encode(message: Message) -> dict[str, Any]:
     return json_format.MessageToDict(message)
 
 
+def encode_failure(failure: Failure) -> FailureAnswer:
+    """Writes a failure as its `google.rpc.Status`."""
+    traits = failure.traits
+    return FailureAnswer(traits.http_status, traits.retry_after_s, encode(failure.status))
+
+
 class CanonicalStream:
     """The events of a stream route: every message as it is, a failure as `{"error": Status}`."""
 
@@ -47,4 +54,4 @@ class CanonicalStream:
 
     def encode_failure(self, failure: Failure) -> bytes:
         """Returns the last event of a failed stream."""
-        return data_event({"error": canonical_body(failure)})
+        return data_event({"error": encode(failure.status)})

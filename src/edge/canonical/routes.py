@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any
 
-import orjson
 from aiohttp import web
 from google.api import annotations_pb2, http_pb2
 from google.protobuf import message_factory
 from google.protobuf.descriptor import MethodDescriptor
-from google.protobuf.message import Message
 
 from ...generated.tokenwire.v1 import events_pb2, inference_pb2
-from ..body import BodyReader
+from ..body import BodyReader, json_response
 from ..client import FrontClient
 from ..context import CONTEXT
+from ..dialect import Dialect
 from ..sse import send_stream
-from .json_codec import CanonicalStream, decode, encode
+from .json_codec import CanonicalStream, decode, encode, encode_failure
 
 _SERVICE = "InferenceService"
 
@@ -46,40 +44,34 @@ def bindings() -> list[Binding]:
     return found
 
 
-class CanonicalRoutes:
-    """Answers the proto's own routes in canonical proto-JSON."""
-
-    def __init__(self, front: FrontClient, bodies: BodyReader) -> None:
-        self._front = front
-        self._bodies = bodies
-
-    def routes(self) -> list[web.RouteDef]:
-        """Returns the routes to register."""
-        return [
-            web.route(binding.verb, binding.path, self._handler(binding)) for binding in bindings()
-        ]
-
-    def _handler(self, binding: Binding) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
-        message_type = message_factory.GetMessageClass(binding.rpc.input_type)
-        # A stub has one attribute an rpc, of its name.
-        method = getattr(self._front.stub, binding.rpc.name)
-
-        async def unary(request: web.Request) -> web.StreamResponse:
-            message = message_type()
-            if binding.verb == "POST":
-                message = decode(await self._bodies.read_object(request), message_type)
-            return _json(await self._front.unary(method, message, request[CONTEXT]))
-
-        async def stream(request: web.Request) -> web.StreamResponse:
-            message = decode(await self._bodies.read_object(request), message_type)
-            if getattr(message, "delivery", None) == events_pb2.DELIVERY_FINAL:
-                return _json(await self._front.final(method, message, request[CONTEXT]))
-            calls = self._front.events(method, message, request[CONTEXT])
-            async with aclosing(calls) as events:
-                return await send_stream(request, events, CanonicalStream())
-
-        return stream if binding.rpc.server_streaming else unary
+def _routes(front: FrontClient, bodies: BodyReader) -> list[web.RouteDef]:
+    return [
+        web.route(binding.verb, binding.path, _handler(binding, front, bodies))
+        for binding in bindings()
+    ]
 
 
-def _json(message: Message) -> web.Response:
-    return web.Response(body=orjson.dumps(encode(message)), content_type="application/json")
+def _handler(
+    binding: Binding, front: FrontClient, bodies: BodyReader
+) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+    message_type = message_factory.GetMessageClass(binding.rpc.input_type)
+    # A stub has one attribute an rpc, of its name.
+    method = getattr(front.stub, binding.rpc.name)
+
+    async def unary(request: web.Request) -> web.StreamResponse:
+        message = message_type()
+        if binding.verb == "POST":
+            message = decode(await bodies.read_object(request), message_type)
+        return json_response(encode(await front.unary(method, message, request[CONTEXT])))
+
+    async def stream(request: web.Request) -> web.StreamResponse:
+        message = decode(await bodies.read_object(request), message_type)
+        if getattr(message, "delivery", None) == events_pb2.DELIVERY_FINAL:
+            return json_response(encode(await front.final(method, message, request[CONTEXT])))
+        events = front.events(method, message, request[CONTEXT])
+        return await send_stream(request, events, CanonicalStream())
+
+    return stream if binding.rpc.server_streaming else unary
+
+
+CANONICAL = Dialect("/tokenwire/", _routes, encode_failure)

@@ -9,9 +9,15 @@ from tokenwire.edge.api.json_codec import (
     decode_chat,
     decode_completions,
     decode_generate,
+    encode_completions,
     encode_model,
 )
 from tokenwire.edge.errors import EdgeError
+from tokenwire.edge.openai.json_codec import (
+    CompletionHead,
+    completion_choice,
+    completion_usage,
+)
 from tokenwire.generated.tokenwire.v1 import chat_pb2, events_pb2, models_pb2
 
 FLOAT32_MAX = 3.5e38
@@ -171,3 +177,27 @@ def test_chat_messages() -> None:
 def test_model_objects(model: models_pb2.Model, expected: dict[str, Any]) -> None:
     """Name, description and size are told as the old service told them."""
     assert encode_model(model) == {"id": model.id, **expected}
+
+
+def test_an_answer_holds_both_dialects() -> None:
+    """The four fields of `/api` stand beside those of OpenAI, and say the same."""
+    end = events_pb2.ChoiceFinished(finish_reason=events_pb2.FINISH_REASON_EOS)
+    usage = events_pb2.Usage(
+        num_prompt_tokens=3, num_completion_tokens=2, num_cached_prompt_tokens=1
+    )
+    finished = events_pb2.Finished(
+        usage=usage,
+        started=events_pb2.Started(model="m"),
+        choices=[events_pb2.Choice(text="a", finished=end)],
+    )
+    assert encode_completions(CompletionHead("r1", 1767225600), finished) == {
+        "text": "a",
+        "model": "m",
+        "tokens_generated": 2,
+        "finish_reason": "eos",
+        "id": "cmpl-r1",
+        "object": "text_completion",
+        "created": 1767225600,
+        "choices": [completion_choice("a", end)],
+        "usage": completion_usage(usage),
+    }

@@ -1,0 +1,61 @@
+"""What a dialect is, and which one answers a path."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from aiohttp import web
+
+from .body import BodyReader, json_response
+from .client import FrontClient
+from .errors import Failure
+
+
+@dataclass(frozen=True, slots=True)
+class FailureAnswer:
+    """A failure as a dialect writes it. `retry_after_s` is 0 where another try is no use."""
+
+    status: int
+    retry_after_s: int
+    body: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Dialect:
+    """One way to write requests, answers and failures over HTTP; a package for each.
+
+    `prefix` is how its paths begin: of several that fit the longest counts, and the one without a
+    prefix takes what is no other's. `routes` returns the routes to register. Their handlers read
+    a body with the package's codec and stream with its encoder; all that differs is there:
+
+        echo = Dialect("/echo/", routes, encode_failure)
+        message = decode(await bodies.read_object(request))
+        await send_stream(request, front.events(front.stub.Chat, message, ...), EchoStream())
+
+    `encode_failure` writes what fails before a stream begins, on routes and on unknown paths.
+    """
+
+    prefix: str
+    routes: Callable[[FrontClient, BodyReader], Sequence[web.RouteDef]]
+    encode_failure: Callable[[Failure], FailureAnswer]
+
+
+# Set for every request by its path. A handler may put another one there for its failures.
+DIALECT = web.RequestKey("dialect", Dialect)
+
+
+def dialect_of(path: str, dialects: Sequence[Dialect]) -> Dialect:
+    """Returns the dialect that a path belongs to."""
+    fitting = (dialect for dialect in dialects if path.startswith(dialect.prefix))
+    return max(fitting, key=lambda dialect: len(dialect.prefix))
+
+
+def error_response(failure: Failure, dialect: Dialect) -> web.Response:
+    """Writes a failure as a whole HTTP response."""
+    answer = dialect.encode_failure(failure)
+    headers = dict(failure.headers)
+    if answer.retry_after_s:
+        headers["Retry-After"] = str(answer.retry_after_s)
+    return json_response(answer.body, status=answer.status, headers=headers)
