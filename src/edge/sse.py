@@ -22,6 +22,8 @@ HEADERS = {
 }
 # A client that takes nothing for this long would hold its slot for ever.
 _WRITE_TIMEOUT_S = 60.0
+# A transport that asked to pause goes on when it holds this much or less: asyncio's low-water mark.
+_UNPAUSED_BYTES = 16 * 1024
 
 
 class EventEncoder(Protocol):
@@ -77,11 +79,16 @@ async def _first_started(events: AsyncGenerator[Event]) -> Event:
 async def _write(request: web.Request, response: web.StreamResponse, data: bytes) -> None:
     if not data:
         return
+    transport = request.transport
+    if transport is not None and transport.get_write_buffer_size() + len(data) < _UNPAUSED_BYTES:
+        # It cannot have to wait, and a timer costs as much as encoding and sending together.
+        await response.write(data)
+        return
     try:
         async with asyncio.timeout(_WRITE_TIMEOUT_S):
             await response.write(data)
     except TimeoutError:
         # A plain close would wait for this client to read what is already buffered.
-        if request.transport is not None:
-            request.transport.abort()
+        if transport is not None:
+            transport.abort()
         raise ConnectionResetError("the client stopped reading") from None

@@ -56,16 +56,23 @@ async def test_headers_are_sent_when_the_engine_accepted(
     assert events[1]["done"] is True
 
 
+@pytest.mark.parametrize("num_characters", [5_000, 100_000])
 async def test_a_client_that_stops_reading_is_cut_off(
-    scripted: ScriptedFront, scripted_edge: EdgeApp, monkeypatch: pytest.MonkeyPatch
+    scripted: ScriptedFront,
+    scripted_edge: EdgeApp,
+    monkeypatch: pytest.MonkeyPatch,
+    num_characters: int,
 ) -> None:
-    """A client that takes nothing for the write timeout loses its stream, and frees the engine."""
+    """A client that takes nothing for the write timeout loses its stream, and frees the engine.
+
+    Small deltas fill what is buffered bit by bit; a large one is over it at once.
+    """
     monkeypatch.setattr(sse, "_WRITE_TIMEOUT_S", 0.1)
 
     async def flood(request: Any, _context: Any) -> AsyncIterator[Any]:
         yield started(request)
         while True:
-            yield text(request, "x" * 100_000)
+            yield text(request, "x" * num_characters)
 
     scripted.script = flood
     body = json.dumps(CHAT).encode()
