@@ -24,17 +24,16 @@ class FailureAnswer:
 
 @dataclass(frozen=True, slots=True)
 class Dialect:
-    """One way to write requests, answers and failures over HTTP; a package for each.
+    """One way to write requests, answers and failures over HTTP; each is a package.
 
-    `prefix` is how its paths begin: of several that fit the longest counts, and the one without a
-    prefix takes what is no other's. `routes` returns the routes to register. Their handlers read
-    a body with the package's codec and stream with its encoder; all that differs is there:
-
-        echo = Dialect("/echo/", routes, encode_failure)
-        message = decode(await bodies.read_object(request))
-        await send_stream(request, front.events(front.stub.Chat, message, ...), EchoStream())
-
+    `prefix` is how its paths begin: of several that fit the longest counts, and the one with an
+    empty prefix, which there must be, takes what is no other's. `routes` returns the routes to
+    register; their handlers use the package's codec and stream encoder, and nobody else does.
     `encode_failure` writes what fails before a stream begins, on routes and on unknown paths.
+
+        ECHO = Dialect("/echo/", routes, encode_failure)  # `app.py` has it in `DIALECTS`
+        events = front.events(front.stub.Chat, decode(body), request[CONTEXT])  # in a handler
+        return await send_stream(request, events, EchoStream())
     """
 
     prefix: str
