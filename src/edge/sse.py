@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Any, Protocol
@@ -10,7 +11,7 @@ from typing import Any, Protocol
 import orjson
 from aiohttp import web
 
-from ..generated.tokenwire.v1 import inference_pb2
+from ..generated.tokenwire.v1 import events_pb2, inference_pb2
 from .errors import Failure, failure_of
 
 Event = inference_pb2.GenerateResponse | inference_pb2.ChatResponse
@@ -36,6 +37,39 @@ class EventEncoder(Protocol):
     def encode_failure(self, failure: Failure) -> bytes:
         """Returns the bytes that end a stream whose headers are already sent."""
         ...
+
+
+class TextStream(ABC):
+    """Splits a stream of text alone into texts and its end; a subclass writes each of them."""
+
+    def __init__(self) -> None:
+        self._model = ""
+        self._ended = events_pb2.ChoiceFinished()
+
+    def encode(self, event: Event) -> bytes:
+        """Returns one event for every text delta, and what ends the stream."""
+        kind = event.WhichOneof("event")
+        if kind == "deltas":
+            return b"".join([self._encode_delta(delta) for delta in event.deltas.deltas])
+        if kind == "started":
+            self._model = event.started.model
+        elif kind == "finished":
+            return self._encode_end(event.finished)
+        return b""
+
+    def _encode_delta(self, delta: events_pb2.Delta) -> bytes:
+        kind = delta.WhichOneof("kind")
+        if kind == "text" and (text := delta.text.text):
+            return self._encode_text(text)
+        if kind == "finished":
+            self._ended = delta.finished
+        return b""
+
+    @abstractmethod
+    def _encode_text(self, text: str) -> bytes: ...
+
+    @abstractmethod
+    def _encode_end(self, finished: events_pb2.Finished) -> bytes: ...
 
 
 def data_event(value: dict[str, Any]) -> bytes:

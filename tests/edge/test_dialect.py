@@ -18,8 +18,7 @@ from tokenwire.edge.client import FrontClient
 from tokenwire.edge.context import CONTEXT
 from tokenwire.edge.dialect import Dialect, FailureAnswer, dialect_of, error_response
 from tokenwire.edge.errors import EdgeError, Failure, failure_of
-from tokenwire.edge.sse import data_event, send_stream
-from tokenwire.edge.text_stream import TextStream
+from tokenwire.edge.sse import TextStream, data_event, send_stream
 from tokenwire.generated.tokenwire.v1 import events_pb2, inference_pb2
 from tokenwire.server.contract.errors import AtCapacity, EngineLost
 

@@ -7,8 +7,7 @@ from typing import Any
 from ...generated.tokenwire.v1 import events_pb2
 from ..errors import Failure
 from ..openai.json_codec import completion_choice
-from ..sse import data_event
-from ..text_stream import TextStream
+from ..sse import TextStream, data_event
 from .errors import error_body
 from .json_codec import finish_reason
 
