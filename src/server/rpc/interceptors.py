@@ -150,6 +150,7 @@ class _CallHandler:
         # Behind the handling of the error: gRPC keeps what it raises here with the call, and an
         # error in its context would keep every frame of the call, the whole request in them, until
         # the garbage collector comes by.
+        assert status is not None, "a call returns, raises, or has a status to end with"
         await _abort(context, status)
         return None
 
