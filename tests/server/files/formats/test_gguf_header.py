@@ -27,6 +27,7 @@ def test_small_model(gguf_file: Path) -> None:
         kv_bytes_per_token=30 * 3 * (64 + 64) * 2,
         begin_token_id=1,
         has_chat_template=True,
+        max_token_bytes=162,
     )
 
 
