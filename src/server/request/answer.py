@@ -32,8 +32,7 @@ class ChoiceAnswer:
 def collect_choices(deltas: Iterable[Delta]) -> list[ChoiceAnswer]:
     """Puts the deltas of a whole request together, by choice; at least one."""
     choices = {0: ChoiceAnswer(0)}
-    # By choice first: pieces of one that others came between join, too.
-    for delta in join_deltas(sorted(deltas, key=lambda delta: delta.choice)):
+    for delta in join_deltas(sorted(deltas, key=_place_of)):
         choice = choices.setdefault(delta.choice, ChoiceAnswer(delta.choice))
         match delta:
             case TextDelta():
@@ -48,3 +47,8 @@ def collect_choices(deltas: Iterable[Delta]) -> list[ChoiceAnswer]:
             case ChoiceFinished():
                 choice.finished = delta
     return [choices[index] for index in sorted(choices)]
+
+
+def _place_of(delta: Delta) -> tuple[int, int]:
+    """Sorts by choice and tool call: pieces of one that others came between join, too."""
+    return delta.choice, delta.index if isinstance(delta, ToolCallDelta) else -1

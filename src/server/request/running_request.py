@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 
 import structlog
 
 from ..contract.errors import Draining, InferenceError
 from .calls import INTERNAL, Call, CallFailed, CallOutcome
 from .inference import Inference
-from .request_log import RequestLog
+from .request_log import LogReader, RequestLog
 
 Observer = Callable[[Call, CallOutcome, float], None]
+
+_End = tuple[CallOutcome, BaseException | None]
+"""How a request ended, and what readers get that have read all of it."""
 
 _logger = structlog.get_logger(__name__)
 
@@ -40,9 +44,10 @@ class RunningRequest:
         self._inference = inference
         self._observers = observers
         self._start_s = time.monotonic()
-        self._ordered: tuple[CallOutcome, BaseException] | None = None
+        self._ordered: _End | None = None
         name = f"request {call.context.request_id}"
         self.task = asyncio.create_task(self._run(), name=name)
+        self.task.add_done_callback(self._end)
 
     def cancel(self, outcome: CallOutcome, error: BaseException | None = None) -> None:
         """Ends the request: gives up its place in the queue, or aborts it in the engine.
@@ -53,14 +58,7 @@ class RunningRequest:
             self._ordered = outcome, error or asyncio.CancelledError()
             self.task.cancel()
 
-    async def _run(self) -> None:
-        try:
-            self._end(*await self._outcome_of_run())
-        except BaseException:
-            self._end(CallFailed(INTERNAL), RequestBroke())
-            raise
-
-    async def _outcome_of_run(self) -> tuple[CallOutcome, BaseException | None]:
+    async def _run(self) -> _End:
         try:
             return await self._inference.run(self.call, self.log.append), None
         except InferenceError as error:
@@ -74,21 +72,27 @@ class RunningRequest:
             _logger.exception("call_failed", model=self.call.model_id)
             return CallFailed(INTERNAL), RequestBroke()
 
-    def _end(self, outcome: CallOutcome, error: BaseException | None) -> None:
-        if self.outcome is None:
-            self.outcome = outcome
-            for observe in self._observers:
-                observe(self.call, outcome, time.monotonic() - self._start_s)
-            self.log.close(error)
+    def _end(self, task: asyncio.Task[_End]) -> None:
+        # In a callback of the task: one that is cancelled before its first step never runs.
+        has_result = not task.cancelled() and task.exception() is None
+        end = task.result() if has_result else self._ordered
+        self.outcome, error = end or (CallFailed(INTERNAL), RequestBroke())
+        for observe in self._observers:
+            try:
+                observe(self.call, self.outcome, time.monotonic() - self._start_s)
+            except Exception:  # the request and the other observers go on
+                _logger.exception("observer_failed", model=self.call.model_id)
+        self.log.close(error)
 
 
 class RunningRequests:
-    """All requests that run. Whoever closes it waits for their ends."""
+    """All requests that run, and whoever reads one. Whoever closes it waits for their ends."""
 
     def __init__(self, inference: Inference, *observers: Observer) -> None:
         self._inference = inference
         self._observers = observers
         self._running: set[RunningRequest] = set()
+        self._readers: set[LogReader] = set()
         self._is_idle = asyncio.Event()
         self._is_idle.set()
         self._is_draining = False
@@ -106,6 +110,18 @@ class RunningRequests:
         running.task.add_done_callback(lambda _: self._discard(running))
         return running
 
+    @contextmanager
+    def read(self, running: RunningRequest) -> Generator[LogReader]:
+        """Reads a request to a caller, who is waited for as the request is."""
+        with running.log.read() as reader:
+            self._readers.add(reader)
+            self._is_idle.clear()
+            try:
+                yield reader
+            finally:
+                self._readers.discard(reader)
+                self._set_idle()
+
     def check_open(self) -> None:
         """Raises `Draining` where nothing new is taken any more."""
         if self._is_draining:
@@ -116,7 +132,7 @@ class RunningRequests:
         self._is_draining = True
 
     async def wait_idle(self) -> None:
-        """Returns once no request runs."""
+        """Returns once no request runs and none is read."""
         await self._is_idle.wait()
 
     def end_all(self) -> None:
@@ -133,5 +149,8 @@ class RunningRequests:
 
     def _discard(self, running: RunningRequest) -> None:
         self._running.discard(running)
-        if not self._running:
+        self._set_idle()
+
+    def _set_idle(self) -> None:
+        if not self._running and not self._readers:
             self._is_idle.set()

@@ -8,7 +8,7 @@ from typing import Any, cast
 import grpc
 
 from ...generated.tokenwire.v1 import events_pb2, inference_pb2
-from ..contract.events import Delta, TextDelta
+from ..contract.events import ChoiceFinished, Delta, ReasoningDelta, TextDelta, ToolCallDelta
 from ..request.answer import collect_choices
 from ..request.calls import CallFinished, CallStarted, Decoding, ProgressEvent
 from ..request.request_log import Batch, LogReader
@@ -39,6 +39,7 @@ class Sender:
         self._request_id = request_id
         self._interval_s = PROGRESS_INTERVAL_S if wants_progress else None
         self._has_sent = False
+        self._position = 0
 
     async def send_deltas(self, reader: LogReader) -> None:
         """Sends events as they come, until the log ends."""
@@ -51,7 +52,7 @@ class Sender:
                 if has_started:
                     progress = Decoding(reader.num_tokens)
                 if progress is not None:
-                    await self._write(reader.position, progress=encode_progress(progress))
+                    await self._write(progress=encode_progress(progress))
                 continue
             if batch is None:
                 return
@@ -71,7 +72,8 @@ class Sender:
         assert started is not None, "a call that succeeds starts with CallStarted"
         assert finished is not None, "a call that succeeds ends with CallFinished"
         final = encode_final(started, collect_choices(deltas), finished)
-        await self._write(reader.position, finished=final)
+        self._position = reader.position
+        await self._write(finished=final)
 
     async def _take(self, reader: LogReader) -> Batch | None:
         if self._interval_s is None:
@@ -80,25 +82,33 @@ class Sender:
             return await reader.take()
 
     async def _send(self, batch: Batch) -> None:
+        # Both come before the deltas, so they have the position of those that went before.
         if batch.progress is not None and self._interval_s is not None:
-            await self._write(batch.position, progress=encode_progress(batch.progress))
+            await self._write(progress=encode_progress(batch.progress))
         if batch.started is not None:
-            await self._write(0, started=encode_started(batch.started))
+            await self._write(started=encode_started(batch.started))
+        self._position = batch.position
         deltas = [encode_delta(delta) for delta in batch.deltas if not _is_empty(delta)]
         if deltas:
-            await self._write(batch.position, deltas=events_pb2.Deltas(deltas=deltas))
+            await self._write(deltas=events_pb2.Deltas(deltas=deltas))
         if batch.finished is not None:
-            await self._write(batch.position, finished=encode_finished(batch.finished))
+            await self._write(finished=encode_finished(batch.finished))
 
-    async def _write(self, position: int, **event: Any) -> None:
+    async def _write(self, **event: Any) -> None:
         if not self._has_sent:
             # Not earlier: a call that fails before its first event ends with trailers alone, which
             # clients may retry by themselves.
             self._has_sent = True
             await self._context.send_initial_metadata((("x-request-id", self._request_id),))
-        await self._context.write(cast("Any", self._response)(position=position, **event))
+        await self._context.write(cast("Any", self._response)(position=self._position, **event))
 
 
 def _is_empty(delta: Delta) -> bool:
     """Whether a delta says nothing: tokens of a character that is not whole yet, for example."""
-    return isinstance(delta, TextDelta) and not (delta.text or delta.token_ids or delta.logprobs)
+    match delta:
+        case TextDelta():
+            return not (delta.text or delta.token_ids or delta.logprobs)
+        case ReasoningDelta():
+            return not (delta.text or delta.token_ids)
+        case ToolCallDelta() | ChoiceFinished():
+            return False

@@ -8,9 +8,11 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from ...generated.tokenwire.v1 import events_pb2, inference_pb2, inference_pb2_grpc
+from ..contract.errors import InferenceError
 from ..models.models import Models
 from ..request.calls import (
     DEADLINE_EXCEEDED,
+    INTERNAL,
     Call,
     CallAborted,
     CallContext,
@@ -69,16 +71,19 @@ class InferenceService(inference_pb2_grpc.InferenceServiceServicer):
         call = decode(request, context.call)
         sender = Sender(context.grpc, response, call.context.request_id, call.wants_progress)
         running = self._requests.start(call)
-        why: CallOutcome = CallAborted()
+        why: CallOutcome = CallFailed(INTERNAL)
         try:
-            with running.log.read() as reader:
+            with self._requests.read(running) as reader:
                 if request.delivery == events_pb2.DELIVERY_FINAL:
                     await sender.send_final(reader)
                 else:
                     await sender.send_deltas(reader)
+        except InferenceError as error:
+            why = CallFailed(error.reason, error.detail)
+            raise
         except asyncio.CancelledError:
-            if has_deadline_passed(context.call, start_s):
-                why = CallFailed(DEADLINE_EXCEEDED)
+            is_late = has_deadline_passed(context.call, start_s)
+            why = CallFailed(DEADLINE_EXCEEDED) if is_late else CallAborted()
             raise
         finally:
             running.cancel(why)

@@ -8,7 +8,7 @@ import pytest
 from tokenwire.server.contract.events import FinishReason
 from tokenwire.server.request.calls import CallFinished
 
-FINISHED = CallFinished(FinishReason.EOS, None, 1, 0, 5, 0.0, 0.1, 0.1, 2.0)
+FINISHED = CallFinished(FinishReason.EOS, 1, 0, 5, 0, 0.0, 0.1, 0.1, 2.0)
 
 
 @pytest.mark.parametrize(

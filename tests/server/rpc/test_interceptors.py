@@ -2,7 +2,24 @@
 
 from __future__ import annotations
 
+import contextvars
+import time
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
 import grpc
+import pytest
+from prometheus_client import CollectorRegistry
+from tokenwire.generated.tokenwire.v1 import inference_pb2, inference_pb2_grpc
+from tokenwire.server.request.calls import CallContext
+from tokenwire.server.rpc.interceptors import (
+    CallInterceptor,
+    KnownContext,
+    has_deadline_passed,
+)
+from tokenwire.server.telemetry.grpc_metrics import GrpcMetrics
 
 from ..fronts import (
     CHAT,
@@ -56,3 +73,109 @@ async def test_undecodable_bytes_are_an_invalid_request() -> None:
         failure = await failure_of(stub(client.chat("go")))
     assert failure.code is grpc.StatusCode.INVALID_ARGUMENT
     assert "DecodeError" not in failure.message
+
+
+@dataclass
+class Handled:
+    """What the handler of the last call knew."""
+
+    call: CallContext
+    peer: str
+    variables: set[str]
+    time_s: float
+
+
+class Handlers(inference_pb2_grpc.InferenceServiceServicer):
+    """Handlers that keep what they know of their calls."""
+
+    def __init__(self) -> None:
+        self.handled: Handled | None = None
+
+    async def Chat(self, _: Any, context: KnownContext) -> None:  # type: ignore[override]
+        self._keep(context)
+        await context.write(inference_pb2.ChatResponse())
+
+    async def ListModels(self, _: Any, context: KnownContext) -> Any:  # type: ignore[override]
+        self._keep(context)
+        return inference_pb2.ListModelsResponse()
+
+    def _keep(self, context: KnownContext) -> None:
+        variables = {variable.name for variable in contextvars.copy_context()}
+        self.handled = Handled(context.call, context.peer(), variables, time.monotonic())
+
+
+@asynccontextmanager
+async def intercepted() -> AsyncGenerator[tuple[Handlers, Any]]:
+    """Handlers behind the interceptor, and a stub for them."""
+    handlers = Handlers()
+    server = grpc.aio.server(interceptors=[CallInterceptor(GrpcMetrics(CollectorRegistry(), []))])
+    inference_pb2_grpc.add_InferenceServiceServicer_to_server(handlers, server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    try:
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+            yield handlers, inference_pb2_grpc.InferenceServiceStub(channel)
+    finally:
+        await server.stop(None)
+
+
+async def chat(handlers: Handlers, stub: Any, **options: Any) -> Handled:
+    """Makes a call of Chat, and tells what its handler knew."""
+    await stub.Chat(inference_pb2.ChatRequest(), **options).read()
+    assert handlers.handled is not None
+    return handlers.handled
+
+
+async def test_handler_is_told_what_came_around_its_call() -> None:
+    """Request id, caller and trace are those of the call, deadline on the monotonic clock."""
+    trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+    metadata = (("x-request-id", "call-1"), ("traceparent", trace))
+    async with intercepted() as (handlers, stub):
+        before_s = time.monotonic()
+        known = await chat(handlers, stub, metadata=metadata, timeout=30)
+    assert (known.call.request_id, known.call.traceparent) == ("call-1", trace)
+    assert known.call.caller.startswith("ipv4:127.0.0.1:")
+    assert known.call.caller == known.peer
+    assert known.call.deadline_s is not None
+    # Rounded up by a hundredth at most on its way.
+    assert before_s + 29.9 < known.call.deadline_s < known.time_s + 30.3
+
+
+async def test_call_of_another_is_another() -> None:
+    """A unary handler is told the same; what a call does not bring is not taken from another."""
+    async with intercepted() as (handlers, stub):
+        metadata = (("x-request-id", "call-1"), ("traceparent", "00-trace"))
+        first = await chat(handlers, stub, metadata=metadata, timeout=30)
+        await stub.ListModels(inference_pb2.ListModelsRequest())
+    assert handlers.handled is not None
+    second = handlers.handled.call
+    assert len(second.request_id) == 32
+    assert (second.deadline_s, second.traceparent) == (None, "")
+    assert second.caller == first.call.caller
+
+
+@pytest.mark.parametrize("unfit", ["", "x" * 129])
+async def test_unfit_request_id_is_replaced(unfit: str) -> None:
+    """An id that is empty or too long is replaced by one of the server's."""
+    async with intercepted() as (handlers, stub):
+        known = await chat(handlers, stub, metadata=(("x-request-id", unfit),))
+    assert len(known.call.request_id) == 32
+    assert known.call.request_id.isalnum()
+
+
+async def test_facts_travel_in_no_context_variable() -> None:
+    """What a handler knows of its call is passed to it; log lines alone find their id around."""
+    outside = {variable.name for variable in contextvars.copy_context()}
+    async with intercepted() as (handlers, stub):
+        known = await chat(handlers, stub)
+    assert known.variables - outside == {"structlog_request_id"}
+
+
+@pytest.mark.parametrize(
+    ("rest_s", "has_passed"), [(None, False), (30.0, False), (0.0, True), (-1.0, True)]
+)
+def test_deadline_is_told_from_a_caller_who_left(rest_s: float | None, has_passed: bool) -> None:
+    """A call that is cancelled before its deadline was cancelled by its caller."""
+    now_s = time.monotonic()
+    call = CallContext("r", None if rest_s is None else now_s + rest_s)
+    assert has_deadline_passed(call, now_s - 10) is has_passed

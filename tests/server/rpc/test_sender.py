@@ -9,9 +9,16 @@ from typing import Any
 import pytest
 from tokenwire.generated.tokenwire.v1 import events_pb2, inference_pb2
 from tokenwire.server.contract.errors import EngineLost
-from tokenwire.server.contract.events import FinishReason, TextDelta
+from tokenwire.server.contract.events import (
+    ChoiceFinished,
+    Delta,
+    FinishReason,
+    Prefill,
+    ReasoningDelta,
+    TextDelta,
+)
 from tokenwire.server.request.calls import CallFinished, CallStarted, Queued
-from tokenwire.server.request.relay import Relay
+from tokenwire.server.request.request_log import RequestLog
 from tokenwire.server.rpc.sender import Sender
 
 from ..fronts import (
@@ -21,7 +28,8 @@ from ..fronts import (
 from ..scripted_engine import ScriptedEngine, ScriptedLauncher
 
 STARTED = CallStarted("r", "m", "", 1, 0, 5, None)
-FINISHED = CallFinished(FinishReason.EOS, None, 1, 0, 2, 0.0, 0.1, 0.1, 0.2)
+FINISHED = CallFinished(FinishReason.EOS, 1, 0, 2, 0, 0.0, 0.1, 0.1, 0.2)
+END = ChoiceFinished(FinishReason.EOS)
 
 
 async def test_slow_reader_gets_everything_in_few_messages() -> None:
@@ -76,42 +84,100 @@ def sender_on(wire: Wire, *, wants_progress: bool = False) -> Sender:
 
 async def test_metadata_waits_for_the_first_event() -> None:
     """A call that fails before its first event sends trailers alone, which clients may retry."""
-    wire, relay = Wire(), Relay()
-    relay.close(EngineLost())
-    with pytest.raises(EngineLost):
-        await sender_on(wire).send_deltas(relay)
+    wire, log = Wire(), RequestLog()
+    log.close(EngineLost())
+    with log.read() as reader, pytest.raises(EngineLost):
+        await sender_on(wire).send_deltas(reader)
     assert wire.sent == []
 
 
 @pytest.mark.parametrize("is_final", [True, False])
-async def test_end_is_returned(is_final: bool) -> None:
-    """The sender returns how the call ended, in both ways to deliver it, metadata sent first."""
-    wire, relay = Wire(), Relay()
-    for event in (STARTED, TextDelta("a", 1), FINISHED):
-        relay.put(event)
-    relay.close()
+async def test_end_is_sent_last(is_final: bool) -> None:
+    """The sender ends where the call does, in both ways to deliver it, metadata sent first."""
+    wire, log = Wire(), RequestLog()
+    for event in (STARTED, TextDelta("a", 1), END, FINISHED):
+        log.append(event)
+    log.close()
     sender = sender_on(wire)
-    send = sender.send_final if is_final else sender.send_deltas
-    assert await send(relay) == FINISHED
+    with log.read() as reader:
+        await (sender.send_final if is_final else sender.send_deltas)(reader)
     assert wire.sent[0] == (("x-request-id", "call-1"),)
     assert wire.sent[-1].WhichOneof("event") == "finished"
+    assert wire.sent[-1].finished.usage.num_completion_tokens == 2
+
+
+async def test_error_comes_behind_what_was_said() -> None:
+    """A stream tells what was generated before a failure; a whole answer fails as a whole."""
+    wire, log = Wire(), RequestLog()
+    log.append(STARTED)
+    log.append(TextDelta("a", 1))
+    log.close(EngineLost())
+    with log.read() as final, log.read() as deltas:
+        with pytest.raises(EngineLost):
+            await sender_on(wire).send_final(final)
+        assert wire.sent == []
+        with pytest.raises(EngineLost):
+            await sender_on(wire).send_deltas(deltas)
+    assert wire.sent[-1].deltas.deltas[0].text.text == "a"
+
+
+async def test_positions_never_decrease() -> None:
+    """What comes before the deltas of a message has the position of those that went before."""
+    wire, log = Wire(), RequestLog()
+    sender = sender_on(wire, wants_progress=True)
+    with log.read() as reader:
+        # A caller who takes all of this at once.
+        for event in (Queued(1, None), STARTED, Prefill(1, 2), *[TextDelta("a", 1)] * 3, END):
+            log.append(event)
+        log.append(FINISHED)
+        log.close()
+        await sender.send_deltas(reader)
+    assert [(each.WhichOneof("event"), each.position) for each in wire.sent[1:]] == [
+        ("progress", 0),
+        ("started", 0),
+        ("deltas", 4),
+        ("finished", 4),
+    ]
+
+
+@pytest.mark.parametrize("nothing", [TextDelta("", 1), ReasoningDelta("", 1)])
+async def test_piece_that_says_nothing_is_not_sent(nothing: Delta) -> None:
+    """Tokens that are no whole character yet cost no message; positions count them."""
+    wire, log = Wire(), RequestLog()
+    log.append(STARTED)
+    log.append(nothing)
+    with log.read() as reader:
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(sender_on(wire).send_deltas(reader))
+            await written(wire, lambda: wire.sent[-1].HasField("started"))
+            log.append(nothing)
+            log.append(END)
+            log.append(FINISHED)
+            log.close()
+    assert [(each.WhichOneof("event"), each.position) for each in wire.sent[2:]] == [
+        ("deltas", 3),
+        ("finished", 3),
+    ]
+    (delta,) = wire.sent[2].deltas.deltas
+    assert delta.WhichOneof("kind") == "finished"
 
 
 async def test_silence_is_filled_with_progress(monkeypatch: pytest.MonkeyPatch) -> None:
     """A caller who asked for progress hears of it while nothing else flows."""
     monkeypatch.setattr("tokenwire.server.rpc.sender.PROGRESS_INTERVAL_S", 0.01)
-    wire, relay = Wire(), Relay()
-    relay.put(Queued(2, None))
-    async with asyncio.TaskGroup() as tasks:
-        tasks.create_task(sender_on(wire, wants_progress=True).send_deltas(relay))
-        await written(
-            wire, lambda: [each.progress.queued.place for each in wire.sent[1:]] == [2, 2]
-        )
-        relay.put(STARTED)
-        relay.put(TextDelta("a", 3))
-        await written(wire, lambda: wire.sent[-1].progress.decode.num_completion_tokens == 3)
-        relay.put(FINISHED)
-        relay.close()
+    wire, log = Wire(), RequestLog()
+    log.append(Queued(2, None))
+    with log.read() as reader:
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(sender_on(wire, wants_progress=True).send_deltas(reader))
+            await written(
+                wire, lambda: [each.progress.queued.place for each in wire.sent[1:]] == [2, 2]
+            )
+            log.append(STARTED)
+            log.append(TextDelta("a", 3))
+            await written(wire, lambda: wire.sent[-1].progress.decode.num_completion_tokens == 3)
+            log.append(FINISHED)
+            log.close()
 
 
 async def written(wire: Wire, is_reached: Callable[[], bool]) -> None:

@@ -1,0 +1,98 @@
+"""Neighbouring deltas as one."""
+
+from __future__ import annotations
+
+import pytest
+from tokenwire.server.contract.events import (
+    ChoiceFinished,
+    Delta,
+    FinishReason,
+    ReasoningDelta,
+    TextDelta,
+    TokenLogprob,
+    ToolCallDelta,
+    TopLogprob,
+)
+from tokenwire.server.request.joined_deltas import join_deltas, num_bytes_of, num_tokens_of
+
+from ..random_deltas import random_deltas, said
+
+LOGPROB = TokenLogprob(1, -1.0, b"a")
+END = ChoiceFinished(FinishReason.EOS)
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "joined"),
+    [
+        (
+            TextDelta("a", 1, (1,), (LOGPROB,), choice=2),
+            TextDelta("b", 2, (2, 3), (LOGPROB, LOGPROB), choice=2),
+            TextDelta("ab", 3, (1, 2, 3), (LOGPROB,) * 3, choice=2),
+        ),
+        (
+            ReasoningDelta("a", 1, (1,), choice=1),
+            ReasoningDelta("b", 2, (2, 3), choice=1),
+            ReasoningDelta("ab", 3, (1, 2, 3), choice=1),
+        ),
+        (
+            ToolCallDelta(4, "id", "name", "{", 1, choice=1),
+            ToolCallDelta(4, "", "", "}", 2, choice=1),
+            ToolCallDelta(4, "id", "name", "{}", 3, choice=1),
+        ),
+    ],
+)
+def test_neighbours_of_one_kind_are_joined(first: Delta, second: Delta, joined: Delta) -> None:
+    """What says more of the same thing is one delta, with everything that belongs to it."""
+    assert join_deltas([first, second]) == [joined]
+
+
+@pytest.mark.parametrize(
+    "deltas",
+    [
+        [TextDelta("a", 1), TextDelta("b", 1, choice=1), TextDelta("c", 1)],
+        [TextDelta("a", 1), ReasoningDelta("b", 1), TextDelta("c", 1)],
+        [ToolCallDelta(0, "a", "f", "{"), ToolCallDelta(1, "b", "f", "{")],
+        [END, ChoiceFinished(FinishReason.EOS, choice=1)],
+        [],
+    ],
+)
+def test_other_neighbours_stay(deltas: list[Delta]) -> None:
+    """Deltas of another choice, kind or tool call are not joined, and keep their order."""
+    assert join_deltas(deltas) == deltas
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_joining_loses_nothing(seed: int) -> None:
+    """Joined or not, in parts or at once, deltas come to the same."""
+    deltas = random_deltas(seed)
+    joined = join_deltas(deltas)
+    assert said(joined) == said(deltas)
+    assert sum(map(num_tokens_of, joined)) == sum(map(num_tokens_of, deltas))
+    middle = len(deltas) // 2
+    assert join_deltas(join_deltas(deltas[:middle]) + join_deltas(deltas[middle:])) == joined
+
+
+@pytest.mark.parametrize(
+    ("small", "large"),
+    [
+        (TextDelta("", 0), TextDelta("x" * 1000, 0)),
+        (TextDelta("", 0), TextDelta("", 0, tuple(range(125)))),
+        (TextDelta("", 0), TextDelta("", 0, (), (LOGPROB,) * 8)),
+        (
+            TextDelta("", 0, (), (LOGPROB,)),
+            TextDelta("", 0, (), (TokenLogprob(1, -1.0, b"", (TopLogprob(2, -2.0, b""),) * 8),)),
+        ),
+        (ReasoningDelta("", 0), ReasoningDelta("x" * 1000, 0)),
+        (ReasoningDelta("", 0), ReasoningDelta("", 0, tuple(range(125)))),
+        (ToolCallDelta(0, "", "", ""), ToolCallDelta(0, "", "", "x" * 1000)),
+    ],
+)
+def test_all_that_is_large_counts(small: Delta, large: Delta) -> None:
+    """Whatever of a delta can be large counts for a log's bytes."""
+    assert num_bytes_of(large) >= num_bytes_of(small) + 1000
+
+
+def test_every_delta_costs_something() -> None:
+    """A delta that says nothing is kept at a cost, too: a bound in bytes is one in deltas."""
+    assert num_bytes_of(END) > 0
+    assert num_bytes_of(TextDelta("", 0)) > 0
