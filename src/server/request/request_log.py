@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import chain
 from types import TracebackType
-from typing import Final, Self
+from typing import Final, NamedTuple, Self
 
 from ..contract.errors import ResumeExpired
-from ..contract.events import Delta, Prefill
+from ..contract.events import (
+    ChoiceFinished,
+    Delta,
+    Prefill,
+    ReasoningDelta,
+    TextDelta,
+    ToolCallDelta,
+)
 from .calls import (
     CallEvent,
     CallFinished,
@@ -40,12 +48,11 @@ class Batch:
     position: int
     progress: ProgressEvent | None = None
     started: CallStarted | None = None
-    deltas: list[Delta] = field(default_factory=list[Delta])
+    deltas: Sequence[Delta] = ()
     finished: CallFinished | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class _Entry:
+class _Entry(NamedTuple):
     """Deltas that belong together; `end` is the position behind the last one."""
 
     end: int
@@ -86,6 +93,8 @@ class RequestLog:
     def append(self, event: CallEvent) -> None:
         """Adds what the request says next."""
         match event:
+            case TextDelta() | ReasoningDelta() | ToolCallDelta() | ChoiceFinished():
+                self._add(event)
             case CallStarted():
                 self.started = event
                 self.progress = None
@@ -94,8 +103,6 @@ class RequestLog:
             case Loading() | Queued() | Prefill() | Decoding():
                 self.progress = event
                 self.num_progress += 1
-            case _:
-                self._add(event)
         self._wake()
 
     def close(self, error: BaseException | None = None) -> None:
@@ -132,7 +139,9 @@ class RequestLog:
 
     def drop_taken(self) -> None:
         """Drops what every reader has taken."""
-        taken = min(reader.position for reader in self._readers)
+        taken = self.position
+        for reader in self._readers:
+            taken = min(taken, reader.position)
         while self._entries and self._entries[0].end <= taken:
             self._drop_oldest()
 
@@ -169,7 +178,7 @@ class RequestLog:
 
     def _wake(self) -> None:
         for reader in self._readers:
-            reader.news.set()
+            reader.wake()
 
 
 class LogReader:
@@ -178,8 +187,7 @@ class LogReader:
     def __init__(self, log: RequestLog, position: int) -> None:
         self._log = log
         self.position = position
-        self.news = asyncio.Event()
-        self.news.set()
+        self._waiting: asyncio.Future[None] | None = None
         self._num_progress: int = 0
         self._has_started = False
         self._has_finished = False
@@ -211,18 +219,21 @@ class LogReader:
         """
         log = self._log
         while True:
-            await self.news.wait()
-            self.news.clear()
             batch = self._new()
             if batch is not None:
-                if log.is_closed:
-                    self.news.set()  # the end is still to come
                 return batch
             if log.is_closed:
-                self.news.set()
                 if log.error is not None:
                     raise _copy_of(log.error)
                 return None
+            # A bare future: this happens for every token, and an event costs twice as much.
+            self._waiting = asyncio.get_running_loop().create_future()
+            await self._waiting  # ended by the log
+
+    def wake(self) -> None:
+        """Ends the wait of `take`, where there is one: the log has something new."""
+        if self._waiting is not None and not self._waiting.done():
+            self._waiting.set_result(None)
 
     def _new(self) -> Batch | None:
         log = self._log

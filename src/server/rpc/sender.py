@@ -7,14 +7,14 @@ from typing import Any, cast
 
 import grpc
 
-from ...generated.tokenwire.v1 import events_pb2, inference_pb2
+from ...generated.tokenwire.v1 import inference_pb2
 from ..contract.events import ChoiceFinished, Delta, ReasoningDelta, TextDelta, ToolCallDelta
 from ..request.answer import collect_choices
 from ..request.calls import CallFinished, CallStarted, Decoding, ProgressEvent
 from ..request.request_log import Batch, LogReader
 from ..settings.limits import PROGRESS_INTERVAL_S
 from .event_codec import (
-    encode_delta,
+    add_delta,
     encode_final,
     encode_finished,
     encode_progress,
@@ -88,19 +88,28 @@ class Sender:
         if batch.started is not None:
             await self._write(started=encode_started(batch.started))
         self._position = batch.position
-        deltas = [encode_delta(delta) for delta in batch.deltas if not _is_empty(delta)]
+        deltas = [delta for delta in batch.deltas if not _is_empty(delta)]
         if deltas:
-            await self._write(deltas=events_pb2.Deltas(deltas=deltas))
+            message = self._message()
+            for delta in deltas:
+                add_delta(message.deltas, delta)
+            await self._send_message(message)
         if batch.finished is not None:
             await self._write(finished=encode_finished(batch.finished))
 
     async def _write(self, **event: Any) -> None:
+        await self._send_message(self._message(**event))
+
+    async def _send_message(self, message: Any) -> None:
         if not self._has_sent:
             # Not earlier: a call that fails before its first event ends with trailers alone, which
             # clients may retry by themselves.
             self._has_sent = True
             await self._context.send_initial_metadata((("x-request-id", self._request_id),))
-        await self._context.write(cast("Any", self._response)(position=self._position, **event))
+        await self._context.write(message)
+
+    def _message(self, **event: Any) -> Any:
+        return cast("Any", self._response)(position=self._position, **event)
 
 
 def _is_empty(delta: Delta) -> bool:

@@ -28,7 +28,7 @@ from tokenwire.server.request.calls import (
     Queued,
 )
 from tokenwire.server.rpc.event_codec import (
-    encode_delta,
+    add_delta,
     encode_final,
     encode_finished,
     encode_progress,
@@ -47,6 +47,14 @@ ENCODED_LOGPROB = events_pb2.TokenLogprob(
         events_pb2.TokenLogprob.TopLogprob(token_id=7, logprob=-2.5),
     ],
 )
+
+
+def encode_delta(delta: Delta) -> events_pb2.Delta:
+    """The one piece that `add_delta` adds."""
+    deltas = events_pb2.Deltas()
+    add_delta(deltas, delta)
+    (added,) = deltas.deltas
+    return added
 
 
 @pytest.mark.parametrize(
