@@ -128,7 +128,6 @@ class ResumeExpired(InferenceError):
 
     def __init__(self, position: int, oldest: int) -> None:
         super().__init__(
-            f"events behind position {position} are not kept any more; the oldest position to go "
-            f"on from is {oldest}",
-            metadata={"oldest_position": str(oldest), "actual": str(position)},
+            f"position {position} is no longer kept, the oldest is {oldest}",
+            metadata={"oldest_position": str(oldest)},
         )

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import tracemalloc
+from collections.abc import Callable
+
 import pytest
 from tokenwire.server.contract.events import (
     ChoiceFinished,
@@ -90,6 +93,36 @@ def test_joining_loses_nothing(seed: int) -> None:
 def test_all_that_is_large_counts(small: Delta, large: Delta) -> None:
     """Whatever of a delta can be large counts for a log's bytes."""
     assert num_bytes_of(large) >= num_bytes_of(small) + 1000
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda number: TextDelta(f"token {number}", 1, (number,)),
+        lambda number: TextDelta("🎈" * (100 + number % 2), 1),
+        lambda number: ReasoningDelta("a", 100, tuple(range(number, number + 100))),
+        lambda number: TextDelta("a", 1, (), (logprob(number),)),
+        lambda number: ToolCallDelta(0, "", "", f"{number}" * 50),
+    ],
+)
+def test_bytes_are_those_that_python_takes(make: Callable[[int], Delta]) -> None:
+    """The estimate is no less than nine tenths of what a thousand deltas take."""
+    tracemalloc.start()
+    try:
+        deltas = [make(number) for number in range(1000, 2000)]
+        num_traced, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert sum(map(num_bytes_of, deltas)) > 0.9 * num_traced
+
+
+def logprob(number: int) -> TokenLogprob:
+    """A log-probability with those of twenty other tokens, none of them shared."""
+    top = tuple(
+        TopLogprob(number + place, -number / (3 + place), f"token {number} {place}".encode())
+        for place in range(20)
+    )
+    return TokenLogprob(number, -number / 3, f"token {number}".encode(), top)
 
 
 def test_every_delta_costs_something() -> None:

@@ -171,7 +171,8 @@ async def test_what_was_taken_is_not_kept() -> None:
             await take(reader)
     with pytest.raises(ResumeExpired) as refused:
         log.read(after=1)
-    assert refused.value.metadata == {"oldest_position": "3", "actual": "1"}
+    assert refused.value.message == "position 1 is no longer kept, the oldest is 3"
+    assert refused.value.metadata == {"oldest_position": "3"}
     log.append(numbered(3))
     with log.read(after=3) as reader:
         assert await take_text(reader) == "3,"
