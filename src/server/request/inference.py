@@ -7,7 +7,7 @@ import time
 import uuid
 from collections.abc import Callable
 from contextlib import AsyncExitStack, aclosing
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 import msgspec
 
@@ -32,44 +32,12 @@ from ..models.models import Models, Route
 from ..models.served_model import ServedModel
 from ..models.ticket import QueuePlace, Ticket, WaitProgress
 from .calls import Call, CallEvent, CallFinished, CallStarted, Loading, Queued
+from .clock import Clock
+from .generated import Generated
 from .prompt_checks import check_rendered, choose_prompt, num_bytes_of
 from .sampling import SamplingDefaults, resolve_sampling
 
 Emit = Callable[[CallEvent], None]
-
-
-@dataclass(slots=True)
-class _Clock:
-    """When the steps of one call came, in seconds of the monotonic clock."""
-
-    arrived_s: float
-    slot_s: float
-    queue_s: float
-    first_token_s: float | None = None
-    last_token_s: float | None = None
-
-    def record(self, delta: Delta) -> None:
-        if isinstance(delta, ChoiceFinished):
-            return
-        self.last_token_s = time.monotonic()
-        if self.first_token_s is None:
-            self.first_token_s = self.last_token_s
-
-    def summarize(
-        self, finished: Finished, reason: FinishReason, num_prompt_tokens: int
-    ) -> CallFinished:
-        first_s, last_s = self.first_token_s, self.last_token_s
-        return CallFinished(
-            reason=reason,
-            num_prompt_tokens=num_prompt_tokens,
-            num_cached_prompt_tokens=finished.num_cached_prompt_tokens,
-            num_completion_tokens=finished.num_completion_tokens,
-            num_reasoning_tokens=finished.num_reasoning_tokens,
-            queue_s=self.queue_s,
-            ttft_s=None if first_s is None else first_s - self.arrived_s,
-            prefill_s=None if first_s is None else first_s - self.slot_s,
-            decode_s=0.0 if first_s is None or last_s is None else last_s - first_s,
-        )
 
 
 class Inference:
@@ -130,7 +98,7 @@ class Inference:
         if params.max_tokens == 0:
             emit(started)
             emit(ChoiceFinished(FinishReason.LENGTH))
-            clock = _Clock(arrived_s, slot_s=time.monotonic(), queue_s=queue_s)
+            clock = Clock(arrived_s, slot_s=time.monotonic(), queue_s=queue_s)
             end = clock.summarize(Finished(0, 0), FinishReason.LENGTH, num_prompt_tokens)
             emit(end)
             return end
@@ -143,7 +111,7 @@ class Inference:
         )
         if is_rendered_first:
             queue_s = await slot.enter_async_context(admitted)
-        clock = _Clock(arrived_s, slot_s=time.monotonic(), queue_s=queue_s)
+        clock = Clock(arrived_s, slot_s=time.monotonic(), queue_s=queue_s)
         with model.stall_timer.work():
             return await self._generate(
                 model, request, call=call, started=started, clock=clock, emit=emit
@@ -180,10 +148,10 @@ class Inference:
         *,
         call: Call,
         started: CallStarted,
-        clock: _Clock,
+        clock: Clock,
         emit: Emit,
     ) -> CallFinished:
-        progress = _Generated()
+        progress = Generated()
         # The engine now may be another than the one that rendered: it holds the same model.
         async with aclosing(model.engine.generate(request)) as events:
             time_limit = asyncio.timeout(call.time_limit_s)
@@ -217,55 +185,6 @@ class Inference:
         end = clock.summarize(progress.finished, progress.reason, started.num_prompt_tokens)
         emit(end)
         return end
-
-
-@dataclass(slots=True)
-class _Generated:
-    """What the engine has said so far of a generation, for the case that it is cut short."""
-
-    has_started: bool = False
-    num_tokens: int = 0
-    num_cached_tokens: int = 0
-    num_reasoning_tokens: int = 0
-    ends: dict[int, ChoiceFinished | None] = field(
-        default_factory=lambda: {0: None}  # of each choice that has said something, and the first
-    )
-
-    @property
-    def reason(self) -> FinishReason:
-        """Why the first choice ended."""
-        end = self.ends[0]
-        assert end is not None, "a generation ends each of its choices"
-        return end.reason
-
-    @property
-    def finished(self) -> Finished:
-        """The end that the engine did not come to say."""
-        return Finished(self.num_tokens, self.num_cached_tokens, self.num_reasoning_tokens)
-
-    def start(self, num_cached_tokens: int | None) -> None:
-        self.has_started = True
-        self.num_cached_tokens = num_cached_tokens or 0
-
-    def add(self, delta: Delta) -> None:
-        if isinstance(delta, ChoiceFinished):
-            self.ends[delta.choice] = delta
-            return
-        self.ends.setdefault(delta.choice, None)
-        self.num_tokens += delta.num_tokens
-        if isinstance(delta, ReasoningDelta):
-            self.num_reasoning_tokens += delta.num_tokens
-
-    def end_open(self, reason: FinishReason) -> list[ChoiceFinished]:
-        """Ends the choices that have no end yet."""
-        ends = [
-            ChoiceFinished(reason, choice=choice)
-            for choice, end in self.ends.items()
-            if end is None
-        ]
-        for end in ends:
-            self.add(end)
-        return ends
 
 
 def _without_ids(delta: Delta) -> Delta:
