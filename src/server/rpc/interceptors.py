@@ -43,19 +43,22 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
     ) -> _Handler | None:
         """Wraps the handler of one call."""
         handler = await continuation(handler_call_details)
-        if handler is None or handler.request_streaming:
-            return handler  # unknown method, or reflection: not ours
+        if handler is None:
+            return None  # an unknown method
         method = handler_call_details.method
-        # gRPC reads the message after this. That of a probe is small, and must never wait.
-        received = None if method.startswith("/grpc.health.") else await self._intake.admit()
+        # gRPC reads the message after this. That of a probe is small, and must never wait, and
+        # several messages come one by one.
+        is_bounded = not (handler.request_streaming or method.startswith("/grpc.health."))
+        received = await self._intake.admit() if is_bounded else None
         wrapped = _CallHandler(handler, method, self._metrics, received)
-        make: Any = (
-            grpc.unary_stream_rpc_method_handler
-            if handler.response_streaming
-            else grpc.unary_unary_rpc_method_handler
-        )
+        make: Any = grpc.unary_unary_rpc_method_handler
+        serve: Any = wrapped.serve_unary
+        if handler.request_streaming:
+            make, serve = grpc.stream_stream_rpc_method_handler, wrapped.serve_streams
+        elif handler.response_streaming:
+            make, serve = grpc.unary_stream_rpc_method_handler, wrapped.serve_stream
         made: _Handler = make(
-            wrapped.serve_stream if handler.response_streaming else wrapped.serve_unary,
+            serve,
             request_deserializer=wrapped.deserialize,
             response_serializer=handler.response_serializer,
         )
@@ -75,7 +78,7 @@ class _CallHandler:
         received: Callable[[int], None] | None,
     ) -> None:
         # Any: typed for synchronous servers, where a handler returns an iterator.
-        self._serve: Any = handler.unary_stream or handler.unary_unary
+        self._serve: Any = handler.unary_stream or handler.unary_unary or handler.stream_stream
         self._deserialize: Any = handler.request_deserializer
         _, self._service, self._method = method.split("/", 2)
         self._metrics = metrics
@@ -92,13 +95,24 @@ class _CallHandler:
 
     async def serve_unary(self, request: Any, context: _Context) -> Any:
         async def serve(known: KnownContext) -> Any:
-            return await self._serve(request, known)
+            return await self._serve(_decoded(request), known)
 
-        return await self._around(request, context, "unary", serve)
+        return await self._around(context, "unary", serve)
 
     async def serve_stream(self, request: Any, context: _Context) -> None:
+        await self._write_all(
+            context, "server_stream", lambda known: self._serve(_decoded(request), known)
+        )
+
+    async def serve_streams(self, requests: Any, context: _Context) -> None:
+        decoded = (_decoded(request) async for request in requests)
+        await self._write_all(context, "bidi_stream", lambda known: self._serve(decoded, known))
+
+    async def _write_all(
+        self, context: _Context, kind: str, start: Callable[[KnownContext], Any]
+    ) -> None:
         async def serve(known: KnownContext) -> None:
-            outcome = self._serve(request, known)
+            outcome = start(known)
             if inspect.isasyncgen(outcome):
                 async with aclosing(outcome):
                     async for message in outcome:
@@ -106,14 +120,10 @@ class _CallHandler:
             else:
                 await outcome
 
-        await self._around(request, context, "server_stream", serve)
+        await self._around(context, kind, serve)
 
     async def _around(
-        self,
-        request: Any,
-        context: _Context,
-        kind: str,
-        serve: Callable[[KnownContext], Awaitable[Any]],
+        self, context: _Context, kind: str, serve: Callable[[KnownContext], Awaitable[Any]]
     ) -> Any:
         start_s = time.monotonic()
         call = _call_context(context, start_s)
@@ -125,8 +135,6 @@ class _CallHandler:
         code = grpc.StatusCode.OK
         status: CallStatus | None = None
         try:
-            if isinstance(request, _Undecodable):
-                raise InvalidRequest("request", "is not a message of the method's type")
             return await serve(KnownContext(context, call))
         except InferenceError as error:
             status = status_of(error, call_id)
@@ -153,6 +161,12 @@ class _CallHandler:
         assert status is not None, "a call returns, raises, or has a status to end with"
         await _abort(context, status)
         return None
+
+
+def _decoded(request: Any) -> Any:
+    if isinstance(request, _Undecodable):
+        raise InvalidRequest("request", "is not a message of the method's type")
+    return request
 
 
 class KnownContext:

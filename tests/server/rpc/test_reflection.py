@@ -8,11 +8,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import grpc
 import pytest
 from google.protobuf.descriptor_pb2 import FileDescriptorProto
 from grpc_reflection.v1alpha import reflection_pb2
 
-from ..fronts import Client, failure_of, start_front
+from ..fronts import Client, failure_of, scrape, start_front
 from ..scripted_engine import ScriptedEngine, ScriptedLauncher
 
 V1, V1_ALPHA = (f"grpc.reflection.{version}.ServerReflection" for version in ("v1", "v1alpha"))
@@ -62,6 +63,23 @@ async def test_buf_curl_reads_it() -> None:
         output, errors = await process.communicate()
     assert process.returncode == 0, errors.decode()
     assert [model["id"] for model in json.loads(output)["models"]] == [client.model]
+
+
+@pytest.mark.parametrize("service", [V1, V1_ALPHA])
+async def test_bytes_that_are_no_message(service: str, caplog: pytest.LogCaptureFixture) -> None:
+    """What is no question is refused as by every method: by name, with an id, and counted."""
+    async with start_front(ScriptedLauncher(ScriptedEngine()).prepare) as client:
+        method = f"/{service}/ServerReflectionInfo"
+        failure = await failure_of(client.channel.stream_stream(method)([b"\xff\xff"]))
+        metrics = await scrape(client)
+    assert failure.code is grpc.StatusCode.INVALID_ARGUMENT
+    assert failure.message == "request: is not a message of the method's type"
+    assert failure.request_id
+    assert not [record for record in caplog.records if record.name.startswith("grpc")]
+    assert (
+        'grpc_server_handled_total{grpc_code="InvalidArgument",'
+        f'grpc_method="ServerReflectionInfo",grpc_service="{service}",grpc_type="bidi_stream"}} 1.0'
+    ) in metrics
 
 
 async def test_none_where_it_is_off() -> None:
