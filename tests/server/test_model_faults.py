@@ -35,7 +35,7 @@ FAULTS: dict[str, tuple[str, Mapping[str, bytes], str]] = {
     "no such file": (
         "owner/m:m.gguf",
         {"other.gguf": GGUF},
-        "'owner/m:m.gguf' is not on this machine (LLM_MODEL_PATH has other.gguf)",
+        "'owner/m:m.gguf' is not on this machine, and HF_HUB_OFFLINE",
     ),
     "a truncated GGUF file": ("owner/m:m.gguf", {"m.gguf": GGUF[:-1]}, "'m.gguf' is truncated: "),
     "a corrupt GGUF file": (
@@ -84,7 +84,7 @@ FAULTS: dict[str, tuple[str, Mapping[str, bytes], str]] = {
     "pickles": (
         "owner/m",
         {**FOLDER, "pytorch_model.bin": b"x"},
-        "pytorch_model.bin is a pickle",
+        "pickles (*.bin, *.pt, *.pth) run code",
     ),
 }
 

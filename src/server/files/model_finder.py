@@ -143,11 +143,12 @@ class ModelFinder:
             state = f"is not whole ({defects[0][0]})" if defects else "is not on this machine"
             state += f" in revision '{wanted.reference}'" if wanted.reference else ""
             name = f"{wanted.repo}:{wanted.file}" if wanted.file else wanted.repo
-            state += _describe_neighbours(root, wanted)
+            details = [f"{path}: {defect}" for defect, path in defects]
+            details += _describe_neighbours(root, wanted)
             raise ModelLoadFailed(
                 f"'{name}' {state}, and HF_HUB_OFFLINE forbids to fetch it: put its files "
                 "under LLM_MODEL_PATH or into the hub's cache (HF_HOME, HF_HUB_CACHE)",
-                detail="; ".join(f"{path}: {defect}" for defect, path in defects),
+                detail="; ".join(details),
             )
         return None
 
@@ -232,10 +233,10 @@ def _built_in_files() -> ModelFiles:
     )
 
 
-def _describe_neighbours(root: Path | None, wanted: WantedFiles) -> str:
+def _describe_neighbours(root: Path | None, wanted: WantedFiles) -> list[str]:
     """Names the GGUF files beside the one that is missing: most often it is a slip of the pen."""
     if root is None or wanted.file is None:
-        return ""
+        return []
     folders = {path.parent for path in own_places(root.expanduser(), wanted)}
     names = sorted({file.name for folder in folders for file in folder.glob("*.gguf")})
-    return f" (LLM_MODEL_PATH has {', '.join(names[:5])})" if names else ""
+    return [f"LLM_MODEL_PATH has {', '.join(names[:5])}"] if names else []

@@ -226,6 +226,24 @@ async def test_offline_without_files(place: Place, mirror: HubMirror) -> None:
     assert mirror.requests == 0
 
 
+@pytest.mark.parametrize("text", ["owner/tiny:m.gguf", "owner/tiny"])
+@pytest.mark.parametrize("other", ["canary.gguf", "canary.bin"])
+async def test_other_files_are_not_named(place: Place, text: str, other: str) -> None:
+    """Callers are not told what else lies beside the files that are missing."""
+    write(place.models / "owner" / "tiny", {"config.json": CONFIG, other: b"x"})
+    with pytest.raises(ModelLoadFailed) as caught:
+        await place.find(text, HF_HUB_OFFLINE="1")
+    assert "canary" not in caught.value.message
+
+
+async def test_a_slip_in_the_name_of_a_file(place: Place) -> None:
+    """The log names the GGUF files that are there."""
+    write(place.models / "owner" / "tiny", {"b.gguf": b"x", "a.gguf": b"x"})
+    with pytest.raises(ModelLoadFailed) as caught:
+        await place.find("owner/tiny:c.gguf", HF_HUB_OFFLINE="1")
+    assert caught.value.detail == "LLM_MODEL_PATH has a.gguf, b.gguf"
+
+
 async def test_a_gated_model(place: Place, mirror: HubMirror) -> None:
     """A token opens a gated model; a wrong one is told without being shown."""
     mirror.token = "hf_rightrightright"

@@ -151,17 +151,16 @@ def _find_mismatch(config: dict[str, Any], shapes: _Shapes) -> str | None:
 
 
 def _explain_lack_of_weights(folder: Path) -> str:
-    ggufs = sorted(path.name for path in folder.glob("*.gguf"))
-    if ggufs:
+    # Callers read it: the operator's other files are not named.
+    if any(folder.glob("*.gguf")):
         return (
-            f"there is no safetensors file, but {ggufs[0]}: an id that ends with ':{ggufs[0]}' "
-            "names it"
+            "there is no safetensors file, but GGUF: an id that ends with ':' and the file's name "
+            "takes it"
         )
-    pickles = sorted(path.name for pattern in _PICKLES for path in folder.glob(pattern))
-    if pickles:
+    if any(file for pattern in _PICKLES for file in folder.glob(pattern)):
         return (
-            f"there is no safetensors file, and {pickles[0]} is a pickle, which runs code when it "
-            "is read: convert it to safetensors"
+            f"there is no safetensors file, and pickles ({', '.join(_PICKLES)}) run code when "
+            "they are read: convert them to safetensors"
         )
     return "there is no safetensors file"
 

@@ -97,11 +97,12 @@ SAFETENSORS_FAULTS: dict[str, tuple[dict[str, bytes | None], str]] = {
     "no weights": ({"config.json": CONFIG, **TOKENIZER}, "there is no safetensors file"),
     "pickles": (
         {"config.json": CONFIG, **TOKENIZER, "pytorch_model.bin": b"x"},
-        "pytorch_model.bin is a pickle, which runs code .* convert it to safetensors",
+        r"pickles \(\*\.bin, \*\.pt, \*\.pth\) run code .* convert them to safetensors",
     ),
     "a GGUF file": (
         {"config.json": CONFIG, **TOKENIZER, "a.gguf": gguf()},
-        "there is no safetensors file, but a.gguf: an id that ends with ':a.gguf' names it",
+        "there is no safetensors file, but GGUF: an id that ends with ':' and the file's name "
+        "takes it",
     ),
     "no configuration": (
         {name: file for name, file in WHOLE.items() if name != "config.json"},
