@@ -146,6 +146,16 @@ class Place:
         return replace(self, host=host, is_hub=self.is_hub and host == self.host)
 
     @property
+    def who(self) -> str:
+        """Who is asked, for callers: the host is for the log."""
+        return "the hub" if self.is_hub else "the store where the hub keeps its files"
+
+    @property
+    def asked(self) -> str:
+        """Who is asked, for the log."""
+        return f"asked {self.host}"
+
+    @property
     def what(self) -> str:
         """What is asked for."""
         return self.file or "the list of files"
@@ -159,41 +169,41 @@ def failure_of_status(place: Place, status: int, headers: Mapping[str, str]) -> 
     if status in (408, 425, 429) or status >= 500:
         words = "takes no more requests for now" if status == 429 else "failed"
         return TransientFailure(
-            f"{place.host} {words} {given}",
+            f"{place.who} {words} {given}",
             f"try again later; {KEPT}" if place.file else "try again later",
             _retry_after_s(headers),
         )
     if status == 416:
-        return WrongContents(f"{place.host} has less of {place.what} than has arrived")
+        return WrongContents(f"{place.who} has less of {place.what} than has arrived")
     if place.is_xet:
         return xet_only(place)
     if status != 404:
-        return HubFailure(f"{place.host} refuses {given}", _CHECK_ENDPOINT)
+        return HubFailure(f"{place.who} refuses {given}", _CHECK_ENDPOINT)
     if place.file:
         return HubFailure(
-            f"{place.host} lists {place.file} and does not have it (status 404)",
+            f"{place.who} lists {place.file} and does not have it (status 404)",
             f"{_CHECK_ENDPOINT}: a mirror may hold the repository in part",
         )
     if headers.get("X-Error-Code") == "RevisionNotFound":
         return HubFailure(
-            f"{place.host} has no revision '{place.reference}' of it (status 404)",
+            f"{place.who} has no revision '{place.reference}' of it (status 404)",
             "check LLM_MODEL_REVISIONS",
         )
-    return HubFailure(f"{place.host} does not know it (status 404)", "check the id")
+    return HubFailure(f"{place.who} does not know it (status 404)", "check the id")
 
 
 def failure_of_connection(
     place: Place, error: aiohttp.ClientError | TimeoutError, timeout_s: float
 ) -> HubFailure:
     """Returns what it means that an answer did not come, or not to its end."""
-    host = place.host
+    who = place.who
 
     def unreachable(why: str, advice: str = _UNREACHABLE) -> TransientFailure:
-        return TransientFailure(f"{host} cannot be reached ({why})", advice)
+        return TransientFailure(f"{who} cannot be reached ({why})", advice)
 
     match error:
         case aiohttp.ClientConnectorCertificateError():
-            return HubFailure(f"the certificate of {host} is not trusted", _NAME_AUTHORITY)
+            return HubFailure(f"the certificate of {who} is not trusted", _NAME_AUTHORITY)
         case aiohttp.ClientConnectorDNSError():
             return unreachable("no address is known for it")
         case aiohttp.ConnectionTimeoutError():
@@ -201,26 +211,26 @@ def failure_of_connection(
         case aiohttp.ClientSSLError():
             return unreachable("no encrypted connection comes about", _CHECK_HTTPS)
         case aiohttp.ClientProxyConnectionError():
-            words = f"the proxy on the way to {host} cannot be reached ({_cause(error)})"
+            words = f"the proxy on the way to {who} cannot be reached ({_cause(error)})"
             return TransientFailure(words, _CHECK_PROXY)
         case aiohttp.ClientHttpProxyError():
-            words = f"the proxy on the way to {host} refuses (status {error.status})"
+            words = f"the proxy on the way to {who} refuses (status {error.status})"
             return HubFailure(words, _CHECK_PROXY)
         case aiohttp.ClientConnectorError():
             return unreachable(_cause(error))
         case TimeoutError():
             return stall(place, timeout_s)
         case aiohttp.InvalidURL() | aiohttp.NonHttpUrlClientError():
-            return HubFailure(f"{host} sends to an address that is none", _CHECK_ENDPOINT)
+            return HubFailure(f"{who} sends to an address that is none", _CHECK_ENDPOINT)
         case _:
-            words = f"{host} closed the connection before {place.what} was complete"
+            words = f"{who} closed the connection before {place.what} was complete"
             return TransientFailure(words, KEPT if place.file else _UNREACHABLE)
 
 
 def stall(place: Place, timeout_s: float) -> TransientFailure:
     """Returns the failure of a hub that sends nothing, or next to nothing."""
     return TransientFailure(
-        f"{place.host} sent nothing of {place.what} for {timeout_s:g} s",
+        f"{place.who} sent nothing of {place.what} for {timeout_s:g} s",
         f"{place.patience} makes it wait longer; {KEPT if place.file else _UNREACHABLE}",
     )
 
@@ -228,7 +238,9 @@ def stall(place: Place, timeout_s: float) -> TransientFailure:
 def not_a_hub(place: Place) -> HubFailure:
     """Returns the failure of a server that answers, but not as a hub does."""
     return HubFailure(
-        f"{place.host} does not answer as a hub does (asked for {place.what})", _CHECK_ENDPOINT
+        f"{place.who} does not answer as a hub does (asked for {place.what})",
+        _CHECK_ENDPOINT,
+        place.asked,
     )
 
 
@@ -236,33 +248,34 @@ def xet_only(place: Place, why: str = "") -> HubFailure:
     """Returns the failure of a file that does not come over plain HTTP."""
     revision = "" if place.reference == DEFAULT_BRANCH else f" --revision {place.reference}"
     return HubFailure(
-        f"{place.host} sends {place.file} through Xet alone{why}, which this server does not speak",
+        f"{place.who} sends {place.file} through Xet alone{why}, which this server does not speak",
         f"fetch it with `hf download {place.repo} {place.file}{revision}` into the same cache: "
         "the next start of the server finds it there",
+        place.asked,
     )
 
 
 def _refusal(place: Place, status: int, headers: Mapping[str, str], given: str) -> HubFailure:
     if not place.is_hub:
         return HubFailure(
-            f"{place.host}, where the hub keeps its files, refuses {given}",
+            f"{place.who} refuses {given}",
             "check the proxy and the clock of this machine",
         )
     is_gated = headers.get("X-Error-Code") == "GatedRepo"
     if not place.credential:
         terms = "accept the model's terms on its page and " if is_gated else ""
         return HubFailure(
-            f"{place.host} wants a token {given} and no HF_TOKEN is set",
+            f"{place.who} wants a token {given} and no HF_TOKEN is set",
             f"{terms}set HF_TOKEN to one with access to it; a hub says so of ids that do not "
             "exist, too: check the id",
         )
     if status == 401 and not is_gated:
         return HubFailure(
-            f"{place.host} does not accept what {place.credential} holds {given}",
+            f"{place.who} does not accept what {place.credential} holds {given}",
             f"set {place.credential} anew, and check the id",
         )
     return HubFailure(
-        f"{place.host} gives what {place.credential} holds no access {given}",
+        f"{place.who} gives what {place.credential} holds no access {given}",
         "ask for access on the model's page, or take the token of an account that has it",
     )
 

@@ -219,7 +219,12 @@ class HubClient:
                     url = target
                     place = place.at(_host(url))
             except (aiohttp.ClientError, TimeoutError) as error:
-                raise failure_of_connection(place, error, timeout_s) from error
+                failure = failure_of_connection(place, error, timeout_s)
+                failure.detail = place.asked
+                raise failure from error
+            except HubFailure as failure:  # also what the reader of the answer raises
+                failure.detail = failure.detail or place.asked
+                raise
         raise not_a_hub(place)
 
     def _url(self, path: str) -> URL:
@@ -276,7 +281,7 @@ def _body(response: aiohttp.ClientResponse, place: Place) -> Body:
         return Body(0, length, length, place, response.content)
     match = _CONTENT_RANGE.fullmatch(response.headers.get(hdrs.CONTENT_RANGE, ""))
     if match is None or is_packed:
-        raise WrongContents(f"{place.host} sends parts of {place.what} that do not fit together")
+        raise WrongContents(f"{place.who} sends parts of {place.what} that do not fit together")
     start, last, total = match.groups()
     return Body(
         int(start),

@@ -89,7 +89,7 @@ class HubDownload:
             ) from error
 
     async def _fetch(self, client: HubClient, report: ReportProgress) -> Snapshot:
-        asking = f"asking {client.place.host} for the files of {self.repo}"
+        asking = f"asking the hub for the files of {self.repo}"
         report(LoadProgress(asking))
 
         def report_wait(why: str) -> None:

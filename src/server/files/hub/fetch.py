@@ -59,8 +59,14 @@ class FileFetch:
                         f"{failure.reason} (2 times); it has been deleted",
                         "the hub or mirror holds a damaged copy: check HF_ENDPOINT, or put the "
                         "files under LLM_MODEL_PATH",
+                        failure.detail,
                     ) from failure
-                _logger.warning("download_wrong", file=self.file.name, reason=failure.reason)
+                _logger.warning(
+                    "download_wrong",
+                    file=self.file.name,
+                    reason=failure.reason,
+                    detail=failure.detail,
+                )
 
     async def _fetch(self) -> None:
         # Unbuffered: what is written is in the file, also when this process is killed.
@@ -84,8 +90,9 @@ class FileFetch:
         # What lies on the disk counts, and not what was sent: a part may be of an earlier start.
         if not await has_right_contents(self.partial, self.file, self.progress):
             raise WrongContents(
-                f"what {self.client.place.host} sends as {self.file.name} has not the hash that "
-                "it is listed with"
+                f"what {self.client.place.who} sends as {self.file.name} has not the hash that "
+                "it is listed with",
+                detail=self.client.place.asked,
             )
         self.partial.replace(self.blob)
 
@@ -105,7 +112,7 @@ class FileFetch:
             async for data in body.stream.iter_any():
                 if self.file.size is not None and self.done + len(data) > self.file.size:
                     raise WrongContents(
-                        f"{body.place.host} sends more of {self.file.name} "
+                        f"{body.place.who} sends more of {self.file.name} "
                         f"than its {self.file.size} bytes"
                     )
                 _write(stream, data)
@@ -120,13 +127,13 @@ class FileFetch:
             self._check_end(body, begun)
 
     def _check(self, body: Body) -> None:
-        size, total, host = self.file.size, body.total, body.place.host
+        size, total, who = self.file.size, body.total, body.place.who
         if size is not None and total is not None and size != total:
             raise WrongContents(
-                f"{host} has {total} bytes of {self.file.name}, which is listed with {size}"
+                f"{who} has {total} bytes of {self.file.name}, which is listed with {size}"
             )
         if body.start not in (0, self.done):
-            raise WrongContents(f"{host} sends another part of {self.file.name} than was asked for")
+            raise WrongContents(f"{who} sends another part of {self.file.name} than was asked for")
 
     def _check_end(self, body: Body, begun: int) -> None:
         if self.file.size is None:
@@ -137,7 +144,7 @@ class FileFetch:
         # An empty part that says it is complete would be asked for again without end.
         if self.done < end or self.done == begun:
             raise TransientFailure(
-                f"{body.place.host} ended {self.file.name} after {self.done} of "
+                f"{body.place.who} ended {self.file.name} after {self.done} of "
                 f"{self.file.size} bytes",
                 KEPT,
             )

@@ -59,7 +59,7 @@ class HubLimits:
 class HubFailure(Exception):
     """Something that another try does not mend.
 
-    `advice` says what to do; `detail`, which may hold a path, is for the log.
+    Callers read `reason` and `advice`: neither holds a path or a host. `detail` is for the log.
     """
 
     def __init__(self, reason: str, advice: str = "", detail: str = "") -> None:
@@ -133,12 +133,13 @@ class RetryBudget:
             )
         if is_too_long or self.num_failed >= limits.max_tries:
             tries = "1 try" if self.num_failed == 1 else f"{self.num_failed} tries in a row"
-            raise HubFailure(f"{reason} ({tries})", failure.advice) from failure
+            raise HubFailure(f"{reason} ({tries})", failure.advice, failure.detail) from failure
         wait_s = self._backoff_s() if asked_s is None else asked_s
         _logger.warning(
             "download_retry",
             repo=self.repo,
             reason=reason,
+            detail=failure.detail,
             num_failed=self.num_failed,
             max_tries=limits.max_tries,
             wait_s=round(wait_s, 1),

@@ -18,10 +18,11 @@ def test_statuses_that_may_pass(status: int) -> None:
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 405, 407, 410, 451])
 def test_statuses_that_stay(status: int) -> None:
-    """What the hub refuses it refuses again; host and status are told."""
+    """What the hub refuses it refuses again; who and the status are told, the host is not."""
     failure = failure_of_status(PLACE, status, {})
     assert not isinstance(failure, TransientFailure | WrongContents)
-    assert "hub.example" in failure.reason
+    assert failure.reason.startswith("the hub ")
+    assert "hub.example" not in failure.reason + failure.advice
     assert str(status) in failure.reason
     assert failure.advice
 

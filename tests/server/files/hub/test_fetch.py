@@ -20,15 +20,16 @@ async def test_a_cut_body_is_gone_on_with(place: HubPlace, mirror: HubMirror) ->
 
 
 async def test_a_hub_that_always_cuts_is_given_up(place: HubPlace, mirror: HubMirror) -> None:
-    """Tries without progress are bounded; the message names host, file and tries, no more."""
+    """Tries without progress are bounded; the message names file and tries, the log the host."""
     mirror.always[WEIGHTS] = Fault(cut=1000)
     with pytest.raises(ModelLoadFailed) as caught:
         await place.run()
     assert caught.value.message == (
-        f"'{REPO}' cannot be fetched: {mirror.url[7:]} closed the connection before {WEIGHTS} was "
+        f"'{REPO}' cannot be fetched: the hub closed the connection before {WEIGHTS} was "
         "complete (6 tries in a row); what has arrived is kept: the next start of the server goes "
         "on from there"
     )
+    assert caught.value.detail == f"asked {mirror.url[7:]}"
     assert len(mirror.asked(WEIGHTS)) == 6
     assert place.left()[place.partial.name] == 1000
     assert place.defect() == "its download was cut off"
