@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
@@ -14,7 +15,7 @@ from pydantic import AfterValidator, Field, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from .variables import Variable, extra_of, variables
+from .variables import Variable, extra_of, hide_user_info, variables
 
 ENV_FILE = Path(".env")
 OWN_PREFIX = "LLM_"
@@ -22,9 +23,12 @@ OWN_PREFIX = "LLM_"
 EXIT_CONFIGURATION = 2
 
 
+_TAKES_ADDRESS = "takes an http or https address"
+
+
 def _check_http(value: str) -> str:
     if not value.startswith(("http://", "https://")):
-        raise ValueError("takes an http or https address")
+        raise ValueError(_TAKES_ADDRESS)
     return value.rstrip("/")
 
 
@@ -211,6 +215,9 @@ def _problem(detail: ErrorDetails, known: Mapping[str, Variable]) -> str:
     if detail["type"] == "missing":
         return f"{name}: is not set; takes {variable.takes}"
     given = "a value that is not shown" if variable.is_secret else repr(detail["input"])
+    if message == _TAKES_ADDRESS:  # a password may stand in it behind any scheme, or none
+        given = re.sub(r"'.*@", "'(hidden)@", given)
+    given = hide_user_info(given)
     if detail["type"] == "value_error":
         return f"{name}: {message} (got {given})"
     return f"{name}: takes {variable.takes}, got {given}"

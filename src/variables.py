@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import re
 import types
 import typing
 from collections.abc import Mapping
@@ -46,11 +47,16 @@ def variables(settings_class: type[BaseModel]) -> tuple[Variable, ...]:
 
 
 def shown_value(settings: BaseModel, variable: Variable) -> str:
-    """Returns the value in force as text, secrets hidden."""
+    """Returns the value in force as text, secrets and the user info of addresses hidden."""
     value = getattr(settings, variable.attribute)
     if variable.is_secret and value is not None:
         return "(hidden)"
-    return variable.default if value is None else _text(value)
+    return variable.default if value is None else hide_user_info(_text(value))
+
+
+def hide_user_info(text: str) -> str:
+    """Returns a text without the users and passwords of the addresses in it."""
+    return re.sub(r"//[^\s,]*@", "//(hidden)@", text)
 
 
 def _takes(field: FieldInfo) -> str:

@@ -86,6 +86,34 @@ def test_a_mistake_in_a_secret_does_not_show_it(monkeypatch: pytest.MonkeyPatch)
     assert "(hidden)" in shown
 
 
+def test_a_password_in_an_address_is_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The list of values shows an address without its user info."""
+    monkeypatch.setenv("TW_REQUIRED", "yes")
+    monkeypatch.setenv("TW_ADDRESS", "http://user:hunter2@host/path")
+    settings = load(Example)
+    shown = {each.name: shown_value(settings, each) for each in variables(Example)}
+    assert shown["TW_ADDRESS"] == "http://(hidden)@host/path"
+
+
+@pytest.mark.parametrize("value", ["ftp://user:hunter2@host", "user:hunter2@host"])
+def test_a_password_in_a_wrong_address_is_hidden(
+    monkeypatch: pytest.MonkeyPatch, value: str
+) -> None:
+    """The message of an address that is none has no user info."""
+    monkeypatch.setenv("TW_REQUIRED", "yes")
+    monkeypatch.setenv("TW_ADDRESS", value)
+    (problem,) = problems_of()
+    assert problem == "TW_ADDRESS: takes an http or https address (got '(hidden)@host')"
+
+
+def test_a_password_in_an_address_elsewhere_is_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An address in a variable that takes something else is shown without its user info."""
+    monkeypatch.setenv("TW_REQUIRED", "yes")
+    monkeypatch.setenv("TW_NUMBER", "http://user:hunter2@host")
+    (problem,) = problems_of()
+    assert problem == "TW_NUMBER: takes a whole number from 1 to 9, got 'http://(hidden)@host'"
+
+
 def test_env_file_is_read_and_the_environment_wins(
     monkeypatch: pytest.MonkeyPatch, folder: Path
 ) -> None:
