@@ -15,7 +15,7 @@ from prometheus_client import CollectorRegistry
 from ..environment import ConfigurationError
 from ..lifecycle import shutdown_signals, wait_first
 from .api.routes import API
-from .body import BodyReader
+from .body import BodyReader, answer_expectation
 from .canonical.routes import CANONICAL
 from .client import FrontClient
 from .config import EdgeConfig
@@ -104,11 +104,16 @@ class EdgeApp:
         middleware.install(app)
         bodies = BodyReader(config.body_timeout_s)
         front_metrics = FrontMetrics(self._session, config.metrics_target)
-        app.add_routes(HealthRoutes(self._front, self._in_flight).routes())
-        app.add_routes(MetricsRoutes(metrics, front_metrics).routes())
+        routes = [
+            *HealthRoutes(self._front, self._in_flight).routes(),
+            *MetricsRoutes(metrics, front_metrics).routes(),
+            *PageRoutes().routes(),
+        ]
         for dialect in self._dialects:
-            app.add_routes(dialect.routes(self._front, bodies))
-        app.add_routes(PageRoutes().routes())
+            routes += dialect.routes(self._front, bodies)
+        for route in routes:
+            route.kwargs["expect_handler"] = answer_expectation
+        app.add_routes(routes)
         return app, middleware
 
     async def _listen(self, middleware: Middleware) -> asyncio.Server:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 import orjson
-from aiohttp import web
+from aiohttp import HttpVersion11, web
 from aiohttp.web_request import BaseRequest
 
 from .errors import EdgeError, invalid
@@ -36,6 +36,7 @@ class BodyReader:
             HTTPRequestEntityTooLarge: more bytes, as they came or unpacked, than the application
                 takes.
         """
+        _require_size(request)
         _require_json(request)
         encoding = _encoding_of(request)
         try:
@@ -95,6 +96,27 @@ def json_type(value: object) -> str:
 def shown(value: object) -> str:
     """Shows a value in a refusal: numbers and booleans as they are, of the rest their type."""
     return json.dumps(value) if isinstance(value, int | float) else json_type(value)
+
+
+async def answer_expectation(request: web.Request) -> None:
+    """Tells a client that asked to send its body, unless the body is over the limit.
+
+    Raises:
+        HTTPRequestEntityTooLarge: it announces more bytes than the application takes.
+        HTTPExpectationFailed: it expects something else.
+    """
+    if request.version == HttpVersion11:
+        if request.headers["Expect"].lower() != "100-continue":
+            raise web.HTTPExpectationFailed
+        _require_size(request)
+        await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        request.writer.output_size = 0  # the answer itself has not begun
+
+
+def _require_size(request: web.Request) -> None:
+    announced, limit = request.content_length or 0, request.client_max_size
+    if announced > limit:
+        raise web.HTTPRequestEntityTooLarge(max_size=limit, actual_size=announced)
 
 
 def _require_json(request: BaseRequest) -> None:

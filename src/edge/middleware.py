@@ -175,6 +175,7 @@ def _translated(request: web.Request, error: web.HTTPException) -> Exception:
             "BODY_TOO_LARGE",
             f"the body is over the limit of {limit} bytes",
             metadata={"limit": str(limit)},
+            headers={"Connection": "close"},  # what is left of the body would pass for a request
         )
     if isinstance(error, web.HTTPExpectationFailed):
         given = request.headers.get("Expect", "")[:_MAX_SHOWN]

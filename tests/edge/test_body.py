@@ -68,6 +68,20 @@ async def test_what_is_no_json_object_is_refused(
 
 
 @pytest.mark.parametrize("path", POSTS)
+@pytest.mark.parametrize("expect", ["", "Expect: 100-continue\r\n"])
+async def test_an_announced_body_over_the_limit_is_not_read(
+    scripted_edge: EdgeApp, path: str, expect: str
+) -> None:
+    """Content-Length alone is enough to refuse a body: no byte of it is asked for, or awaited."""
+    head = f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: {MAX_BODY_BYTES + 1}\r\n{expect}"
+    status, headers, body = await exchange(scripted_edge.port, f"{head}\r\n".encode())
+    assert status == 413
+    assert headers["Connection"] == "close"
+    text = body["error"] if "error" in body else body["message"]
+    assert text.endswith(f"the body is over the limit of {MAX_BODY_BYTES} bytes")
+
+
+@pytest.mark.parametrize("path", POSTS)
 async def test_a_body_over_the_limit_is_413(
     scripted_http: aiohttp.ClientSession, path: str
 ) -> None:
