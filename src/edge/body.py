@@ -58,15 +58,26 @@ def parse_object(data: bytes) -> dict[str, Any]:
     """Parses a JSON object. Of duplicate keys the last one counts.
 
     Raises:
-        EdgeError: not UTF-8, not JSON (NaN included), nested too deep, or not an object.
+        EdgeError: empty, not UTF-8, not JSON (NaN included), nested too deep, or not an object.
     """
     try:
         value: object = orjson.loads(data)
     except orjson.JSONDecodeError as error:
-        raise invalid(BODY_FIELD, f"is not valid JSON: {error}") from None
+        raise invalid(BODY_FIELD, _describe(data, error)) from None
     if not isinstance(value, dict):
         raise invalid(BODY_FIELD, "must be a JSON object")
     return cast("dict[str, Any]", value)
+
+
+def _describe(data: bytes, error: orjson.JSONDecodeError) -> str:
+    if not data.strip():
+        return "is empty"
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        return "is not UTF-8"
+    # JSON begins with an ASCII character: a zero beside it is the other half of UTF-16 or UTF-32.
+    return "is not UTF-8" if b"\0" in data[:2] else f"is not valid JSON: {error}"
 
 
 def json_response(

@@ -24,6 +24,7 @@ POSTS = [
     "/tokenwire/v1/chat",
 ]
 JSON = {"Content-Type": "application/json"}
+PROMPT = b'{"model":"a","prompt":"x"}'
 
 
 async def refused(http: aiohttp.ClientSession, path: str, data: bytes, status: int = 400) -> str:
@@ -65,6 +66,27 @@ async def test_what_is_no_json_object_is_refused(
     """Whatever is not a JSON object is a 400 that says so, never a 500."""
     text = await refused(scripted_http, path, data)
     assert "body: " in text
+
+
+@pytest.mark.parametrize("path", POSTS)
+@pytest.mark.parametrize(
+    ("data", "text"),
+    [
+        (b"", "is empty"),
+        (b" \r\n", "is empty"),
+        (PROMPT.decode().encode("utf-16"), "is not UTF-8"),
+        (PROMPT.decode().encode("utf-16-le"), "is not UTF-8"),
+        (PROMPT.decode().encode("utf-32-be"), "is not UTF-8"),
+        (gzip.compress(PROMPT), "is not UTF-8"),
+        (b"\xff", "is not UTF-8"),
+        (b'{"model":"\xff"}', "is not UTF-8"),
+    ],
+)
+async def test_a_body_that_is_no_text_is_told_so(
+    scripted_http: aiohttp.ClientSession, path: str, data: bytes, text: str
+) -> None:
+    """A body that is empty or not UTF-8 is refused in these words, in no library's."""
+    assert (await refused(scripted_http, path, data)).endswith(f"body: {text}")
 
 
 @pytest.mark.parametrize("path", POSTS)
@@ -138,9 +160,6 @@ async def test_a_chunked_body_is_bounded_too(scripted_edge: EdgeApp) -> None:
     data = head + chunk * (MAX_BODY_BYTES // 0x8000 + 1) + b"0\r\n\r\n"
     status, _, body = await exchange(scripted_edge.port, data)
     assert (status, body["code"]) == (413, "BODY_TOO_LARGE")
-
-
-PROMPT = b'{"model":"a","prompt":"x"}'
 
 
 def deflate_without_header(data: bytes) -> bytes:
