@@ -186,6 +186,10 @@ def _decode_sampling(fields: Fields) -> sampling_pb2.Sampling:
                 f"must equal max_tokens ({sampling.max_tokens}) where both are set, "
                 f"got {max_tokens}",
             )
+        if max_tokens < 0:  # the front would name `max_tokens`, which was not sent
+            raise invalid(
+                "max_completion_tokens", f"must be greater than or equal to 0, got {max_tokens}"
+            )
         sampling.max_tokens = max_tokens
     seed = fields.get("seed")
     if seed is not None:

@@ -71,14 +71,17 @@ class Fields:
         return max(_INT32_MIN, min(_INT32_MAX, value))
 
     def optional_strings(self, name: str) -> list[str]:
-        """Returns an array of strings, empty where it is absent. One string is an array of one."""
+        """Returns an array of strings, empty where it is absent or an empty string.
+
+        One string is an array of one.
+        """
         value = self.get(name)
-        if value is None:
+        if value is None or value == "":  # many interfaces send every field
             return []
         if isinstance(value, str):
             return [value]
         if not isinstance(value, list):
-            raise self._wrong(name, "an array of strings", value)
+            raise self._wrong(name, "a string or an array of strings", value)
         for index, item in enumerate(cast("list[object]", value)):
             if not isinstance(item, str):
                 raise self._wrong(f"{name}[{index}]", "a string", item)

@@ -102,6 +102,15 @@ def test_two_different_maxima_are_refused() -> None:
         completions(max_completion_tokens=7, max_tokens=5)
     with pytest.raises(EdgeError, match="max_completion_tokens: must be an integer, got a string"):
         completions(max_completion_tokens="7")
+    message = "^max_completion_tokens: must be greater than or equal to 0, got -1$"
+    with pytest.raises(EdgeError, match=message):
+        completions(max_completion_tokens=-1)
+
+
+@pytest.mark.parametrize("off", ["", None, []])
+def test_stop_that_stops_nothing_is_off(off: object) -> None:
+    """An empty `stop` of any kind asks for nothing: many interfaces send the field always."""
+    assert not completions(stop=off).sampling.stop
 
 
 def test_a_suffix_is_passed_on() -> None:

@@ -25,7 +25,11 @@ USER = {"role": "user", "content": "Hi"}
         ("/api/generate", {"max_tokens": 1.5}, "max_tokens: must be an integer, got a number"),
         ("/api/generate", {"max_tokens": "9"}, "max_tokens: must be an integer, got a string"),
         ("/api/generate", {"max_tokens": False}, "max_tokens: must be an integer, got a boolean"),
-        ("/api/generate", {"stop": 1}, "stop: must be an array of strings, got an integer"),
+        (
+            "/api/generate",
+            {"stop": 1},
+            "stop: must be a string or an array of strings, got an integer",
+        ),
         ("/api/generate", {"stop": ["a", 1]}, "stop[1]: must be a string, got an integer"),
         ("/api/generate", {"stop": [None]}, "stop[0]: must be a string, got null"),
         ("/api/generate", {"seed": -1}, "seed: must be an integer from 0 to 4294967295"),
