@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import struct
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -15,6 +17,8 @@ from ..contract.errors import InvalidRequest
 
 _MAX_VIOLATIONS = 16
 _NOT_BUILT = "is not supported by this version of the server"
+# CEL knows 64-bit floats alone, and writes all their digits. Every float of the protos has 32.
+_LONG_FLOAT = re.compile(r"(?<=, got )-?\d+\.\d+(e[-+]\d+)?$")
 # In our own words: protovalidate's are "at least 1 characters" and "no more than 16 item(s)".
 _LENGTH_RULES = {
     "string.min_len": ("at least", "character", "characters"),
@@ -34,8 +38,13 @@ def validate(request: Message) -> None:
     """
     violations = list(_planned_fields(request, ""))
     if not violations:
-        found = protovalidate.collect_violations(request)
-        violations = [_describe(item) for item in found]
+        named: dict[str, str] = {}
+        for item in protovalidate.collect_violations(request):
+            path, text = _describe(request, item)
+            # A number that is none breaks its range, too: once is enough.
+            if path not in named or item.proto.rule_id == "float.finite":
+                named[path] = text
+        violations = list(named.items())
     if violations:
         field, description = violations[0]
         raise InvalidRequest(field, description, *violations[1:_MAX_VIOLATIONS])
@@ -64,16 +73,53 @@ def _is_own_message(field: FieldDescriptor) -> bool:
     return kind.file.package == "tokenwire.v1"
 
 
-def _describe(violation: protovalidate.Violation) -> tuple[str, str]:
+def _describe(request: Message, violation: protovalidate.Violation) -> tuple[str, str]:
     proto = violation.proto
-    path = _path(list(proto.field.elements) if proto.field else [])
+    elements = list(proto.field.elements) if proto.field else []
+    path = _path(elements)
     rule_id = proto.rule_id
     if not (proto.rule and proto.rule.elements) and "." in rule_id:
         # A rule over a whole message: by our convention its id starts with the field it is about,
         # and its message has the value.
         name = rule_id.partition(".")[0]
-        return (f"{path}.{name}" if path else name), proto.message
+        message = _LONG_FLOAT.sub(lambda match: _shortest(float(match[0])), proto.message)
+        return (f"{path}.{name}" if path else name), message
+    names = _allowed_names(request, elements)
+    if rule_id == "required" and names:
+        return path, f"must have {names}"
+    if rule_id == "enum.not_in":
+        return path, f"must be set: {names}"
+    if rule_id == "enum.defined_only":
+        return path, f"must be {names}, got {violation.field_value}"
     return path or "request", _describe_rule(rule_id, violation)
+
+
+def _allowed_names(request: Message, elements: Sequence[Any]) -> str:
+    """Names the values of an enum, or the fields of a oneof, that work; empty for other fields."""
+    if not elements:
+        return ""
+    kind: Any = request.DESCRIPTOR  # two classes, of which type checkers know one by half
+    for element in elements[:-1]:
+        kind = kind.fields_by_name[element.field_name].message_type
+    last = elements[-1].field_name
+    if last in kind.oneofs_by_name:
+        fields = kind.oneofs_by_name[last].fields
+        names = [f.name for f in fields if not f.GetOptions().Extensions[options_pb2.planned]]
+    else:
+        enum = kind.fields_by_name[last].enum_type
+        names = [
+            value.name
+            for value in (enum.values if enum else ())
+            if value.number and not value.GetOptions().Extensions[options_pb2.planned_value]
+        ]
+    return " or ".join(filter(None, (", ".join(names[:-1]), *names[-1:])))
+
+
+def _shortest(value: float) -> str:
+    """Writes a 32-bit float with as few digits as tell it from all others: 2.1, not 2.0999999."""
+    packed = struct.pack("f", value)
+    texts = (f"{value:.{digits}g}" for digits in range(6, 10))  # 9 always do (IEEE 754)
+    return next((text for text in texts if struct.pack("f", float(text)) == packed), str(value))
 
 
 def _path(elements: Sequence[Any]) -> str:
@@ -97,4 +143,6 @@ def _describe_rule(rule_id: str, violation: protovalidate.Violation) -> str:
     message = violation.proto.message or rule_id
     if isinstance(value, Duration):
         return f"{message}, got {value.ToJsonString()}"
-    return f"{message}, got {value}" if isinstance(value, int | float) else message
+    if isinstance(value, float):
+        return f"{message}, got {_shortest(value)}"
+    return f"{message}, got {value}" if isinstance(value, int) else message

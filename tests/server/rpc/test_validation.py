@@ -50,7 +50,7 @@ def test_good_requests_pass(request_: Any) -> None:
         (generate(model=""), "model", "at least 1"),
         (generate(model="m" * 513), "model", "513"),
         (generate(text=""), "text", "at least 1"),
-        (inference_pb2.GenerateRequest(model="m"), "prompt", "required"),
+        (inference_pb2.GenerateRequest(model="m"), "prompt", "must have text or token_ids"),
         (generate(token_ids=inference_pb2.TokenIds()), "token_ids.ids", "at least 1"),
         (generate(suffix="x", as_instruction=True), "suffix", "as_instruction"),
         (inference_pb2.ChatRequest(model="m"), "messages", "at least 1"),
@@ -106,6 +106,35 @@ def test_broken_rules_name_the_field(request_: Any, field: str, words: str) -> N
 )
 def test_lengths_are_told_in_english(request_: Any, sentence: str) -> None:
     """A length that breaks a rule is told with the limit, one or several, and what came."""
+    with pytest.raises(InvalidRequest) as refused:
+        validate(request_)
+    assert [text for _, text in refused.value.violations] == [sentence]
+
+
+_ROLES = "ROLE_SYSTEM, ROLE_USER or ROLE_ASSISTANT"
+_DELIVERIES = "DELIVERY_DELTAS or DELIVERY_FINAL"
+
+
+@pytest.mark.parametrize(
+    ("request_", "sentence"),
+    [
+        (chat(message(chat_pb2.ROLE_UNSPECIFIED)), f"must be set: {_ROLES}"),
+        (chat(message(99)), f"must be {_ROLES}, got 99"),
+        (generate(delivery=9), f"must be {_DELIVERIES}, got 9"),
+        (inference_pb2.GenerateRequest(model="m"), "must have text or token_ids"),
+        (chat(message(2, content=[chat_pb2.ContentPart()])), "must have text"),
+        (sampling(temperature=2.1), "must be between 0 and 2, got 2.1"),
+        (sampling(temperature=-1e-7), "must be between 0 and 2, got -1e-07"),
+        (sampling(top_p=math.inf), "must be finite, got inf"),
+        (sampling(top_p=math.nan), "must be finite, got nan"),
+        (
+            sampling(logit_bias={3: 100.1}),
+            "must be greater than or equal to -100 and less than or equal to 100, got 100.1",
+        ),
+    ],
+)
+def test_rules_are_told_in_english(request_: Any, sentence: str) -> None:
+    """A broken rule is told once, with the names that work and the number as it was sent."""
     with pytest.raises(InvalidRequest) as refused:
         validate(request_)
     assert [text for _, text in refused.value.violations] == [sentence]
