@@ -78,7 +78,7 @@ class Models:
             return Route(base, name)
         view = self._view_adapter(name)
         if view.state is State.FAILED:
-            raise ModelLoadFailed(f"LoRA adapter '{name}' failed to load: {view.failure}")
+            raise ModelLoadFailed(f"LoRA adapter '{name}' cannot be served: {view.failure}")
         raise ModelLoading(f"LoRA adapter '{name}' waits for its model to be prepared")
 
     def __iter__(self) -> Iterator[ServedModel]:

@@ -60,9 +60,9 @@ class Standing:
         """Makes the error that says why no engine serves."""
         view = self.view
         if view.state is State.FAILED:
-            return ModelLoadFailed(f"model '{view.model_id}' failed to load: {view.failure}")
-        step = f" ({view.progress.text})" if view.progress else ""
-        return ModelLoading(f"model '{view.model_id}' is loading{step}")
+            return ModelLoadFailed(f"'{view.model_id}' cannot be served: {view.failure}")
+        step = f": {view.progress.text}" if view.progress else ""
+        return ModelLoading(f"'{view.model_id}' is not loaded yet{step}")
 
     async def next_engine(self, after: Engine) -> Engine:
         """Waits for the engine that follows `after`, or gives the present one if it is another.

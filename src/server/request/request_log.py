@@ -51,6 +51,11 @@ class Batch:
     deltas: Sequence[Delta] = ()
     finished: CallFinished | None = None
 
+    @property
+    def holds_deltas_alone(self) -> bool:
+        """Whether there is nothing but deltas in it."""
+        return self.progress is None and self.started is None and self.finished is None
+
 
 class _Entry(NamedTuple):
     """Deltas that belong together; `end` is the position behind the last one."""

@@ -62,7 +62,8 @@ class RunningRequest:
         try:
             return await self._inference.run(self.call, self.log.append), None
         except InferenceError as error:
-            return CallFailed(error.reason, error.detail), error
+            # Its frames refer to this task, whose result it is: a ring with the whole prompt in it.
+            return CallFailed(error.reason, error.detail), error.with_traceback(None)
         except asyncio.CancelledError:
             if self._ordered is not None:
                 return self._ordered

@@ -10,7 +10,7 @@ from typing import Any, Final
 MAX_CONCURRENT_INTAKES: Final = 8
 """Calls whose message is being received. More of them wait with no more than a window each."""
 
-MAX_INTAKE_S: Final = 0.25
+MAX_INTAKE_S: Final = 1.0
 """After so long a call no longer counts: who sends slowly must not hold up the others."""
 
 _LARGE_BYTES: Final = 1 << 20

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import Any, cast
 
 import grpc
@@ -45,9 +46,10 @@ class Sender:
         """Sends events as they come, until the log ends."""
         progress: ProgressEvent | None = None
         has_started = False
+        take = reader.take if self._interval_s is None else partial(self._take, reader)
         while True:
             try:
-                batch = await self._take(reader)
+                batch = await take()
             except TimeoutError:
                 if has_started:
                     progress = Decoding(reader.num_tokens)
@@ -56,6 +58,12 @@ class Sender:
                 continue
             if batch is None:
                 return
+            if batch.holds_deltas_alone and self._has_sent:
+                # Nearly every batch: no coroutine between this loop and gRPC.
+                message = self._message_of(batch)
+                if message is not None:
+                    await self._context.write(message)
+                continue
             progress = batch.progress or progress
             has_started = has_started or batch.started is not None
             await self._send(batch)
@@ -76,8 +84,6 @@ class Sender:
         await self._write(finished=final)
 
     async def _take(self, reader: LogReader) -> Batch | None:
-        if self._interval_s is None:
-            return await reader.take()
         async with asyncio.timeout(self._interval_s):
             return await reader.take()
 
@@ -87,12 +93,8 @@ class Sender:
             await self._write(progress=encode_progress(batch.progress))
         if batch.started is not None:
             await self._write(started=encode_started(batch.started))
-        self._position = batch.position
-        deltas = [delta for delta in batch.deltas if not _is_empty(delta)]
-        if deltas:
-            message = self._message()
-            for delta in deltas:
-                add_delta(message.deltas, delta)
+        message = self._message_of(batch)
+        if message is not None:
             await self._send_message(message)
         if batch.finished is not None:
             await self._write(finished=encode_finished(batch.finished))
@@ -107,6 +109,16 @@ class Sender:
             self._has_sent = True
             await self._context.send_initial_metadata((("x-request-id", self._request_id),))
         await self._context.write(message)
+
+    def _message_of(self, batch: Batch) -> Any:
+        """Makes the message of a batch's deltas; None where they say nothing."""
+        self._position = batch.position
+        message = None
+        for delta in batch.deltas:
+            if not _is_empty(delta):
+                message = message or self._message()
+                add_delta(message.deltas, delta)
+        return message
 
     def _message(self, **event: Any) -> Any:
         return cast("Any", self._response)(position=self._position, **event)

@@ -74,6 +74,8 @@ async def test_loading_model_is_told_with_progress() -> None:
         assert models[0].progress_fraction == 0.5
         failure = await failure_of(client.inference.Chat(client.chat("go")))
         assert failure.reason == "MODEL_LOADING"
+        # Reads well alone, and behind the prefix of `/api`, "Failed to load model: ".
+        assert failure.message.startswith(f"'{MODEL_ID}' is not loaded yet: reading the script")
         assert await check(client, "readiness") == NOT_SERVING
         assert await check(client, MODEL_ID) == NOT_SERVING
         assert await check(client, "liveness") == SERVING
@@ -92,6 +94,6 @@ async def test_model_that_fails_to_load_is_told_with_the_reason() -> None:
         assert await check(client, "readiness") == NOT_SERVING
     assert failure.code is grpc.StatusCode.FAILED_PRECONDITION
     assert failure.reason == "MODEL_LOAD_FAILED"
-    assert "no config.json" in failure.message
+    assert failure.message == f"'{MODEL_ID}' cannot be served: no config.json in its folder"
     assert models[0].state == models_pb2.MODEL_STATE_FAILED
     assert models[0].failure == "no config.json in its folder"
