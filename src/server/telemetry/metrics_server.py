@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable, Iterable
 from types import TracebackType
-from wsgiref.simple_server import WSGIServer
+from typing import Any
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 
 from prometheus_client import (
     CollectorRegistry,
@@ -15,6 +17,8 @@ from prometheus_client import (
 )
 
 from ... import __version__
+
+_SERVER = "tokenwire"
 
 
 class MetricsServer:
@@ -36,6 +40,10 @@ class MetricsServer:
         self._server, self._thread = start_http_server(
             self._port, self._hostname, registry=self._registry
         )
+        # It has no option for either: it would answer any path, and with the version of Python.
+        metrics: Any = self._server.get_app()
+        self._server.set_app(_at_metrics(metrics))
+        self._server.RequestHandlerClass = _RequestHandler
         self._port = self._server.server_port
         return self
 
@@ -55,6 +63,30 @@ class MetricsServer:
     def port(self) -> int:
         """The port in use, also where any free one was asked for."""
         return self._port
+
+
+class _RequestHandler(WSGIRequestHandler):
+    """Answers what is no HTTP, too, without the version of Python; logs nothing."""
+
+    def version_string(self) -> str:
+        return _SERVER
+
+    def log_message(self, format: str, *args: Any) -> None:
+        pass
+
+
+def _at_metrics(metrics: Callable[..., Iterable[bytes]]) -> Callable[..., Iterable[bytes]]:
+    # Any: wsgiref's types have no names outside of stubs.
+    def answer(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        def start(status: str, headers: list[tuple[str, str]]) -> Any:
+            return start_response(status, [*headers, ("Server", _SERVER)])
+
+        if environ["PATH_INFO"] == "/metrics":
+            return metrics(environ, start)
+        start("404 Not Found", [("Content-Type", "text/plain; charset=utf-8")])
+        return [b"metrics are at /metrics\n"]
+
+    return answer
 
 
 def new_registry() -> CollectorRegistry:
