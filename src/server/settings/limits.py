@@ -1,4 +1,4 @@
-"""Sizes that no request, stream or connection may pass."""
+"""Bounds of requests, streams and connections that no variable sets: they change here alone."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ from ...contract.errors import EngineLost, GenerationFailed
 from ...contract.events import EngineEvent
 from .client import LlamaCppClient, Refused, Unreachable, read_events
 from .process import LlamaCppProcess
-from .prompts import PromptRenderer
+from .rendering import PromptRenderer
 from .sampling import sampling_fields
 from .slots import Slot, Slots
 from .stream import RESPONSE_FIELDS, StreamReader

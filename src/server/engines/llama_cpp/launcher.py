@@ -24,7 +24,7 @@ from .chat_template import MalformedTokenizer, read_chat_template
 from .client import LlamaCppClient, Refused, Unreachable
 from .engine import LlamaCppEngine
 from .process import LlamaCppProcess, make_socket_path
-from .prompts import PromptRenderer, discover_fim_tokens, tokenize
+from .rendering import PromptRenderer, discover_fim_tokens, tokenize
 from .sizing import Sizes, TooLittleMemory, describe_cuts, size_engine
 from .unpacking import unpacked_path
 

@@ -15,8 +15,8 @@ from ....contract.engine import (
     TokenPrompt,
 )
 from ....contract.errors import InvalidRequest
-from ...conversation import merge_consecutive
 from ...fim import find_fim_tokens, infill_ids
+from ...merge_roles import merge_consecutive
 from .content_form import ContentForm, find_content_form, spell_message
 from .internals import OpenAIServingChat, apply_chat_template
 

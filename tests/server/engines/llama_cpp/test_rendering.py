@@ -20,7 +20,7 @@ from tokenwire.server.engines.llama_cpp.arguments import ChildArguments
 from tokenwire.server.engines.llama_cpp.client import LlamaCppClient
 from tokenwire.server.engines.llama_cpp.launcher import LlamaCppLauncher
 from tokenwire.server.engines.llama_cpp.process import LlamaCppProcess, make_socket_path
-from tokenwire.server.engines.llama_cpp.prompts import (
+from tokenwire.server.engines.llama_cpp.rendering import (
     PromptRenderer,
     discover_fim_tokens,
     tokenize,

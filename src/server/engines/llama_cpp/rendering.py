@@ -16,8 +16,8 @@ from ...contract.engine import (
     TokenPrompt,
 )
 from ...contract.errors import InvalidRequest
-from ..conversation import merge_consecutive
 from ..fim import FIM_MARKERS, FimTokens, find_fim_tokens, infill_ids
+from ..merge_roles import merge_consecutive
 from .client import LlamaCppClient, Refused
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tokenwire.server.contract.engine import ChatMessage, Role
-from tokenwire.server.engines.conversation import merge_consecutive
+from tokenwire.server.engines.merge_roles import merge_consecutive
 
 
 def test_merges_neighbours() -> None:
