@@ -5,7 +5,7 @@
 Starts a front with the built-in model on llama.cpp, and sends all requests at once, each of them
 over the context. Health is asked every 50 ms meanwhile, and the memory of the front is read from
 /proc. Prints the time until the last refusal, the longest answer of health, and the memory before,
-at its peak and a second after.
+at its peak and two seconds after.
 """
 
 from __future__ import annotations
@@ -93,7 +93,7 @@ async def measure(target: str, pid: int, options: argparse.Namespace) -> None:
         *(refuse(channels[at % len(channels)], data, ends) for at in range(options.requests))
     )
     took_s = time.monotonic() - start_s
-    await asyncio.sleep(1)
+    await asyncio.sleep(2)
     watch.is_over = True
     await watching
     for channel in channels:

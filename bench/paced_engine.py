@@ -12,7 +12,6 @@ from tokenwire.server.contract.engine import (
     ModelInfo,
     Prompt,
     RenderedPrompt,
-    ReportProgress,
 )
 from tokenwire.server.contract.events import (
     ChoiceFinished,
@@ -22,6 +21,7 @@ from tokenwire.server.contract.events import (
     Started,
     TextDelta,
 )
+from tokenwire.server.contract.load_progress import ReportProgress
 from tokenwire.server.models.model_state import PreparedModel
 
 TOKEN = " token"
