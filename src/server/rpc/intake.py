@@ -13,6 +13,9 @@ MAX_CONCURRENT_INTAKES: Final = 8
 MAX_INTAKE_S: Final = 1.0
 """After so long a call no longer counts: who sends slowly must not hold up the others."""
 
+MAX_WAIT_S: Final = 2.0
+"""After so long a call is received beside the others: many who send nothing delay it, no more."""
+
 _LARGE_BYTES: Final = 1 << 20
 _TRIM_DELAY_S: Final = 0.5
 
@@ -31,11 +34,12 @@ class Intake:
         self._malloc_trim: Callable[[int], int] | None = getattr(libc, "malloc_trim", None)
 
     async def admit(self) -> Callable[[int], None]:
-        """Waits for a turn, which ends with the call of what is returned, or after `MAX_INTAKE_S`.
-
-        The wait is ended by others' messages, or by their time.
-        """
-        await self._turns.acquire()
+        """Waits for a turn. It ends with the call of what is returned, or after `MAX_INTAKE_S`."""
+        try:
+            async with asyncio.timeout(MAX_WAIT_S):
+                await self._turns.acquire()
+        except TimeoutError:
+            return self._record
         is_over = False
 
         def end() -> None:
@@ -49,10 +53,13 @@ class Intake:
         def received(num_bytes: int) -> None:
             timer.cancel()
             end()
-            if num_bytes >= _LARGE_BYTES:
-                self._trim_later()
+            self._record(num_bytes)
 
         return received
+
+    def _record(self, num_bytes: int) -> None:
+        if num_bytes >= _LARGE_BYTES:
+            self._trim_later()
 
     def _trim_later(self) -> None:
         # gRPC receives a large message in thousands of pieces, and the C library keeps what they

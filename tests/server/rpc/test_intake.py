@@ -12,6 +12,7 @@ from tokenwire.server.rpc.intake import MAX_CONCURRENT_INTAKES, Intake
 async def test_one_more_waits_for_a_message(monkeypatch: pytest.MonkeyPatch) -> None:
     """A call waits while others are being received, until one of them is here."""
     monkeypatch.setattr(intake, "MAX_INTAKE_S", 60.0)
+    monkeypatch.setattr(intake, "MAX_WAIT_S", 60.0)
     entrance = Intake()
     received = [await entrance.admit() for _ in range(MAX_CONCURRENT_INTAKES)]
     waiting = asyncio.ensure_future(entrance.admit())
@@ -33,6 +34,21 @@ async def test_slow_senders_hold_nobody_up(monkeypatch: pytest.MonkeyPatch) -> N
     async with asyncio.timeout(10):
         for _ in range(3 * MAX_CONCURRENT_INTAKES):
             await entrance.admit()
+
+
+async def test_a_wait_has_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many send nothing, a call is received after a while, and takes no turn."""
+    monkeypatch.setattr(intake, "MAX_INTAKE_S", 60.0)
+    monkeypatch.setattr(intake, "MAX_WAIT_S", 0.01)
+    entrance = Intake()
+    held = [await entrance.admit() for _ in range(MAX_CONCURRENT_INTAKES)]
+    async with asyncio.timeout(10):
+        late = await entrance.admit()
+    late(10)
+    assert entrance._turns.locked()
+    for end in held:
+        end(10)
+    assert entrance._turns._value == MAX_CONCURRENT_INTAKES
 
 
 async def test_memory_is_given_back_after_large_messages(monkeypatch: pytest.MonkeyPatch) -> None:
