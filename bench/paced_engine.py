@@ -22,6 +22,7 @@ from tokenwire.server.contract.events import (
     TextDelta,
 )
 from tokenwire.server.contract.load_progress import ReportProgress
+from tokenwire.server.contract.token_ids import TokenIds
 from tokenwire.server.models.model_state import PreparedModel
 
 TOKEN = " token"
@@ -93,7 +94,7 @@ class PacedEngine:
         )
 
     async def render(self, prompt: Prompt) -> RenderedPrompt:  # noqa: ARG002 - all are the same
-        return RenderedPrompt(tuple(range(NUM_PROMPT_TOKENS)))
+        return RenderedPrompt(TokenIds.of(range(NUM_PROMPT_TOKENS)))
 
     async def generate(self, request: EngineRequest) -> AsyncGenerator[EngineEvent]:
         first = self._pacer.num_ticks + 1

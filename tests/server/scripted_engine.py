@@ -28,6 +28,7 @@ from tokenwire.server.contract.events import (
     TextDelta,
 )
 from tokenwire.server.contract.load_progress import LoadProgress, ReportProgress
+from tokenwire.server.contract.token_ids import TokenIds
 from tokenwire.server.engines.stop_matcher import StopMatcher
 from tokenwire.server.models.model_state import PreparedModel
 
@@ -118,7 +119,7 @@ class ScriptedEngine:
         if self._lost.done():
             raise EngineLost
         text = prompt.messages[-1].content if isinstance(prompt, ChatPrompt) else str(prompt)
-        return RenderedPrompt(tuple(range(1, 1 + len(text.split()))))
+        return RenderedPrompt(TokenIds.of(range(1, 1 + len(text.split()))))
 
     async def generate(self, request: EngineRequest) -> AsyncGenerator[EngineEvent]:
         self.requests.append(request)

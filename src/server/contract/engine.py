@@ -14,6 +14,7 @@ import msgspec
 
 from .events import EngineEvent
 from .load_progress import ReportProgress
+from .token_ids import TokenIds
 
 
 class Role(enum.Enum):
@@ -45,7 +46,7 @@ class TextPrompt(_Prompt, frozen=True):
 class TokenPrompt(_Prompt, frozen=True):
     """Token ids to continue. Not empty; the engine checks them against its vocabulary."""
 
-    token_ids: tuple[int, ...]
+    token_ids: TokenIds
 
 
 class InfillPrompt(_Prompt, frozen=True):
@@ -73,7 +74,7 @@ class RenderedPrompt:
     strings that the chat template brings, beside the request's own.
     """
 
-    token_ids: tuple[int, ...]
+    token_ids: TokenIds
     stop: tuple[str, ...] = ()
 
 

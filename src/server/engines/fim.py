@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import chain
 from typing import Final
+
+from ..contract.token_ids import TokenIds
 
 FIM_MARKERS: Final = (
     ("<|fim_prefix|>", "<|fim_suffix|>", "<|fim_middle|>"),  # Qwen2.5-Coder, CodeGemma, Granite 3
@@ -43,19 +44,13 @@ def find_fim_tokens(token_id: Callable[[str], int | None]) -> FimTokens | None:
 
 def infill_ids(
     tokens: FimTokens, prefix_ids: Sequence[int], suffix_ids: Sequence[int], begin: int | None
-) -> tuple[int, ...]:
+) -> TokenIds:
     """Arranges prefix, suffix and middle, the order that every listed model was trained on.
 
     `prefix_ids` and `suffix_ids` are tokenised without special tokens. `begin` is the id of the
     begin-of-sequence token where the model's tokenizer puts one before a text, otherwise None.
     """
-    return tuple(
-        chain(
-            () if begin is None else (begin,),
-            (tokens.prefix,),
-            prefix_ids,
-            (tokens.suffix,),
-            suffix_ids,
-            (tokens.middle,),
-        )
+    before = () if begin is None else (begin,)
+    return TokenIds.of(
+        (*before, tokens.prefix, *prefix_ids, tokens.suffix, *suffix_ids, tokens.middle)
     )

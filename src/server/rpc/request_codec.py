@@ -19,6 +19,7 @@ from ..contract.engine import (
 )
 from ..contract.errors import InvalidRequest
 from ..contract.template_arguments import RESERVED_TEMPLATE_ARGUMENTS
+from ..contract.token_ids import TokenIds
 from ..request.calls import Call, CallContext, SamplingRequest
 
 INSTRUCTION_SYSTEM_LINE: Final = "You are a helpful assistant."
@@ -38,7 +39,7 @@ def decode_generate(request: inference_pb2.GenerateRequest, context: CallContext
     fallback: Prompt | None = None
     field = "text"
     if request.WhichOneof("prompt") == "token_ids":
-        prompt = TokenPrompt(tuple(request.token_ids.ids))
+        prompt = TokenPrompt(TokenIds.of(request.token_ids.ids))
         field = "token_ids"
     elif request.HasField("suffix"):
         prompt = InfillPrompt(request.text, request.suffix)

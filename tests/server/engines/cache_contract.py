@@ -7,6 +7,7 @@ from uuid import uuid4
 
 from tokenwire.server.contract.engine import Engine, RenderedPrompt, TextPrompt
 from tokenwire.server.contract.events import Started
+from tokenwire.server.contract.token_ids import TokenIds
 
 from .generation import (
     GREEDY,
@@ -31,7 +32,7 @@ async def prompts_of_one_prefix(
     prefix = (await engine.render(TextPrompt(text))).token_ids[:num_tokens]
     assert len(prefix) == num_tokens
     ends = [(await engine.render(TextPrompt(tail))).token_ids for tail in tails]
-    return [RenderedPrompt((*prefix, *end)) for end in ends]
+    return [RenderedPrompt(TokenIds.of((*prefix, *end))) for end in ends]
 
 
 class CacheContract(Contract):
@@ -65,7 +66,7 @@ class CacheContract(Contract):
         params = replace(GREEDY, max_tokens=40, ignore_eos=True)
         first = await drain(engine.generate(request_for(prompt, params)))
         turn = await engine.render(TextPrompt(first.text + " What else?"))
-        history = RenderedPrompt((*prompt.token_ids, *turn.token_ids))
+        history = RenderedPrompt(TokenIds.of((*prompt.token_ids, *turn.token_ids)))
         second = await drain(engine.generate(request_for(history, replace(params, max_tokens=2))))
         # Pages of up to 32 tokens, and the last token of an answer has not been read.
         least = len(prompt.token_ids) + 40 - 1 - 32

@@ -9,6 +9,7 @@ from uuid import uuid4
 
 from tokenwire.server.contract.engine import Engine, RenderedPrompt, TextPrompt
 from tokenwire.server.contract.events import Prefill, Started, TextDelta
+from tokenwire.server.contract.token_ids import TokenIds
 
 from .generation import (
     GREEDY,
@@ -77,7 +78,8 @@ class CancelContract(Contract):
         token_ids = (await long_prompt(engine, 900)).token_ids
         own = (await engine.render(TextPrompt(uuid4().hex))).token_ids
         request = request_for(
-            RenderedPrompt((*own, *token_ids)), replace(GREEDY, max_tokens=50, ignore_eos=True)
+            RenderedPrompt(TokenIds.of((*own, *token_ids))),
+            replace(GREEDY, max_tokens=50, ignore_eos=True),
         )
         async with asyncio.timeout(HANG_S), aclosing(engine.generate(request)) as events:
             first = await anext(events)

@@ -29,6 +29,7 @@ from tokenwire.server.contract.events import (
     Started,
     TextDelta,
 )
+from tokenwire.server.contract.token_ids import TokenIds
 
 MAX_MODEL_LEN = 1280
 """The context of the engines under test: a prefix of 1,000 tokens and something behind it."""
@@ -120,7 +121,7 @@ async def id_of(engine: Engine, text: str) -> int:
 
 async def long_prompt(engine: Engine, num_tokens: int) -> RenderedPrompt:
     one = await id_of(engine, " and")
-    return RenderedPrompt((one,) * num_tokens)
+    return RenderedPrompt(TokenIds.of((one,) * num_tokens))
 
 
 async def assert_idle(engine: Engine) -> None:

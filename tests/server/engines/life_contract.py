@@ -12,6 +12,7 @@ import pytest_asyncio
 from tokenwire.server.contract.engine import Engine, EngineLauncher, RenderedPrompt
 from tokenwire.server.contract.errors import EngineLost
 from tokenwire.server.contract.load_progress import LoadProgress
+from tokenwire.server.contract.token_ids import TokenIds
 
 from .generation import HANG_S, PARIS, PARIS_ANSWER, STORY, Contract, answer, request_for
 
@@ -49,7 +50,7 @@ class LifeContract(Contract):
             with pytest.raises(EngineLost):
                 await closed.render(STORY)
             with pytest.raises(EngineLost):
-                await anext(closed.generate(request_for(RenderedPrompt((1,)))))
+                await anext(closed.generate(request_for(RenderedPrompt(TokenIds.of((1,))))))
             with pytest.raises(EngineLost):
                 await closed.status()
             assert await closed.wait_lost()

@@ -16,6 +16,7 @@ from tokenwire.server.contract.engine import (
     TokenPrompt,
 )
 from tokenwire.server.contract.errors import InvalidRequest
+from tokenwire.server.contract.token_ids import TokenIds
 
 from .generation import (
     MAX_MODEL_LEN,
@@ -88,7 +89,7 @@ class PromptContract(Contract):
     async def test_render_refuses_foreign_token(self, engine: Engine, token_id: int) -> None:
         """An id outside the vocabulary is refused, naming the field."""
         with pytest.raises(InvalidRequest) as caught:
-            await engine.render(TokenPrompt((1, token_id)))
+            await engine.render(TokenPrompt(TokenIds.of((1, token_id))))
         assert [field for field, _ in caught.value.violations] == ["token_ids"]
 
     async def test_render_infill_refused_without_markers(self, engine: Engine) -> None:
@@ -108,7 +109,7 @@ class PromptContract(Contract):
         assert Answer((first, *rest.events)).text == PARIS_ANSWER
 
     @pytest.mark.parametrize(
-        ("prompt", "field"), [(TextPrompt(""), "text"), (TokenPrompt(()), "token_ids")]
+        ("prompt", "field"), [(TextPrompt(""), "text"), (TokenPrompt(TokenIds()), "token_ids")]
     )
     async def test_render_refuses_nothing(self, engine: Engine, prompt: Prompt, field: str) -> None:
         """A prompt of no tokens is refused, naming the field."""

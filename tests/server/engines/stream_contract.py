@@ -15,6 +15,7 @@ from tokenwire.server.contract.events import (
     Started,
     TextDelta,
 )
+from tokenwire.server.contract.token_ids import TokenIds
 
 from .generation import (
     GREEDY,
@@ -97,7 +98,7 @@ class StreamContract(Contract):
         """The ids of the deltas are the tokens of the text."""
         self.need("token_ids")
         result = await answer(engine, STORY, replace(GREEDY, max_tokens=8, ignore_eos=True))
-        ids = tuple(token_id for delta in result.deltas for token_id in delta.token_ids)
+        ids = TokenIds.of([token_id for delta in result.deltas for token_id in delta.token_ids])
         assert len(ids) == 8
         assert (await engine.render(TextPrompt(result.text))).token_ids == ids
 

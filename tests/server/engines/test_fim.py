@@ -34,9 +34,9 @@ def test_markers_of_different_models_do_not_mix() -> None:
 def test_order() -> None:
     """Prefix, suffix, then the gap."""
     ids = infill_ids(FimTokens(1, 2, 3), [10, 11], [20], None)
-    assert ids == (1, 10, 11, 2, 20, 3)
+    assert tuple(ids) == (1, 10, 11, 2, 20, 3)
 
 
 def test_begin_comes_first() -> None:
     """The begin-of-sequence token stands before the markers."""
-    assert infill_ids(FimTokens(1, 2, 3), [], [], 0) == (0, 1, 2, 3)
+    assert tuple(infill_ids(FimTokens(1, 2, 3), [], [], 0)) == (0, 1, 2, 3)

@@ -19,6 +19,7 @@ from tokenwire.server.contract.engine import (
     TokenPrompt,
 )
 from tokenwire.server.contract.errors import ContextTooLong, InvalidRequest
+from tokenwire.server.contract.token_ids import TokenIds
 from tokenwire.server.request.calls import Call, CallContext
 from tokenwire.server.request.prompt_checks import check_rendered, choose_prompt, num_bytes_of
 from tokenwire.server.rpc.request_codec import decode_generate
@@ -44,7 +45,7 @@ def chat(*texts: str) -> ChatPrompt:
         (TextPrompt("äé€"), 7),
         (InfillPrompt("ab", "ü"), 4),
         (chat("ab", "c"), 3),
-        (TokenPrompt((1, 2)), 8),
+        (TokenPrompt(TokenIds.of((1, 2))), 8),
     ],
 )
 def test_bytes(prompt: Prompt, num_bytes: int) -> None:
@@ -77,14 +78,14 @@ def test_longest_token_may_be_unknown() -> None:
 def test_ids_are_counted_at_once() -> None:
     """Token ids need no tokenizer to be too many."""
     with pytest.raises(ContextTooLong, match="has 10 tokens"):
-        choose_prompt(call(TokenPrompt(tuple(range(10)))), MODEL)
+        choose_prompt(call(TokenPrompt(TokenIds.of(range(10)))), MODEL)
 
 
 def test_rendered_prompt_leaves_room_for_one_token() -> None:
     """Nine of ten are taken, ten are refused with their exact number."""
-    check_rendered(call(TextPrompt("x")), RenderedPrompt(tuple(range(9))), MODEL)
+    check_rendered(call(TextPrompt("x")), RenderedPrompt(TokenIds.of(range(9))), MODEL)
     with pytest.raises(ContextTooLong, match="has 10 tokens"):
-        check_rendered(call(TextPrompt("x")), RenderedPrompt(tuple(range(10))), MODEL)
+        check_rendered(call(TextPrompt("x")), RenderedPrompt(TokenIds.of(range(10))), MODEL)
 
 
 def test_model_without_a_template() -> None:

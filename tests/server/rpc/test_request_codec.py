@@ -17,6 +17,7 @@ from tokenwire.server.contract.engine import (
 )
 from tokenwire.server.contract.errors import InvalidRequest
 from tokenwire.server.contract.template_arguments import RESERVED_TEMPLATE_ARGUMENTS
+from tokenwire.server.contract.token_ids import TokenIds
 from tokenwire.server.request.calls import CallContext
 from tokenwire.server.rpc.request_codec import (
     INSTRUCTION_SYSTEM_LINE,
@@ -46,7 +47,11 @@ def chat(**arguments: Any) -> inference_pb2.ChatRequest:
     [
         (generate(text="a"), TextPrompt("a"), "text"),
         (generate(text="a", suffix=""), InfillPrompt("a", ""), "text"),
-        (generate(token_ids=inference_pb2.TokenIds(ids=[3])), TokenPrompt((3,)), "token_ids"),
+        (
+            generate(token_ids=inference_pb2.TokenIds(ids=[3])),
+            TokenPrompt(TokenIds.of((3,))),
+            "token_ids",
+        ),
     ],
 )
 def test_prompts(request_: Any, prompt: Any, field: str) -> None:

@@ -139,7 +139,7 @@ class LlamaCppEngine:
 
     async def _open(self, request: EngineRequest, slot: Slot) -> aiohttp.ClientResponse:
         body = {
-            "prompt": request.prompt.token_ids,
+            "prompt": request.prompt.token_ids.tolist(),
             "id_slot": slot.index,
             "cache_prompt": self._prefix_caching and slot.cache_salt == request.cache_salt,
             "stream": True,

@@ -16,8 +16,10 @@ from ...contract.engine import (
     TokenPrompt,
 )
 from ...contract.errors import InvalidRequest
+from ...contract.token_ids import TokenIds
 from ..fim import FIM_MARKERS, FimTokens, find_fim_tokens, infill_ids
 from ..merge_roles import merge_consecutive
+from ..prompt_checks import check_not_empty, check_vocabulary
 from .client import LlamaCppClient, Refused
 
 
@@ -45,26 +47,18 @@ class PromptRenderer:
             case TextPrompt():
                 field, ids = "text", await tokenize(self.client, prompt.text)
             case TokenPrompt():
-                field, ids = "token_ids", self._checked(prompt.token_ids)
+                field, ids = "token_ids", prompt.token_ids
+                check_vocabulary(field, ids, self.vocab_size)
             case InfillPrompt():
                 field, ids = "suffix", await self._infill(prompt)
             case ChatPrompt():
                 field, ids = "messages", await tokenize(self.client, await self._chat(prompt))
             case _:
                 assert_never(prompt)
-        if not ids:
-            raise InvalidRequest(field, "gives no token")
+        check_not_empty(field, ids)
         return RenderedPrompt(ids)
 
-    def _checked(self, token_ids: tuple[int, ...]) -> tuple[int, ...]:
-        for token_id in token_ids:
-            if not 0 <= token_id < self.vocab_size:
-                raise InvalidRequest(
-                    "token_ids", f"{token_id} is not in the vocabulary of {self.vocab_size} tokens"
-                )
-        return token_ids
-
-    async def _infill(self, prompt: InfillPrompt) -> tuple[int, ...]:
+    async def _infill(self, prompt: InfillPrompt) -> TokenIds:
         if self.fim is None:
             raise InvalidRequest("suffix", "the model has no fill-in-the-middle tokens")
         prefix, suffix = [
@@ -108,7 +102,7 @@ class PromptRenderer:
 
 async def tokenize(
     client: LlamaCppClient, text: str, *, add_special: bool = True, parse_special: bool = True
-) -> tuple[int, ...]:
+) -> TokenIds:
     """Returns the tokens of a text; by default as llama.cpp's completion endpoints do.
 
     Raises:
@@ -117,7 +111,7 @@ async def tokenize(
     answer = await client.post(
         "/tokenize", {"content": text, "add_special": add_special, "parse_special": parse_special}
     )
-    return tuple(answer["tokens"])
+    return TokenIds.of(answer["tokens"])
 
 
 async def discover_fim_tokens(client: LlamaCppClient) -> FimTokens | None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+from ...contract.token_ids import TokenIds
 
 
 @dataclass(frozen=True, slots=True)
@@ -11,7 +13,7 @@ class Slot:
     """A slot, and the prompt whose keys and values it holds, with the salt it was sent with."""
 
     index: int
-    token_ids: tuple[int, ...] = ()
+    token_ids: TokenIds = field(default_factory=TokenIds)
     cache_salt: str = ""
 
 
@@ -32,7 +34,7 @@ class Slots:
         self._permits = asyncio.Semaphore(num_slots)
         self.num_waiting = 0
 
-    async def take(self, token_ids: tuple[int, ...], cache_salt: str) -> Slot:
+    async def take(self, token_ids: TokenIds, cache_salt: str) -> Slot:
         """Waits for a free slot. The wait ends with the requests that hold the others."""
         self.num_waiting += 1
         try:
@@ -55,7 +57,7 @@ class Slots:
         self._permits.release()
 
 
-def _num_common(left: tuple[int, ...], right: tuple[int, ...]) -> int:
+def _num_common(left: TokenIds, right: TokenIds) -> int:
     # Slices are compared in C: for long prompts far faster than a loop over pairs.
     low, high = 0, min(len(left), len(right))
     while low < high:

@@ -12,6 +12,7 @@ import pytest
 from tokenwire.server.contract.engine import TextPrompt
 from tokenwire.server.contract.engine_settings import ModelFiles, ModelFormat
 from tokenwire.server.contract.errors import ModelLoadFailed
+from tokenwire.server.contract.token_ids import TokenIds
 from tokenwire.server.engines.llama_cpp.engine import LlamaCppEngine
 from tokenwire.server.engines.llama_cpp.launcher import LlamaCppLauncher
 from tokenwire.server.engines.llama_cpp.unpacking import unpacked_path
@@ -146,7 +147,7 @@ async def test_split_file(gguf_file: Path, tmp_path: Path) -> None:
     assert model.num_parameters == num_parameters
 
 
-async def ids_of(engine: LlamaCppEngine, text: str) -> tuple[int, ...]:
+async def ids_of(engine: LlamaCppEngine, text: str) -> TokenIds:
     return (await engine.render(TextPrompt(text))).token_ids
 
 
@@ -176,4 +177,4 @@ async def test_completion_with_suffix(gguf_file: Path, tmp_path: Path) -> None:
     assert response.status == 200, answer
     (reached,) = lent.requests
     first, second, third = markers
-    assert reached.prompt.token_ids == (first, *before, second, *after, third)
+    assert tuple(reached.prompt.token_ids) == (first, *before, second, *after, third)

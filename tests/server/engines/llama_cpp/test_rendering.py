@@ -170,7 +170,7 @@ async def test_infill_is_arranged(strict: PromptRenderer) -> None:
     rendered = await strict.render(InfillPrompt("def f(<|im_end|>", "):\n"))
     prefix = await tokenize(strict.client, "def f(<|im_end|>", parse_special=False)
     suffix = await tokenize(strict.client, "):\n")
-    assert rendered.token_ids == (fim.prefix, *prefix, fim.suffix, *suffix, fim.middle)
+    assert tuple(rendered.token_ids) == (fim.prefix, *prefix, fim.suffix, *suffix, fim.middle)
 
 
 async def test_infill_of_nothing(strict: PromptRenderer) -> None:

@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 from tokenwire.server.contract.engine import RenderedPrompt, SamplingParams
+from tokenwire.server.contract.token_ids import TokenIds
 from tokenwire.server.engines.llama_cpp.sampling import sampling_fields
 
 PARAMS = SamplingParams(temperature=0.7, top_p=0.9, max_tokens=16, top_k=40, min_p=0.05, seed=7)
-PROMPT = RenderedPrompt((5, 6, 5))
+PROMPT = RenderedPrompt(TokenIds.of((5, 6, 5)))
 
 
 def fields(**changes: Any) -> dict[str, Any]:

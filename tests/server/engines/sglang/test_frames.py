@@ -23,6 +23,7 @@ from tokenwire.server.contract.engine import (
 )
 from tokenwire.server.contract.events import ChoiceFinished, EngineEvent, FinishReason, TextDelta
 from tokenwire.server.contract.load_progress import LoadProgress
+from tokenwire.server.contract.token_ids import TokenIds
 from tokenwire.server.engines.sglang.frames import (
     MAX_FRAME_BYTES,
     FrameError,
@@ -39,6 +40,7 @@ from tokenwire.server.engines.sglang.messages import (
     Generate,
     Loading,
     Render,
+    Rendered,
 )
 
 DELTA = TextDelta("x", 1, (1,))
@@ -112,13 +114,15 @@ async def test_commands_survive_the_socket() -> None:
     )
     prompts: list[Prompt] = [
         TextPrompt("a"),
-        TokenPrompt((1, 2)),
+        TokenPrompt(TokenIds.of((1, 2))),
         InfillPrompt("a", "b"),
         ChatPrompt((ChatMessage(Role.USER, "hi"),), {"deep": {"list": [1, None, True, 0.5]}}),
     ]
     assert {type(prompt) for prompt in prompts} == set(get_args(Prompt))
     messages = [
-        Generate(EngineRequest("0" * 32, RenderedPrompt((1, 2), ("s",)), params, "salt")),
+        Generate(
+            EngineRequest("0" * 32, RenderedPrompt(TokenIds.of((1, 2)), ("s",)), params, "salt")
+        ),
         *(Render(1, prompt) for prompt in prompts),
         Abort("0" * 32),
         AskStatus(2),
@@ -146,3 +150,14 @@ async def test_cut_frame() -> None:
     """A frame that ends too early is the end of the other side."""
     with pytest.raises(asyncio.IncompleteReadError):
         await read_from(encode_frame([AskStatus(1)])[:-1])
+
+
+async def test_token_ids_travel_as_bytes() -> None:
+    """A long prompt takes four bytes an id on the socket, and arrives unchanged."""
+    ids = TokenIds.of(range(2**31, 2**31 + 10_000))
+    messages = [Render(1, TokenPrompt(ids))]
+    frame = encode_frame(messages)
+    assert len(frame) < 4 * len(ids) + 100
+    assert await read_from(frame) == messages
+    rendered = [Rendered(1, RenderedPrompt(ids))]
+    assert REPORTS.decode(encode_frame(rendered)[4:]) == rendered

@@ -20,6 +20,7 @@ from tokenwire.server.contract.engine import (
 )
 from tokenwire.server.contract.errors import GenerationFailed
 from tokenwire.server.contract.events import EngineEvent, FinishReason, TextDelta
+from tokenwire.server.contract.token_ids import TokenIds
 from tokenwire.server.engines.sglang.front.engine import SglangEngine
 from tokenwire.server.engines.sglang.front.launcher import SglangLauncher
 
@@ -87,7 +88,7 @@ async def test_deadly_prompt_stays_out(
 ) -> None:
     """A prompt that would kill the scheduler is refused even behind rendering."""
     with pytest.raises(GenerationFailed):
-        await drain(sglang_engine.generate(request_for(RenderedPrompt(token_ids))))
+        await drain(sglang_engine.generate(request_for(RenderedPrompt(TokenIds.of(token_ids)))))
     assert (await answer(sglang_engine, PARIS)).text == PARIS_ANSWER
 
 

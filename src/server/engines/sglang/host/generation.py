@@ -79,13 +79,13 @@ class Generation:
 
     async def _consume(self) -> None:
         ids = self._request.prompt.token_ids
-        if not ids or min(ids) < 0 or max(ids) >= self._vocabulary.size:
+        if not ids or max(ids) >= self._vocabulary.size:
             self._fail("the prompt is empty or has ids outside the vocabulary")
         if self._is_over:
             return  # aborted, or failed above
         items = self._manager.generate_request(
             GenerateReqInput(
-                input_ids=list(ids),
+                input_ids=ids.tolist(),
                 sampling_params=sampling_arguments(self._request.params, self._vocabulary),
                 rid=self._id,
                 stream=True,

@@ -15,6 +15,7 @@ from typing import Any, Final, NoReturn
 
 from ....contract.engine import EngineRequest, EngineStatus, RenderedPrompt, SamplingParams
 from ....contract.errors import InvalidRequest
+from ....contract.token_ids import TokenIds
 from ..frames import FrameWriter, read_frame
 from ..messages import (
     COMMANDS,
@@ -133,7 +134,7 @@ class HostServer:
         await Generation(
             EngineRequest(
                 uuid.uuid4().hex,
-                RenderedPrompt((first_id,)),
+                RenderedPrompt(TokenIds.of([first_id])),
                 SamplingParams(temperature=0.0, top_p=1.0, max_tokens=1),
             ),
             self._manager,

@@ -15,8 +15,10 @@ from ....contract.engine import (
     TokenPrompt,
 )
 from ....contract.errors import InvalidRequest
+from ....contract.token_ids import TokenIds
 from ...fim import find_fim_tokens, infill_ids
 from ...merge_roles import merge_consecutive
+from ...prompt_checks import check_not_empty, check_vocabulary
 from .content_form import ContentForm, find_content_form, spell_message
 from .internals import OpenAIServingChat, apply_chat_template
 
@@ -62,7 +64,7 @@ class Renderer:
         """
         match prompt:
             case TextPrompt(text):
-                return self._checked("text", self._tokenizer.encode(text))
+                return self._checked("text", TokenIds.of(self._tokenizer.encode(text)))
             case TokenPrompt(token_ids):
                 return self._checked("token_ids", token_ids)
             case InfillPrompt(prefix, suffix):
@@ -72,11 +74,11 @@ class Renderer:
 
     def _render_infill(self, prefix: str, suffix: str) -> RenderedPrompt:
         if self._fim is None:
-            raise InvalidRequest("suffix", "the model has no tokens to fill in the middle with")
+            raise InvalidRequest("suffix", "the model has no fill-in-the-middle tokens")
         before, after = (
             self._tokenizer.encode(text, add_special_tokens=False) for text in (prefix, suffix)
         )
-        return self._checked("text", infill_ids(self._fim, before, after, self._begin))
+        return self._checked("suffix", infill_ids(self._fim, before, after, self._begin))
 
     def _render_chat(self, prompt: ChatPrompt) -> RenderedPrompt:
         if not self.has_chat:
@@ -91,7 +93,7 @@ class Renderer:
                 ids, stop = self._apply_template(merged, prompt.template_arguments)
             except ValueError as error_of_merged:
                 raise _refused_by_template(error_of_merged) from error_of_merged
-        return self._checked("messages", ids, stop)
+        return self._checked("messages", TokenIds.of(ids), stop)
 
     def _render_probe(self, messages: Sequence[Mapping[str, Any]]) -> str:
         ids, _ = apply_chat_template(self._chat, list(messages), self._model_name, {})
@@ -107,20 +109,11 @@ class Renderer:
             dict(arguments),
         )
 
-    def _checked(
-        self, field: str, ids: Sequence[int], stop: tuple[str, ...] = ()
-    ) -> RenderedPrompt:
+    def _checked(self, field: str, ids: TokenIds, stop: tuple[str, ...] = ()) -> RenderedPrompt:
         """Lets nothing through that the scheduler does not survive: no ids, or unknown ones."""
-        if not ids:
-            raise InvalidRequest(field, "has no tokens")
-        for position, token_id in enumerate(ids):
-            if not 0 <= token_id < self._vocab_size:
-                raise InvalidRequest(
-                    field,
-                    f"token id {token_id} at position {position} is not in the vocabulary of "
-                    f"{self._vocab_size} tokens",
-                )
-        return RenderedPrompt(tuple(ids), stop)
+        check_not_empty(field, ids)
+        check_vocabulary(field, ids, self._vocab_size)
+        return RenderedPrompt(ids, stop)
 
 
 def _refused_by_template(error: ValueError) -> InvalidRequest:
