@@ -182,11 +182,12 @@ class Engine(Protocol):
         ...
 
     async def render(self, prompt: Prompt) -> RenderedPrompt:
-        """Applies template and tokenizer. Needs no slot.
+        """Applies template and tokenizer. Needs no slot; a conversation needs `capabilities.chat`.
 
         Raises:
-            InvalidRequest: empty after tokenising, an id outside the vocabulary, or a conversation
-                that the template refuses. Names the field.
+            InvalidRequest: empty after tokenising, an id outside the vocabulary, a suffix without
+                tokens to fill in the middle with, or a conversation that the template refuses.
+                Names the field.
             EngineLost: the child is dead.
         """
         ...

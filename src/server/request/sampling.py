@@ -4,17 +4,25 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any, Final
 
 from ..contract.engine import ModelInfo, SamplingParams
 from ..contract.errors import InvalidRequest
 from .calls import SamplingRequest
 
-_MAX_TEMPERATURE = 2.0
-_MAX_TOP_K = 1_000_000
-_MAX_PENALTY = 2.0
-# Logits of hundreds divided by it still fit into float16, and any logits into float32.
-_MIN_REPETITION_PENALTY = 0.01
+CLAMPED_RANGES: Final[dict[str, tuple[float, float]]] = {
+    "temperature": (0.0, 2.0),
+    "top_p": (0.0, 1.0),
+    "top_k": (0, 1_000_000),
+    "min_p": (0.0, 1.0),
+    # Logits of hundreds divided by 0.01 still fit into float16, and any logits into float32.
+    "repetition_penalty": (0.01, 2.0),
+    "presence_penalty": (-2.0, 2.0),
+    "frequency_penalty": (-2.0, 2.0),
+}
+"""Where `clamp` moves values to. Without it, refusing those outside is the proto's."""
+
 # A temperature below may divide logits out of the range of float32. A nucleus below holds the
 # likeliest token alone, which is never rarer than one in a vocabulary of a million; and float32
 # turns a smaller one into 0, which engines refuse.
@@ -34,7 +42,7 @@ class SamplingDefaults:
 def resolve_sampling(
     asked: SamplingRequest, defaults: SamplingDefaults, model: ModelInfo, num_prompt_tokens: int
 ) -> SamplingParams:
-    """Applies defaults, clamps or refuses, and draws a seed where none is given.
+    """Applies defaults, clamps where that is asked for, and draws a seed where none is given.
 
     `max_tokens` of the result may be 0. The prompt is expected to fit into the context.
 
@@ -45,13 +53,10 @@ def resolve_sampling(
     _check_engine_can(asked, model)
     _check_ids("sampling.stop_token_ids", asked.stop_token_ids, model.vocab_size)
     _check_ids("sampling.logit_bias", asked.logit_bias, model.vocab_size)
+    if asked.clamp:
+        asked = _clamp(asked)
     temperature = _or(asked.temperature, defaults.temperature)
     top_p = _or(asked.top_p, defaults.top_p)
-    repetition_penalty = _or(asked.repetition_penalty, 1.0)
-    if asked.clamp:
-        temperature = _clamp(temperature, 0.0, _MAX_TEMPERATURE)
-        top_p = _clamp(top_p, 0.0, 1.0)
-        repetition_penalty = _clamp(repetition_penalty, _MIN_REPETITION_PENALTY, _MAX_PENALTY)
     if temperature < _GREEDY_BELOW or top_p < _GREEDY_BELOW:
         temperature, top_p = 0.0, 1.0
     room = model.context_length - num_prompt_tokens
@@ -59,11 +64,11 @@ def resolve_sampling(
         temperature=temperature,
         top_p=top_p,
         max_tokens=min(_max_tokens(asked, defaults), room),
-        top_k=round(_clamp(asked.top_k, 0, _MAX_TOP_K)),
-        min_p=_clamp(asked.min_p, 0.0, 1.0),
-        repetition_penalty=repetition_penalty,
-        presence_penalty=_clamp(asked.presence_penalty, -_MAX_PENALTY, _MAX_PENALTY),
-        frequency_penalty=_clamp(asked.frequency_penalty, -_MAX_PENALTY, _MAX_PENALTY),
+        top_k=asked.top_k,
+        min_p=asked.min_p,
+        repetition_penalty=_or(asked.repetition_penalty, 1.0),
+        presence_penalty=asked.presence_penalty,
+        frequency_penalty=asked.frequency_penalty,
         seed=_seed(asked, model),
         min_tokens=min(asked.min_tokens, room),
         stop=asked.stop,
@@ -115,5 +120,9 @@ def _or(value: float | None, default: float) -> float:
     return default if value is None else value
 
 
-def _clamp(value: float, low: float, high: float) -> float:
-    return min(max(value, low), high)
+def _clamp(asked: SamplingRequest) -> SamplingRequest:
+    values: dict[str, Any] = {name: getattr(asked, name) for name in CLAMPED_RANGES}
+    for name, (low, high) in CLAMPED_RANGES.items():
+        if values[name] is not None:
+            values[name] = min(max(values[name], low), high)
+    return replace(asked, **values)

@@ -7,8 +7,10 @@ from typing import Any
 
 import pytest
 from google.protobuf.duration_pb2 import Duration
+from tokenwire.generated.buf.validate import validate_pb2
 from tokenwire.generated.tokenwire.v1 import chat_pb2, inference_pb2, options_pb2, sampling_pb2
 from tokenwire.server.contract.errors import InvalidRequest
+from tokenwire.server.request.sampling import CLAMPED_RANGES
 from tokenwire.server.rpc.validation import validate
 
 
@@ -205,3 +207,23 @@ def test_many_violations_are_bounded() -> None:
     with pytest.raises(InvalidRequest) as refused:
         validate(chat(*[message(chat_pb2.ROLE_UNSPECIFIED)] * 100))
     assert len(refused.value.violations) == 16
+
+
+@pytest.mark.parametrize("field", CLAMPED_RANGES)
+def test_clamp_moves_values_to_where_the_proto_begins_to_refuse(field: str) -> None:
+    """The range that values are clamped to is the range that the proto takes without clamp."""
+    low, high = CLAMPED_RANGES[field]
+    step = 1 if field == "top_k" else 0.0001
+    validate(sampling(**{field: low}))
+    validate(sampling(**{field: high}))
+    for outside in (low - step, high + step):
+        with pytest.raises(InvalidRequest) as caught:
+            validate(sampling(**{field: outside}))
+        assert [name for name, _ in caught.value.violations] == [f"sampling.{field}"]
+
+
+def test_every_range_of_the_proto_is_clamped() -> None:
+    """A value that the proto refuses unless it is clamped has a range to be clamped to."""
+    rules = sampling_pb2.Sampling.DESCRIPTOR.GetOptions().Extensions[validate_pb2.message].cel
+    named = {rule.id.removesuffix(".range") for rule in rules if "this.clamp" in rule.expression}
+    assert named == set(CLAMPED_RANGES)

@@ -18,7 +18,7 @@ from ...contract.engine import (
 )
 from ...contract.errors import EngineLost, GenerationFailed
 from ...contract.events import EngineEvent
-from .client import LlamaCppClient, Refused, Unreachable, read_events
+from .client import LlamaCppClient, Refused, Unreachable, ids_to_json, read_events
 from .process import LlamaCppProcess
 from .rendering import PromptRenderer
 from .sampling import sampling_fields
@@ -139,7 +139,7 @@ class LlamaCppEngine:
 
     async def _open(self, request: EngineRequest, slot: Slot) -> aiohttp.ClientResponse:
         body = {
-            "prompt": request.prompt.token_ids.tolist(),
+            "prompt": await ids_to_json(request.prompt.token_ids),
             "id_slot": slot.index,
             "cache_prompt": self._prefix_caching and slot.cache_salt == request.cache_salt,
             "stream": True,

@@ -153,7 +153,6 @@ class LlamaCppLauncher:
         renderer = PromptRenderer(
             client=client,
             vocab_size=meta["n_vocab"],
-            has_chat_template=plan.has_chat_template,
             # The file may name a token that its tokenizer is told not to use.
             begin=begin if begin in await tokenize(client, "") else None,
             fim=(

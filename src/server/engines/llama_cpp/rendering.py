@@ -19,7 +19,7 @@ from ...contract.errors import InvalidRequest
 from ...contract.token_ids import TokenIds
 from ..fim import FIM_MARKERS, FimTokens, find_fim_tokens, infill_ids
 from ..merge_roles import merge_consecutive
-from ..prompt_checks import check_not_empty, check_vocabulary
+from ..prompt_checks import check_not_empty, check_vocabulary, need_fim_tokens
 from .client import LlamaCppClient, Refused
 
 
@@ -32,7 +32,6 @@ class PromptRenderer:
 
     client: LlamaCppClient
     vocab_size: int
-    has_chat_template: bool
     begin: int | None
     fim: FimTokens | None
 
@@ -59,17 +58,14 @@ class PromptRenderer:
         return RenderedPrompt(ids)
 
     async def _infill(self, prompt: InfillPrompt) -> TokenIds:
-        if self.fim is None:
-            raise InvalidRequest("suffix", "the model has no fill-in-the-middle tokens")
+        fim = need_fim_tokens(self.fim)
         prefix, suffix = [
             await tokenize(self.client, text, add_special=False, parse_special=False)
             for text in (prompt.prefix, prompt.suffix)
         ]
-        return infill_ids(self.fim, prefix, suffix, self.begin)
+        return infill_ids(fim, prefix, suffix, self.begin)
 
     async def _chat(self, prompt: ChatPrompt) -> str:
-        if not self.has_chat_template:
-            raise InvalidRequest("messages", "the model has no chat template")
         text = await self._apply_template(prompt.messages, prompt.template_arguments)
         if text is not None:
             return text

@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import orjson
 import pytest
 import pytest_asyncio
 from aiohttp import web
+from tokenwire.server.contract.token_ids import TokenIds
 from tokenwire.server.engines.llama_cpp.client import (
     LlamaCppClient,
     Refused,
     Unreachable,
+    ids_to_json,
     read_events,
 )
 
@@ -78,3 +81,10 @@ async def test_nobody_listens(tmp_path: Path) -> None:
     with pytest.raises(Unreachable):
         await client.open_stream("/completion", {})
     await client.close()
+
+
+@pytest.mark.parametrize("num_ids", [0, 1, 16_384, 16_385, 100_000])
+async def test_ids_are_spelt_in_full(num_ids: int) -> None:
+    """A prompt's ids stand in the body in their order, however many there are."""
+    body = {"prompt": await ids_to_json(TokenIds.of(range(num_ids))), "stream": True}
+    assert orjson.loads(orjson.dumps(body)) == {"prompt": list(range(num_ids)), "stream": True}

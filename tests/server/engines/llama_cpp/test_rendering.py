@@ -75,7 +75,6 @@ async def renderer(path: Path, chat_template: str = "") -> AsyncIterator[PromptR
         yield PromptRenderer(
             client=client,
             vocab_size=49_152,
-            has_chat_template=True,
             begin=None,
             fim=await discover_fim_tokens(client),
         )
@@ -183,14 +182,6 @@ async def test_empty_text_refused(plain: PromptRenderer) -> None:
     with pytest.raises(InvalidRequest) as caught:
         await plain.render(TextPrompt(""))
     assert [field for field, _ in caught.value.violations] == ["text"]
-
-
-async def test_chat_without_template_refused(plain: PromptRenderer) -> None:
-    """A model without a chat template refuses a conversation, naming the field."""
-    bare = PromptRenderer(plain.client, 49_152, False, None, None)
-    with pytest.raises(InvalidRequest) as caught:
-        await bare.render(PARIS)
-    assert [field for field, _ in caught.value.violations] == ["messages"]
 
 
 async def test_chat_of_nothing_refused(gguf_file: Path) -> None:

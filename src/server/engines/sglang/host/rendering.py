@@ -18,7 +18,7 @@ from ....contract.errors import InvalidRequest
 from ....contract.token_ids import TokenIds
 from ...fim import find_fim_tokens, infill_ids
 from ...merge_roles import merge_consecutive
-from ...prompt_checks import check_not_empty, check_vocabulary
+from ...prompt_checks import check_not_empty, check_vocabulary, need_fim_tokens
 from .content_form import ContentForm, find_content_form, spell_message
 from .internals import OpenAIServingChat, apply_chat_template
 
@@ -73,16 +73,13 @@ class Renderer:
                 return self._render_chat(prompt)
 
     def _render_infill(self, prefix: str, suffix: str) -> RenderedPrompt:
-        if self._fim is None:
-            raise InvalidRequest("suffix", "the model has no fill-in-the-middle tokens")
+        fim = need_fim_tokens(self._fim)
         before, after = (
             self._tokenizer.encode(text, add_special_tokens=False) for text in (prefix, suffix)
         )
-        return self._checked("suffix", infill_ids(self._fim, before, after, self._begin))
+        return self._checked("suffix", infill_ids(fim, before, after, self._begin))
 
     def _render_chat(self, prompt: ChatPrompt) -> RenderedPrompt:
-        if not self.has_chat:
-            raise InvalidRequest("messages", "the model has no chat template")
         try:
             ids, stop = self._apply_template(prompt.messages, prompt.template_arguments)
         except ValueError as error:
