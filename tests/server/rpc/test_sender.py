@@ -22,7 +22,6 @@ from tokenwire.server.request.request_log import RequestLog
 from tokenwire.server.rpc.sender import Sender
 
 from ..fronts import (
-    collect,
     start_front,
 )
 from ..scripted_engine import ScriptedEngine, ScriptedLauncher
@@ -33,21 +32,38 @@ END = ChoiceFinished(FinishReason.EOS)
 
 
 async def test_slow_reader_gets_everything_in_few_messages() -> None:
-    """What is generated while a client does not read arrives whole, merged."""
-    engine = ScriptedEngine(context_length=2_000)
-    async with start_front(
-        ScriptedLauncher(engine).prepare, LLM_MAX_TOKENS_LIMIT="1000", LLM_DEFAULT_MAX_TOKENS="9"
-    ) as client:
-        request = client.chat("go")
-        request.sampling.max_tokens = 1_000
-        call = client.inference.Chat(request)
-        engine.allow(1)
-        await call.read()  # Started
-        engine.allow(999)
-        await engine.wait_until(running=0)
-        answer = await collect(call)
-    assert answer.text == "".join(f"{number} " for number in range(1_000))
-    assert len(answer.events) < 1_000
+    """What is generated while a write waits for its reader arrives whole, in one message."""
+    wire, log = Wire(), RequestLog()
+    writing, may_go_on = asyncio.Event(), asyncio.Event()
+    write = wire.write
+
+    async def write_slowly(message: Any) -> None:
+        writing.set()
+        await may_go_on.wait()
+        await write(message)
+
+    wire.write = write_slowly  # type: ignore[method-assign]
+    with log.read() as reader:
+        async with asyncio.timeout(10), asyncio.TaskGroup() as tasks:
+            tasks.create_task(sender_on(wire).send_deltas(reader))
+            log.append(STARTED)
+            await writing.wait()
+            for number in range(1_000):
+                log.append(TextDelta(f"{number} ", 1))
+            for event in (END, FINISHED):
+                log.append(event)
+            log.close()
+            may_go_on.set()
+    messages = wire.sent[1:]
+    assert [message.WhichOneof("event") for message in messages] == [
+        "started",
+        "deltas",
+        "finished",
+    ]
+    text, end = messages[1].deltas.deltas
+    assert text.text.text == "".join(f"{number} " for number in range(1_000))
+    assert end.HasField("finished")
+    assert messages[1].position == 1_001
 
 
 async def test_token_ids_are_sent_on_request_only() -> None:
