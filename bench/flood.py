@@ -4,8 +4,8 @@
 
 Starts a front with the built-in model on llama.cpp, and sends all requests at once, each of them
 over the context. Health is asked every 50 ms meanwhile, and the memory of the front is read from
-/proc. Prints the time until the last refusal, the longest answer of health, and the memory before,
-at its peak and two seconds after.
+/proc. Prints the time until the last refusal, the longest answer of health, and the memory after a
+first request, at its peak and two seconds after the last.
 """
 
 from __future__ import annotations
@@ -82,11 +82,14 @@ async def refuse(channel: grpc.aio.Channel, data: bytes, ends: Counter[str]) -> 
 
 async def measure(target: str, pid: int, options: argparse.Namespace) -> None:
     data = request_of(round(options.megabytes * 1e6))
+    own = [("grpc.use_local_subchannel_pool", 1)]  # a connection of its own for each channel
+    channels = [grpc.aio.insecure_channel(target, own) for _ in range(options.connections)]
+    # One first: it fills what every server fills with its first request.
+    await refuse(channels[0], data, Counter())
+    await asyncio.sleep(2)
     before_mb = resident_mb(pid)
     watch = Watch(target, pid)
     watching = asyncio.create_task(watch.run())
-    own = [("grpc.use_local_subchannel_pool", 1)]  # a connection of its own for each channel
-    channels = [grpc.aio.insecure_channel(target, own) for _ in range(options.connections)]
     ends: Counter[str] = Counter()
     start_s = time.monotonic()
     await asyncio.gather(

@@ -152,7 +152,7 @@ async def main() -> None:
         ready = asyncio.Event()
         front.models.observe(lambda: ready.set() if front.models.is_ready else None)
         await ready.wait()
-        engine = front.models.get(MODEL_ID).engine
+        engine = front.models.route(MODEL_ID).model.engine
         edge_config = EdgeConfig.model_validate(
             {
                 "LLM_INFERENCE_HOSTNAME": "127.0.0.1",
