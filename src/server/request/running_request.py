@@ -32,7 +32,7 @@ class RunningRequest:
     It belongs to no call: readers of its `log` come and go, and whoever wants its end says so.
 
         running = requests.start(call)
-        with running.log.read() as reader:
+        with requests.read(running) as reader:
             ...                          # batches, until there is none
         running.cancel(CallAborted())    # does nothing where it has ended
     """

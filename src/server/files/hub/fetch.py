@@ -21,8 +21,6 @@ _logger = structlog.get_logger(__name__)
 
 # Read in slices of about 50 ms, so that a download can be stopped meanwhile.
 _SLICE_BYTES = 32 * 1024 * 1024
-# A damaged copy in a mirror's own cache may be gone the second time; a damaged original is not.
-_MAX_WRONG = 2
 
 
 @dataclass
@@ -48,6 +46,7 @@ class FileFetch:
             HubFailure: the hub does not send it.
             OSError: it cannot be written.
         """
+        # A damaged copy in a mirror's own cache may be gone the second time; an original is not.
         for is_last in (False, True):
             try:
                 await self._fetch()
