@@ -25,7 +25,7 @@ from .rpc.health import Health
 from .rpc.interceptors import CallInterceptor
 from .rpc.reflection import add_reflection
 from .rpc.service import InferenceService
-from .settings.limits import MAX_CONCURRENT_STREAMS, MAX_METADATA_BYTES
+from .settings.fixed_limits import MAX_CONCURRENT_STREAMS, MAX_METADATA_BYTES
 from .settings.server_config import ServerConfig
 from .telemetry.grpc_metrics import GrpcMetrics
 from .telemetry.metrics_server import MetricsServer, new_registry

@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
 from ..contract.errors import AtCapacity
-from ..settings.limits import MAX_CONCURRENT_RENDERS, MAX_RENDER_BYTES
+from ..settings.fixed_limits import MAX_CONCURRENT_RENDERS, MAX_RENDER_BYTES
 
 
 class Renders:

@@ -12,7 +12,7 @@ from ..contract.engine import (
     TokenPrompt,
 )
 from ..contract.errors import ContextTooLong, InvalidRequest
-from ..settings.limits import MAX_PROMPT_CHARACTERS
+from ..settings.fixed_limits import MAX_PROMPT_CHARACTERS
 from .calls import Call
 
 

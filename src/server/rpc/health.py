@@ -11,7 +11,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from ..models.model_state import State
 from ..models.models import Models
-from ..settings.limits import MAX_HEALTH_WATCHES
+from ..settings.fixed_limits import MAX_HEALTH_WATCHES
 
 LIVENESS: Final = "liveness"
 READINESS: Final = "readiness"

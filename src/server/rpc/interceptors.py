@@ -17,7 +17,7 @@ from google.protobuf.message import DecodeError
 from ..contract.errors import InferenceError, InvalidRequest
 from ..request.calls import CallContext
 from ..request.running_request import RequestBroke
-from ..settings.limits import MAX_REQUEST_ID_CHARACTERS
+from ..settings.fixed_limits import MAX_REQUEST_ID_CHARACTERS
 from ..telemetry.grpc_metrics import GrpcMetrics
 from .intake import Intake
 from .statuses import CallStatus, internal_status, status_of

@@ -13,7 +13,7 @@ from ..contract.events import ChoiceFinished, Delta, ReasoningDelta, TextDelta, 
 from ..request.answer import collect_choices
 from ..request.calls import CallFinished, CallStarted, Decoding, ProgressEvent
 from ..request.request_log import Batch, LogReader
-from ..settings.limits import PROGRESS_INTERVAL_S
+from ..settings.fixed_limits import PROGRESS_INTERVAL_S
 from .event_codec import (
     add_delta,
     encode_final,

@@ -80,34 +80,11 @@ class ModelSettings(Settings):
         description="Revisions of models; unset: the default branch, as it is when it is fetched",
         takes="id=revision separated by commas, a revision being a branch, a tag or a commit",
     )
-    load_timeout_s: float = setting(
-        "LLM_LOAD_TIMEOUT_S",
-        1800.0,
-        gt=0,
-        le=86_400,
-        description="Longest start of an engine, in seconds, the download not counted",
-    )
     lazy_load: bool | tuple[ModelId, ...] = setting(
         "LLM_LAZY_LOAD",
         False,
         description="Models that are loaded when they are first asked for: all, none, or these",
         takes="true, false, or ids of LLM_ALLOWED_MODELS separated by commas",
-    )
-    idle_unload_s: float = setting(
-        "LLM_IDLE_UNLOAD_S",
-        0.0,
-        ge=0,
-        le=31_536_000,
-        description="Seconds without a request after which a model is unloaded until the next one; "
-        "0: never",
-    )
-    stall_timeout_s: float = setting(
-        "LLM_STALL_TIMEOUT_S",
-        600.0,
-        ge=0,
-        le=86_400,
-        description="Seconds after which an engine that gives no sign of running requests is "
-        "replaced; 0: never. A prompt that takes SGLang longer to read would be cut off",
     )
     model_memory: Mapping[ModelId, MemoryAmount] = setting(
         "LLM_MODEL_MEMORY",

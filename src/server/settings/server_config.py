@@ -13,13 +13,16 @@ from .hub_settings import HubSettings
 from .isq_settings import IsqSettings
 from .kv_cache_settings import CONTEXT_SIZE_FROM_MEMORY, KvCacheSettings
 from .model_settings import ModelSettings
+from .timeout_settings import TimeoutSettings
 
 DEFAULT_MAX_TOKENS = 512
 _MAX_PORT = 65535
 _PLAINTEXT = "TLS is not in force yet; the server speaks plaintext"
 
 
-class ServerConfig(ModelSettings, HubSettings, IsqSettings, KvCacheSettings, LogSettings):
+class ServerConfig(
+    ModelSettings, HubSettings, IsqSettings, KvCacheSettings, TimeoutSettings, LogSettings
+):
     """The configuration of `tokenwire server`, without what one engine alone reads.
 
     `config_class` in `preparation/kits.py` adds that.

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 from tokenwire.server.models.model_state import State
-from tokenwire.server.settings.limits import MAX_CONCURRENT_RENDERS
+from tokenwire.server.settings.fixed_limits import MAX_CONCURRENT_RENDERS
 
 from ..fronts import collect, failure_of, start_front, wait_for_state, wait_until
 from ..scripted_engine import ScriptedEngine, ScriptedLauncher, ScriptedPreparation

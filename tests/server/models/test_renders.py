@@ -7,7 +7,7 @@ import asyncio
 import pytest
 from tokenwire.server.contract.errors import AtCapacity
 from tokenwire.server.models.renders import Renders
-from tokenwire.server.settings.limits import MAX_CONCURRENT_RENDERS, MAX_RENDER_BYTES
+from tokenwire.server.settings.fixed_limits import MAX_CONCURRENT_RENDERS, MAX_RENDER_BYTES
 
 
 async def test_no_more_than_so_many_at_once() -> None:
