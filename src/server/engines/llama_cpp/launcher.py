@@ -20,12 +20,12 @@ from ...files.formats.gguf_header import GgufHeader, read_gguf_header
 from ...machine.host_resources import measure_host
 from ..fim import FimTokens
 from .arguments import ChildArguments, ChildReport
-from .chat_template import MalformedTokenizer, read_chat_template
 from .client import LlamaCppClient, Refused, Unreachable
 from .engine import LlamaCppEngine
 from .process import LlamaCppProcess, make_socket_path
 from .rendering import PromptRenderer, discover_fim_tokens, tokenize
 from .sizing import Sizes, TooLittleMemory, describe_cuts, size_engine
+from .template_file import MalformedTokenizer, read_chat_template
 from .unpacking import unpacked_path
 
 _logger = structlog.get_logger(__name__)

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-from tokenwire.server.engines.llama_cpp.chat_template import (
+from tokenwire.server.engines.llama_cpp.template_file import (
     MalformedTokenizer,
     read_chat_template,
 )
