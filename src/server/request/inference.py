@@ -17,7 +17,6 @@ from ..contract.engine import (
 from ..contract.errors import InvalidRequest, ModelLoadFailed
 from ..contract.events import (
     ChoiceFinished,
-    Delta,
     Finished,
     FinishReason,
     Prefill,
@@ -164,7 +163,7 @@ class Inference:
                             ):
                                 progress.add(event)
                                 clock.record(event)
-                                emit(event if call.wants_token_ids else _without_ids(event))
+                                emit(event)
                             case Prefill():
                                 emit(event)
                             case Started(cached):
@@ -186,15 +185,6 @@ class Inference:
         end = clock.summarize(progress.finished, progress.reason, started.num_prompt_tokens)
         emit(end)
         return end
-
-
-def _without_ids(delta: Delta) -> Delta:
-    if isinstance(delta, TextDelta) and delta.token_ids:
-        # Spelled out, for each token: `replace` takes six times as long.
-        return TextDelta(delta.text, delta.num_tokens, (), delta.logprobs, delta.choice)
-    if isinstance(delta, ReasoningDelta) and delta.token_ids:
-        return ReasoningDelta(delta.text, delta.num_tokens, (), delta.choice)
-    return delta
 
 
 def _find_adapter(call: Call, route: Route, info: ModelInfo) -> str:

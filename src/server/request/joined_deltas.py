@@ -29,20 +29,17 @@ def num_bytes_of(delta: Delta) -> int:
     """Estimates what a delta takes in memory, in bytes."""
     match delta:
         case TextDelta():
-            num_logprobs = sum(1 + len(logprob.top) for logprob in delta.logprobs)
-            num_value_bytes = _ID_BYTES * len(delta.token_ids) + _LOGPROB_BYTES * num_logprobs
-            return _DELTA_BYTES + getsizeof(delta.text) + num_value_bytes
+            num_bytes = _DELTA_BYTES + getsizeof(delta.text) + _ID_BYTES * len(delta.token_ids)
+            if delta.logprobs:  # a sum over none would cost as much as the rest, for each token
+                num_logprobs = sum(1 + len(logprob.top) for logprob in delta.logprobs)
+                num_bytes += _LOGPROB_BYTES * num_logprobs
+            return num_bytes
         case ReasoningDelta():
             return _DELTA_BYTES + getsizeof(delta.text) + _ID_BYTES * len(delta.token_ids)
         case ToolCallDelta():
             return _DELTA_BYTES + getsizeof(delta.arguments)
         case ChoiceFinished():
             return _DELTA_BYTES
-
-
-def num_tokens_of(delta: Delta) -> int:
-    """Counts the tokens that a delta stands for."""
-    return 0 if isinstance(delta, ChoiceFinished) else delta.num_tokens
 
 
 def _thing_of(delta: Delta) -> tuple[object, ...]:

@@ -8,13 +8,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain
 from types import TracebackType
-from typing import Final, NamedTuple, Self
+from typing import Final, Self
 
 from ..contract.errors import ResumeExpired
 from ..contract.events import (
     ChoiceFinished,
     Delta,
-    Prefill,
     ReasoningDelta,
     TextDelta,
     ToolCallDelta,
@@ -23,12 +22,9 @@ from .calls import (
     CallEvent,
     CallFinished,
     CallStarted,
-    Decoding,
-    Loading,
     ProgressEvent,
-    Queued,
 )
-from .joined_deltas import join_deltas, num_bytes_of, num_tokens_of
+from .joined_deltas import join_deltas, num_bytes_of
 
 MAX_LOG_BYTES: Final = 16 << 20
 """Of one request: far above the longest answer of a model, for readers that never read."""
@@ -57,12 +53,9 @@ class Batch:
         return self.progress is None and self.started is None and self.finished is None
 
 
-class _Entry(NamedTuple):
-    """Deltas that belong together; `end` is the position behind the last one."""
-
-    end: int
-    deltas: list[Delta]
-    num_bytes: int
+_Entry = tuple[int, list[Delta], int]
+"""The position behind the last delta, deltas that belong together, and their bytes: a plain tuple,
+because one is made for every token."""
 
 
 class RequestLog:
@@ -87,8 +80,9 @@ class RequestLog:
         self._readers: set[LogReader] = set()
         self.error: BaseException | None = None
         self.is_closed = False
+        self.num_facts = 0
         self.progress: ProgressEvent | None = None
-        self.num_progress: int = 0
+        self.num_progress = 0
         self.started: CallStarted | None = None
         self.finished: CallFinished | None = None
         self.position = 0
@@ -100,14 +94,8 @@ class RequestLog:
         match event:
             case TextDelta() | ReasoningDelta() | ToolCallDelta() | ChoiceFinished():
                 self._add(event)
-            case CallStarted():
-                self.started = event
-                self.progress = None
-            case CallFinished():
-                self.finished = event
-            case Loading() | Queued() | Prefill() | Decoding():
-                self.progress = event
-                self.num_progress += 1
+            case _:
+                self._set_fact(event)
         self._wake()
 
     def close(self, error: BaseException | None = None) -> None:
@@ -133,57 +121,69 @@ class RequestLog:
         if position < self._oldest:
             raise ResumeExpired(position, self._oldest)
 
-    def take_after(self, position: int) -> list[Delta]:
-        """Joins what comes behind `position`, which is an end of a batch."""
-        self.check_kept(position)
+    def take(self, reader: LogReader) -> Sequence[Delta]:
+        """Joins what a reader has not taken; drops what all of them have, with this one."""
+        self.check_kept(reader.position)
         self._num_loose = 0  # what is behind a place that a reader knows is never joined with it
-        if len(self._entries) == 1 and len(self._entries[0].deltas) == 1:
-            return self._entries[0].deltas if self._entries[0].end > position else []
-        entries = (entry.deltas for entry in self._entries if entry.end > position)
-        return join_deltas(chain.from_iterable(entries))
-
-    def drop_taken(self) -> None:
-        """Drops what every reader has taken."""
-        taken = self.position
-        for reader in self._readers:
-            taken = min(taken, reader.position)
-        while self._entries and self._entries[0].end <= taken:
+        entries = self._entries
+        if len(entries) == 1 and len(entries[0][1]) == 1:  # for nearly every token
+            deltas = entries[0][1]
+        else:
+            parts = (deltas for end, deltas, _ in entries if end > reader.position)
+            deltas = join_deltas(chain.from_iterable(parts))
+        reader.position = self.position
+        taken = min(reader.position for reader in self._readers)
+        while entries and entries[0][0] <= taken:
             self._drop_oldest()
+        return deltas
 
     def leave(self, reader: LogReader) -> None:
         """Lets a reader go; what it has not taken is kept where it was the last one."""
         self._readers.discard(reader)
 
     def _add(self, delta: Delta) -> None:
+        num_bytes = num_bytes_of(delta)
         self.position += 1
-        self.num_tokens += num_tokens_of(delta)
-        self._push(_Entry(self.position, [delta], num_bytes_of(delta)))
+        self.num_bytes += num_bytes
+        if not isinstance(delta, ChoiceFinished):
+            self.num_tokens += delta.num_tokens
+        self._entries.append((self.position, [delta], num_bytes))
         self._num_loose += 1
         if self._num_loose == _MAX_LOOSE:
             self._join_loose()
         while self.num_bytes > self._max_bytes:
             self._drop_oldest()
 
-    def _push(self, entry: _Entry) -> None:
-        self._entries.append(entry)
-        self.num_bytes += entry.num_bytes
+    def _set_fact(self, event: ProgressEvent | CallStarted | CallFinished) -> None:
+        self.num_facts += 1
+        match event:
+            case CallStarted():
+                self.started = event
+                self.progress = None
+            case CallFinished():
+                self.finished = event
+            case _:
+                self.progress = event
+                self.num_progress += 1
 
     def _join_loose(self) -> None:
         count = min(self._num_loose, len(self._entries))
         loose = [self._entries.pop() for _ in range(count)][::-1]
-        self.num_bytes -= sum(entry.num_bytes for entry in loose)
-        deltas = join_deltas(chain.from_iterable(entry.deltas for entry in loose))
-        self._push(_Entry(loose[-1].end, deltas, sum(map(num_bytes_of, deltas))))
+        deltas = join_deltas(chain.from_iterable(deltas for _, deltas, _ in loose))
+        num_bytes = sum(map(num_bytes_of, deltas))
+        self.num_bytes += num_bytes - sum(num_bytes for _, _, num_bytes in loose)
+        self._entries.append((loose[-1][0], deltas, num_bytes))
         self._num_loose = 0
 
     def _drop_oldest(self) -> None:
-        entry = self._entries.popleft()
-        self._oldest = entry.end
-        self.num_bytes -= entry.num_bytes
+        self._oldest, _, num_bytes = self._entries.popleft()
+        self.num_bytes -= num_bytes
 
     def _wake(self) -> None:
         for reader in self._readers:
-            reader.wake()
+            waiting = reader.waiting
+            if waiting is not None and not waiting.done():
+                waiting.set_result(None)
 
 
 class LogReader:
@@ -192,8 +192,9 @@ class LogReader:
     def __init__(self, log: RequestLog, position: int) -> None:
         self._log = log
         self.position = position
-        self._waiting: asyncio.Future[None] | None = None
-        self._num_progress: int = 0
+        self.waiting: asyncio.Future[None] | None = None
+        self._num_facts = 0
+        self._num_progress = 0
         self._has_started = False
         self._has_finished = False
 
@@ -224,42 +225,36 @@ class LogReader:
         """
         log = self._log
         while True:
-            batch = self._new()
-            if batch is not None:
-                return batch
-            if log.is_closed:
+            has_facts = log.num_facts != self._num_facts
+            if has_facts or log.position != self.position:
+                batch = Batch(log.position)
+                if log.position != self.position:
+                    batch.deltas = log.take(self)
+                if not has_facts or self._add_facts(batch):
+                    return batch
+            elif log.is_closed:
                 if log.error is not None:
                     raise _copy_of(log.error)
                 return None
-            # A bare future: this happens for every token, and an event costs twice as much.
-            self._waiting = asyncio.get_running_loop().create_future()
-            await self._waiting  # ended by the log
+            else:
+                # A bare future: this happens for every token, and an event costs twice as much.
+                self.waiting = asyncio.get_running_loop().create_future()
+                await self.waiting  # ended by the log
 
-    def wake(self) -> None:
-        """Ends the wait of `take`, where there is one: the log has something new."""
-        if self._waiting is not None and not self._waiting.done():
-            self._waiting.set_result(None)
-
-    def _new(self) -> Batch | None:
+    def _add_facts(self, batch: Batch) -> bool:
+        """Adds to a batch what is no delta; tells whether there is anything in it then."""
         log = self._log
-        batch = Batch(log.position)
-        is_new = False
+        self._num_facts = log.num_facts
         if log.num_progress != self._num_progress:
             self._num_progress = log.num_progress
             batch.progress = log.progress
-            is_new = batch.progress is not None
-        if log.started is not None and not self._has_started:
-            self._has_started = is_new = True
+        if not self._has_started:
             batch.started = log.started
-        if log.position > self.position:
-            batch.deltas = log.take_after(self.position)
-            self.position = log.position
-            log.drop_taken()
-            is_new = True
-        if log.finished is not None and not self._has_finished:
-            self._has_finished = is_new = True
+            self._has_started = log.started is not None
+        if not self._has_finished:
             batch.finished = log.finished
-        return batch if is_new else None
+            self._has_finished = log.finished is not None
+        return bool(batch.deltas) or not batch.holds_deltas_alone
 
 
 def _copy_of(error: BaseException) -> BaseException:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import inspect
 import time
 import uuid
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing, suppress
+from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 import grpc
@@ -94,73 +94,109 @@ class _CallHandler:
             return _Undecodable()
 
     async def serve_unary(self, request: Any, context: _Context) -> Any:
-        async def serve(known: KnownContext) -> Any:
-            return await self._serve(_decoded(request), known)
-
-        return await self._around(context, "unary", serve)
+        with self._watch(context, "unary") as watched:
+            return await self._serve(_decoded(request), watched.context)
+        return await _abort(context, watched.status)
 
     async def serve_stream(self, request: Any, context: _Context) -> None:
-        await self._write_all(
-            context, "server_stream", lambda known: self._serve(_decoded(request), known)
-        )
+        with self._watch(context, "server_stream") as watched:
+            outcome = self._serve(_decoded(request), watched.context)
+            await _written(outcome, context)
+            return
+        await _abort(context, watched.status)
 
     async def serve_streams(self, requests: Any, context: _Context) -> None:
         decoded = (_decoded(request) async for request in requests)
-        await self._write_all(context, "bidi_stream", lambda known: self._serve(decoded, known))
+        with self._watch(context, "bidi_stream") as watched:
+            outcome = self._serve(decoded, watched.context)
+            await _written(outcome, context)
+            return
+        await _abort(context, watched.status)
 
-    async def _write_all(
-        self, context: _Context, kind: str, start: Callable[[KnownContext], Any]
+    def _watch(self, context: _Context, kind: str) -> _Watched:
+        return _Watched(context, (kind, self._service, self._method), self._metrics)
+
+
+class _Watched:
+    """Counts a call, and turns what its body raises into the status that it ends with.
+
+        with _Watched(context, labels, metrics) as watched:
+            return await serve(request, watched.context)
+        await _abort(context, watched.status)
+
+    The status is sent behind the handling of the error: gRPC keeps what is raised there with the
+    call, and an error in its context would keep every frame of the call, the whole request in them,
+    until the garbage collector comes by.
+    """
+
+    def __init__(
+        self, context: _Context, labels: tuple[str, str, str], metrics: GrpcMetrics
     ) -> None:
-        async def serve(known: KnownContext) -> None:
-            outcome = start(known)
-            if inspect.isasyncgen(outcome):
-                async with aclosing(outcome):
-                    async for message in outcome:
-                        await context.write(message)
-            else:
-                await outcome
+        self._start_s = time.monotonic()
+        self._call = _call_context(context, self._start_s)
+        self._labels = labels
+        self._metrics = metrics
+        self._grpc = context
+        self._status: CallStatus | None = None
+        self.context = KnownContext(context, self._call)
 
-        await self._around(context, kind, serve)
+    @property
+    def status(self) -> CallStatus:
+        """What a call that failed ends with."""
+        assert self._status is not None, "a call returns, raises, or has a status to end with"
+        return self._status
 
-    async def _around(
-        self, context: _Context, kind: str, serve: Callable[[KnownContext], Awaitable[Any]]
-    ) -> Any:
-        start_s = time.monotonic()
-        call = _call_context(context, start_s)
-        call_id = call.request_id
+    def __enter__(self) -> _Watched:
+        """Begins the call."""
         structlog.contextvars.clear_contextvars()
-        structlog.contextvars.bind_contextvars(request_id=call_id)
-        labels = (kind, self._service, self._method)
-        self._metrics.started(labels)
-        code = grpc.StatusCode.OK
-        status: CallStatus | None = None
-        try:
-            return await serve(KnownContext(context, call))
-        except InferenceError as error:
-            status = status_of(error, call_id)
-        except asyncio.CancelledError:
-            code = grpc.StatusCode.CANCELLED
-            if has_deadline_passed(call, start_s):
-                code = grpc.StatusCode.DEADLINE_EXCEEDED
-            raise
-        except grpc.aio.AbortError:
-            code = grpc.StatusCode(_code_of(context))
-            raise
-        except RequestBroke:  # in the log already
-            status = internal_status(call_id)
-        except Exception:
-            _logger.exception("call_failed", method=f"{self._service}/{self._method}")
-            status = internal_status(call_id)
-        finally:
-            self._metrics.handled(
-                labels, code if status is None else status.code, time.monotonic() - start_s
-            )
-        # Behind the handling of the error: gRPC keeps what it raises here with the call, and an
-        # error in its context would keep every frame of the call, the whole request in them, until
-        # the garbage collector comes by.
-        assert status is not None, "a call returns, raises, or has a status to end with"
-        await _abort(context, status)
-        return None
+        structlog.contextvars.bind_contextvars(request_id=self._call.request_id)
+        self._metrics.started(self._labels)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> bool:
+        """Ends the call; an error with a status of its own goes no further."""
+        code = self._code_of(error)
+        self._metrics.handled(self._labels, code, time.monotonic() - self._start_s)
+        return self._status is not None
+
+    def _code_of(self, error: BaseException | None) -> grpc.StatusCode:
+        call_id = self._call.request_id
+        match error:
+            case None:
+                return grpc.StatusCode.OK
+            case asyncio.CancelledError() | GeneratorExit():  # gRPC closes a handler that writes
+                is_late = has_deadline_passed(self._call, self._start_s)
+                code = grpc.StatusCode
+                return code.DEADLINE_EXCEEDED if is_late else code.CANCELLED
+            case grpc.aio.AbortError():
+                return grpc.StatusCode(_code_of(self._grpc))
+            case InferenceError():
+                self._status = status_of(error, call_id)
+            case RequestBroke():  # in the log already
+                self._status = internal_status(call_id)
+            case Exception():
+                method = "/".join(self._labels[1:])
+                _logger.error("call_failed", method=method, exc_info=error)
+                self._status = internal_status(call_id)
+            case _:  # the process ends
+                return grpc.StatusCode.UNKNOWN
+        return self._status.code
+
+
+def _written(outcome: Any, context: _Context) -> Awaitable[None]:
+    # One that writes by itself has no coroutine of ours between it and gRPC, for each message.
+    return _write_all(outcome, context) if hasattr(outcome, "__aiter__") else outcome
+
+
+async def _write_all(messages: AsyncGenerator[Any], context: _Context) -> None:
+    async with aclosing(messages):
+        async for message in messages:
+            await context.write(message)
 
 
 def _decoded(request: Any) -> Any:

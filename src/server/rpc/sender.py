@@ -33,11 +33,14 @@ class Sender:
         context: grpc.aio.ServicerContext[Any, Any],
         response: Response,
         request_id: str,
+        *,
         wants_progress: bool,
+        wants_token_ids: bool,
     ) -> None:
         self._context = context
         self._response = response
         self._request_id = request_id
+        self._wants_token_ids = wants_token_ids
         self._interval_s = PROGRESS_INTERVAL_S if wants_progress else None
         self._has_sent = False
         self._position = 0
@@ -79,7 +82,8 @@ class Sender:
             deltas += batch.deltas
         assert started is not None, "a call that succeeds starts with CallStarted"
         assert finished is not None, "a call that succeeds ends with CallFinished"
-        final = encode_final(started, collect_choices(deltas), finished)
+        choices = collect_choices(deltas)
+        final = encode_final(started, choices, finished, self._wants_token_ids)
         self._position = reader.position
         await self._write(finished=final)
 
@@ -114,22 +118,24 @@ class Sender:
         """Makes the message of a batch's deltas; None where they say nothing."""
         self._position = batch.position
         message = None
+        with_ids = self._wants_token_ids
         for delta in batch.deltas:
-            if not _is_empty(delta):
-                message = message or self._message()
-                add_delta(message.deltas, delta)
+            if not _is_empty(delta, with_ids):
+                if message is None:
+                    message = self._message()
+                add_delta(message.deltas, delta, with_ids)
         return message
 
     def _message(self, **event: Any) -> Any:
         return cast("Any", self._response)(position=self._position, **event)
 
 
-def _is_empty(delta: Delta) -> bool:
+def _is_empty(delta: Delta, with_ids: bool) -> bool:
     """Whether a delta says nothing: tokens of a character that is not whole yet, for example."""
     match delta:
         case TextDelta():
-            return not (delta.text or delta.token_ids or delta.logprobs)
+            return not (delta.text or delta.logprobs or (with_ids and delta.token_ids))
         case ReasoningDelta():
-            return not (delta.text or delta.token_ids)
+            return not (delta.text or (with_ids and delta.token_ids))
         case ToolCallDelta() | ChoiceFinished():
             return False

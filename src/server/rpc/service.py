@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from ...generated.tokenwire.v1 import events_pb2, inference_pb2, inference_pb2_grpc
@@ -37,17 +37,17 @@ class InferenceService(inference_pb2_grpc.InferenceServiceServicer):
         self._models = models
         self._max_output_tokens = max_output_tokens
 
-    async def Generate(  # type: ignore[override]  # typed for generators, and gRPC's own context
+    def Generate(  # type: ignore[override]  # typed for generators, and gRPC's own context
         self, request: inference_pb2.GenerateRequest, context: KnownContext
-    ) -> None:
+    ) -> Awaitable[None]:
         """Continues a prompt."""
-        await self._serve(request, context, decode_generate, inference_pb2.GenerateResponse)
+        return self._serve(request, context, decode_generate, inference_pb2.GenerateResponse)
 
-    async def Chat(  # type: ignore[override]  # typed for generators, and gRPC's own context
+    def Chat(  # type: ignore[override]  # typed for generators, and gRPC's own context
         self, request: inference_pb2.ChatRequest, context: KnownContext
-    ) -> None:
+    ) -> Awaitable[None]:
         """Answers a conversation."""
-        await self._serve(request, context, decode_chat, inference_pb2.ChatResponse)
+        return self._serve(request, context, decode_chat, inference_pb2.ChatResponse)
 
     async def ListModels(  # type: ignore[override]  # typed for gRPC's own context
         self,
@@ -69,7 +69,13 @@ class InferenceService(inference_pb2_grpc.InferenceServiceServicer):
         self._requests.check_open()
         validate(request)
         call = decode(request, context.call)
-        sender = Sender(context.grpc, response, call.context.request_id, call.wants_progress)
+        sender = Sender(
+            context.grpc,
+            response,
+            call.context.request_id,
+            wants_progress=call.wants_progress,
+            wants_token_ids=call.wants_token_ids,
+        )
         running = self._requests.start(call)
         why: CallOutcome = CallFailed(INTERNAL)
         try:

@@ -52,7 +52,7 @@ ENCODED_LOGPROB = events_pb2.TokenLogprob(
 def encode_delta(delta: Delta) -> events_pb2.Delta:
     """The one piece that `add_delta` adds."""
     deltas = events_pb2.Deltas()
-    add_delta(deltas, delta)
+    add_delta(deltas, delta, with_token_ids=True)
     (added,) = deltas.deltas
     return added
 
@@ -187,7 +187,7 @@ def test_final() -> None:
         ),
         ChoiceAnswer(2, finished=ChoiceFinished(FinishReason.EOS, choice=2)),
     ]
-    final = encode_final(STARTED, answers, FINISHED)
+    final = encode_final(STARTED, answers, FINISHED, with_token_ids=True)
     first, second = final.choices
     assert final.started == encode_started(STARTED)
     assert final.usage == encode_finished(FINISHED).usage

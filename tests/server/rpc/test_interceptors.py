@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextvars
 import time
 from collections.abc import AsyncGenerator
@@ -12,7 +13,7 @@ from typing import Any
 import grpc
 import pytest
 from prometheus_client import CollectorRegistry
-from tokenwire.generated.tokenwire.v1 import inference_pb2, inference_pb2_grpc
+from tokenwire.generated.tokenwire.v1 import events_pb2, inference_pb2, inference_pb2_grpc
 from tokenwire.server.request.calls import CallContext
 from tokenwire.server.rpc.interceptors import (
     CallInterceptor,
@@ -95,6 +96,11 @@ class Handlers(inference_pb2_grpc.InferenceServiceServicer):
         self._keep(context)
         await context.write(inference_pb2.ChatResponse())
 
+    async def Generate(self, _: Any, context: KnownContext) -> None:  # type: ignore[override]
+        event = events_pb2.Deltas(deltas=[{"text": {"text": "x" * 1_000_000}}])
+        while True:
+            await context.write(inference_pb2.GenerateResponse(deltas=event))
+
     async def ListModels(self, _: Any, context: KnownContext) -> Any:  # type: ignore[override]
         self._keep(context)
         return inference_pb2.ListModelsResponse()
@@ -104,11 +110,24 @@ class Handlers(inference_pb2_grpc.InferenceServiceServicer):
         self.handled = Handled(context.call, context.peer(), variables, time.monotonic())
 
 
+class KeptMetrics(GrpcMetrics):
+    """Keeps the code of the first call that ends."""
+
+    def __init__(self) -> None:
+        super().__init__(CollectorRegistry(), [])
+        self.code = asyncio.get_running_loop().create_future()
+
+    def handled(self, labels: tuple[str, str, str], code: grpc.StatusCode, seconds: float) -> None:
+        super().handled(labels, code, seconds)
+        self.code.set_result(code)
+
+
 @asynccontextmanager
-async def intercepted() -> AsyncGenerator[tuple[Handlers, Any]]:
+async def intercepted(metrics: GrpcMetrics | None = None) -> AsyncGenerator[tuple[Handlers, Any]]:
     """Handlers behind the interceptor, and a stub for them."""
     handlers = Handlers()
-    server = grpc.aio.server(interceptors=[CallInterceptor(GrpcMetrics(CollectorRegistry(), []))])
+    interceptor = CallInterceptor(metrics or GrpcMetrics(CollectorRegistry(), []))
+    server = grpc.aio.server(interceptors=[interceptor])
     inference_pb2_grpc.add_InferenceServiceServicer_to_server(handlers, server)
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
@@ -124,6 +143,16 @@ async def chat(handlers: Handlers, stub: Any, **options: Any) -> Handled:
     await stub.Chat(inference_pb2.ChatRequest(), **options).read()
     assert handlers.handled is not None
     return handlers.handled
+
+
+async def test_caller_who_leaves_an_unread_stream_is_counted_as_one_who_left() -> None:
+    """A caller who reads too little leaves the handler within its write: that is no OK."""
+    metrics = KeptMetrics()
+    async with asyncio.timeout(60), intercepted(metrics) as (_, stub):
+        call = stub.Generate(inference_pb2.GenerateRequest())
+        await call.read()
+        call.cancel()
+        assert await metrics.code is grpc.StatusCode.CANCELLED
 
 
 async def test_handler_is_told_what_came_around_its_call() -> None:

@@ -95,7 +95,13 @@ class Wire:
 
 def sender_on(wire: Wire, *, wants_progress: bool = False) -> Sender:
     context: Any = wire
-    return Sender(context, inference_pb2.ChatResponse, "call-1", wants_progress)
+    return Sender(
+        context,
+        inference_pb2.ChatResponse,
+        "call-1",
+        wants_progress=wants_progress,
+        wants_token_ids=False,
+    )
 
 
 async def test_metadata_waits_for_the_first_event() -> None:
