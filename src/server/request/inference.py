@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 import uuid
 from collections.abc import Callable
 from contextlib import AsyncExitStack, aclosing
@@ -46,8 +45,10 @@ class Inference:
         self._defaults = defaults
         self._queue_timeout_s = queue_timeout_s
 
-    async def run(self, call: Call, emit: Emit) -> CallFinished:
+    async def run(self, call: Call, emit: Emit, clock: Clock) -> CallFinished:
         """Serves one call and emits its events, the last of them the `CallFinished` returned.
+
+        `clock` takes the time of its steps.
 
         Cancelling it gives up the place in the queue, or aborts the engine's work and returns once
         the engine has let go of it.
@@ -55,14 +56,13 @@ class Inference:
         Raises:
             InferenceError: any failure that has a reason of its own for the caller.
         """
-        arrived_s = time.monotonic()
         route = self._models.route(call.model_id)
         async with AsyncExitStack() as slot:
             slot.enter_context(route.model.use())
-            return await self._run_on(route, call, arrived_s, slot, emit)
+            return await self._run_on(route, call, clock, slot, emit)
 
     async def _run_on(
-        self, route: Route, call: Call, arrived_s: float, slot: AsyncExitStack, emit: Emit
+        self, route: Route, call: Call, clock: Clock, slot: AsyncExitStack, emit: Emit
     ) -> CallFinished:
         model = route.model
 
@@ -74,15 +74,21 @@ class Inference:
                     emit(Loading(progress.text, progress.fraction))
 
         admitted = model.admission.slot(self._ticket(call), report)
-        queue_s = 0.0
+
+        async def wait_for_slot() -> None:
+            clock.begin_wait()
+            clock.end_wait(await slot.enter_async_context(admitted))
+
         # Rendered before it has a slot, unless no engine is there to render it.
         is_rendered_first = model.is_serving
         if not is_rendered_first:
-            queue_s = await slot.enter_async_context(admitted)
+            await wait_for_slot()
         engine = model.engine
         adapter = _find_adapter(call, route, engine.info)
+        clock.begin_render()
         prompt = await self._render(model, call)
         num_prompt_tokens = len(prompt.token_ids)
+        clock.end_render(num_prompt_tokens)
         params = resolve_sampling(call.sampling, self._defaults, engine.info, num_prompt_tokens)
         started = CallStarted(
             request_id=call.context.request_id,
@@ -96,7 +102,6 @@ class Inference:
         if params.max_tokens == 0:
             emit(started)
             emit(ChoiceFinished(FinishReason.LENGTH))
-            clock = Clock(arrived_s, slot_s=time.monotonic(), queue_s=queue_s)
             end = clock.summarize(Finished(0, 0), FinishReason.LENGTH, num_prompt_tokens)
             emit(end)
             return end
@@ -108,8 +113,7 @@ class Inference:
             lora_adapter=adapter,
         )
         if is_rendered_first:
-            queue_s = await slot.enter_async_context(admitted)
-        clock = Clock(arrived_s, slot_s=time.monotonic(), queue_s=queue_s)
+            await wait_for_slot()
         with model.stall_timer.work():
             return await self._generate(
                 model, request, call=call, started=started, clock=clock, emit=emit

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import time
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from contextlib import contextmanager
 
 import structlog
 
 from ..contract.errors import Draining, InferenceError
 from .calls import INTERNAL, Call, CallFailed, CallOutcome
+from .clock import Clock
+from .ended_request import EndedRequest, Observer
 from .inference import Inference
 from .request_log import LogReader, RequestLog
-
-Observer = Callable[[Call, CallOutcome, float], None]
 
 _End = tuple[CallOutcome, BaseException | None]
 """How a request ended, and what readers get that have read all of it."""
@@ -43,7 +42,7 @@ class RunningRequest:
         self.outcome: CallOutcome | None = None
         self._inference = inference
         self._observers = observers
-        self._start_s = time.monotonic()
+        self._clock = Clock()
         self._ordered: _End | None = None
         name = f"request {call.context.request_id}"
         self.task = asyncio.create_task(self._run(), name=name)
@@ -60,7 +59,7 @@ class RunningRequest:
 
     async def _run(self) -> _End:
         try:
-            return await self._inference.run(self.call, self.log.append), None
+            return await self._inference.run(self.call, self.log.append, self._clock), None
         except InferenceError as error:
             # Its frames refer to this task, whose result it is: a ring with the whole prompt in it.
             return CallFailed(error.reason, error.detail), error.with_traceback(None)
@@ -78,9 +77,17 @@ class RunningRequest:
         has_result = not task.cancelled() and task.exception() is None
         end = task.result() if has_result else self._ordered
         self.outcome, error = end or (CallFailed(INTERNAL), RequestBroke())
+        ended = EndedRequest(
+            call=self.call,
+            outcome=self.outcome,
+            timeline=self._clock.stop(),
+            num_prompt_tokens=self._clock.num_prompt_tokens,
+            started=self.log.started,
+            num_completion_tokens=self.log.num_tokens,
+        )
         for observe in self._observers:
             try:
-                observe(self.call, self.outcome, time.monotonic() - self._start_s)
+                observe(ended)
             except Exception:  # the request and the other observers go on
                 _logger.exception("observer_failed", model=self.call.model_id)
         self.log.close(error)

@@ -15,7 +15,8 @@ from prometheus_client import (
 from ..contract.errors import UnsupportedModel
 from ..models.model_state import ModelView, State
 from ..models.served_model import ServedModel
-from ..request.calls import Call, CallAborted, CallFailed, CallFinished, CallOutcome
+from ..request.calls import CallAborted, CallFailed, CallFinished
+from ..request.ended_request import EndedRequest
 
 # Buckets of the OpenTelemetry conventions for generative AI (gen-ai-metrics.md).
 _TTFT_BUCKETS_S = (
@@ -151,11 +152,12 @@ class ModelMetrics:
         for reason in ("stop", "eos", "length", "time_limit"):
             self._finished.labels(model, reason)
 
-    def record(self, call: Call, outcome: CallOutcome, duration_s: float) -> None:  # noqa: ARG002
+    def record(self, ended: EndedRequest) -> None:
         """Counts a request by how it ended: an observer of requests."""
+        outcome = ended.outcome
         if outcome == CallFailed(UnsupportedModel.reason):
             return  # the label would be the caller's own text
-        model = call.model_id
+        model = ended.call.model_id
         match outcome:
             case CallFinished():
                 self._record_finished(model, outcome)

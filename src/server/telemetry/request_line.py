@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import structlog
 
-from ..request.calls import Call, CallAborted, CallFailed, CallFinished, CallOutcome
+from ..request.calls import CallAborted, CallFailed, CallFinished, CallOutcome
+from ..request.ended_request import EndedRequest
 
 _logger = structlog.get_logger(__name__)
 
 
-def log_request(call: Call, outcome: CallOutcome, duration_s: float) -> None:
+def log_request(ended: EndedRequest) -> None:
     """Logs what a request cost and how it ended; never what was asked or answered."""
     _logger.info(
-        "request", model=call.model_id, duration_s=round(duration_s, 4), **_describe(outcome)
+        "request",
+        model=ended.call.model_id,
+        duration_s=round(ended.duration_s, 4),
+        **_describe(ended.outcome),
     )
 
 

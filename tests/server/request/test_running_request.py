@@ -12,16 +12,20 @@ from structlog.testing import capture_logs
 from tokenwire.server.contract.engine import EngineRequest
 from tokenwire.server.contract.errors import Draining, EngineLost, GenerationFailed, InferenceError
 from tokenwire.server.contract.events import Delta, EngineEvent
+from tokenwire.server.models.model_state import State
+from tokenwire.server.models.ticket import Ticket
 from tokenwire.server.request.calls import (
     DEADLINE_EXCEEDED,
     INTERNAL,
-    Call,
     CallAborted,
     CallContext,
     CallFailed,
     CallFinished,
     CallOutcome,
+    Queued,
 )
+from tokenwire.server.request.clock import Timeline
+from tokenwire.server.request.ended_request import EndedRequest
 from tokenwire.server.request.inference import Inference
 from tokenwire.server.request.request_log import RequestLog
 from tokenwire.server.request.running_request import (
@@ -32,7 +36,7 @@ from tokenwire.server.request.running_request import (
 from tokenwire.server.request.sampling import SamplingDefaults
 from tokenwire.server.rpc.request_codec import decode_generate
 
-from ..fronts import Client, check, start_front
+from ..fronts import Client, check, start_front, wait_for_state
 from ..random_deltas import said
 from ..scripted_engine import ScriptedEngine, ScriptedLauncher
 
@@ -43,12 +47,16 @@ DEFAULTS = SamplingDefaults(temperature=0, top_p=1, max_tokens=3, max_tokens_lim
 class Recorder:
     """An observer that keeps how requests ended."""
 
-    outcomes: list[CallOutcome] = field(default_factory=list[CallOutcome])
+    ended: list[EndedRequest] = field(default_factory=list[EndedRequest])
 
-    def record(self, call: Call, outcome: CallOutcome, duration_s: float) -> None:
-        assert call.context == CONTEXT
-        assert duration_s >= 0
-        self.outcomes.append(outcome)
+    @property
+    def outcomes(self) -> list[CallOutcome]:
+        return [ended.outcome for ended in self.ended]
+
+    def record(self, ended: EndedRequest) -> None:
+        assert ended.call.context == CONTEXT
+        assert ended.duration_s >= 0
+        self.ended.append(ended)
 
 
 CONTEXT = CallContext("call-1")
@@ -202,6 +210,114 @@ async def test_failure_keeps_its_detail_for_the_log() -> None:
         bench.start()
         await bench.requests.wait_idle()
         bench.assert_recorded(CallFailed("GENERATION_FAILED", "why"))
+
+
+def steps_of(bench: Bench, *outcomes: CallOutcome | None) -> list[str]:
+    """The steps that the one request of a test came to, in the order of their times."""
+    bench.assert_recorded(*outcomes)
+    (ended,) = bench.recorders[0].ended
+    times = {
+        name: getattr(ended.timeline, name)
+        for name in Timeline.__dataclass_fields__
+        if getattr(ended.timeline, name) is not None
+    }
+    assert ended.duration_s == times["ended_s"] - times["arrived_s"]
+    return [name.removesuffix("_s") for name in sorted(times, key=lambda name: times[name])]
+
+
+RENDERED = ["arrived", "render_began", "rendered"]
+
+
+async def test_timeline_of_a_request_that_ends_well() -> None:
+    """An observer gets the time of every step, and what the request came to."""
+    engine = ScriptedEngine()
+    engine.allow(3)
+    async with bench_on(engine) as bench:
+        running = bench.start()
+        await bench.requests.wait_idle()
+        tokens = ["first_token", "last_token"]
+        steps = steps_of(bench, running.outcome)
+        assert steps == [*RENDERED, "queued", "admitted", *tokens, "ended"]
+        (ended,) = bench.recorders[0].ended
+        assert ended.started == running.log.started
+        assert (ended.num_prompt_tokens, ended.num_completion_tokens) == (1, 3)
+
+
+async def test_timeline_of_a_request_that_loses_its_engine() -> None:
+    """The steps before a failure are there, and the tokens that came until then."""
+    engine = ScriptedEngine()
+    engine.allow(2)
+    async with bench_on(engine) as bench:
+        running = bench.start()
+        with running.log.read() as reader:
+            while running.log.position < 2:
+                await reader.take()
+        engine.die()
+        await bench.requests.wait_idle()
+        steps = steps_of(bench, CallFailed("ENGINE_LOST"))
+        assert steps == [*RENDERED, "queued", "admitted", "first_token", "last_token", "ended"]
+        assert bench.recorders[0].ended[0].num_completion_tokens == 2
+
+
+async def test_timeline_of_a_request_that_leaves_the_queue() -> None:
+    """A wait that was given up has a begin and no end, behind a prompt that was rendered."""
+    engine = ScriptedEngine(max_running=1)
+    async with bench_on(engine) as bench:
+        async with bench.client.app.models.route(bench.client.model).model.admission.slot(
+            Ticket(max_wait_s=0)
+        ):
+            running = bench.start()
+            with running.log.read() as reader:
+                batch = await reader.take()
+            assert batch is not None
+            assert isinstance(batch.progress, Queued)
+            running.cancel(CallAborted())
+            await bench.requests.wait_idle()
+        assert steps_of(bench, CallAborted()) == [*RENDERED, "queued", "ended"]
+        (ended,) = bench.recorders[0].ended
+        assert (ended.num_prompt_tokens, ended.started) == (1, None)
+
+
+async def test_timeline_of_a_request_that_stays_unrendered() -> None:
+    """A prompt that is being rendered at the end has a begin of that and no end."""
+    engine = ScriptedEngine()
+    engine.renders.clear()
+    async with bench_on(engine) as bench:
+        running = bench.start()
+        await engine.wait_until_rendering(1)
+        running.cancel(CallAborted())
+        await bench.requests.wait_idle()
+        assert steps_of(bench, CallAborted()) == ["arrived", "render_began", "ended"]
+        assert bench.recorders[0].ended[0].num_prompt_tokens is None
+
+
+async def test_timeline_of_a_request_that_is_refused() -> None:
+    """A request for a model that does not exist has come to nothing but its end."""
+    async with bench_on(ScriptedEngine()) as bench:
+        bench.start(model="nope")
+        await bench.requests.wait_idle()
+        assert steps_of(bench, CallFailed("UNSUPPORTED_MODEL")) == ["arrived", "ended"]
+
+
+async def test_timeline_of_a_request_that_loads_its_model() -> None:
+    """A model that is not loaded is waited for first; then it renders."""
+    engine = ScriptedEngine()
+    engine.allow(3)
+    launcher = ScriptedLauncher(engine)
+    async with start_front(launcher.prepare, wait=False, LLM_LAZY_LOAD="true") as client:
+        await wait_for_state(client.app, State.UNLOADED)
+        recorder = Recorder()
+        inference = Inference(client.app.models, DEFAULTS, queue_timeout_s=30)
+        requests = RunningRequests(inference, recorder.record)
+        requests.start(decode_generate(client.prompt("go"), CONTEXT))
+        await requests.wait_idle()
+        bench = Bench(client, requests, (recorder, recorder))
+        (outcome,) = recorder.outcomes
+        assert isinstance(outcome, CallFinished)
+        steps = steps_of(bench, outcome)
+        assert steps[:5] == ["arrived", "queued", "admitted", "render_began", "rendered"]
+        (ended,) = recorder.ended
+        assert ended.timeline.prefill_began_s == ended.timeline.rendered_s
 
 
 async def test_lost_engine_ends_its_requests() -> None:

@@ -15,12 +15,15 @@ from tokenwire.server.request.calls import (
     CallFinished,
     CallOutcome,
 )
+from tokenwire.server.request.clock import Timeline
+from tokenwire.server.request.ended_request import EndedRequest
 from tokenwire.server.rpc.request_codec import decode_generate
 from tokenwire.server.telemetry.request_line import log_request
 
 CALL = decode_generate(
     inference_pb2.GenerateRequest(model="m", text="canary-prompt"), CallContext("r")
 )
+TIMELINE = Timeline(10.0, None, None, None, None, None, None, ended_s=11.23456)
 
 
 @pytest.mark.parametrize(
@@ -60,7 +63,7 @@ CALL = decode_generate(
 def test_line_says_how_it_ended(outcome: CallOutcome, described: dict[str, Any]) -> None:
     """One line has the model, the time and how the request ended, and nothing that was said."""
     with capture_logs() as lines:
-        log_request(CALL, outcome, 1.23456)
+        log_request(EndedRequest(CALL, outcome, TIMELINE, 4, started=None, num_completion_tokens=0))
     (line,) = lines
     assert line.pop("event") == "request"
     assert line.pop("log_level") == "info"

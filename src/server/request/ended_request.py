@@ -1,0 +1,34 @@
+"""A request at its end, as whoever counts, logs or traces it sees it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from .calls import Call, CallOutcome, CallStarted
+from .clock import Timeline
+
+
+@dataclass(frozen=True, slots=True)
+class EndedRequest:
+    """One request that has ended, well or not.
+
+    `started` is None where no engine began it, and `num_prompt_tokens` where the prompt was not
+    rendered. `num_completion_tokens` counts what was generated until the end, whatever that was.
+    """
+
+    call: Call
+    outcome: CallOutcome
+    timeline: Timeline
+    num_prompt_tokens: int | None
+    started: CallStarted | None
+    num_completion_tokens: int
+
+    @property
+    def duration_s(self) -> float:
+        """Seconds from its arrival to its end."""
+        return self.timeline.ended_s - self.timeline.arrived_s
+
+
+Observer = Callable[[EndedRequest], None]
+"""Is told of the end of every request, in the event loop: it must not take long."""
