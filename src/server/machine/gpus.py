@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -29,23 +30,71 @@ class Gpu:
     free_bytes: int
 
 
+@dataclass(frozen=True, slots=True)
+class GpuReading:
+    """What one GPU is doing, under the id of its `Gpu`.
+
+    `used_bytes` is what all programs and the driver hold together. `utilization_percent` is the
+    part of the last moments in which the GPU computed; None where it is not told (MIG).
+    """
+
+    gpu_id: str
+    total_bytes: int
+    used_bytes: int
+    utilization_percent: float | None = None
+
+    @property
+    def used_percent(self) -> float:
+        """The part of the memory that is in use, in percent."""
+        return 100 * self.used_bytes / self.total_bytes if self.total_bytes else 0.0
+
+
+class OpenGpu:
+    """A GPU that can be read again and again, while NVML is open."""
+
+    def __init__(self, gpu: Gpu, handle: Any) -> None:  # an opaque pointer
+        self.gpu = gpu
+        self._handle = handle
+
+    def read(self) -> GpuReading | None:
+        """Reads it now; None where the driver has lost it. Blocks for as long as the driver."""
+        try:
+            memory = _nvml.nvmlDeviceGetMemoryInfo(self._handle)
+        except _nvml.NVMLError:
+            return None
+        utilization: float | None = None
+        with suppress(_nvml.NVMLError):
+            utilization = float(_nvml.nvmlDeviceGetUtilizationRates(self._handle).gpu)
+        total, free = int(memory.total), int(memory.free)
+        return GpuReading(self.gpu.gpu_id, total, total - free, utilization)
+
+
 def visible_gpus(environment: Mapping[str, str] = os.environ) -> tuple[Gpu, ...]:
     """Lists the GPUs that `environment` lets a program see; empty without a driver.
 
     Asks NVML, which comes with the driver and, unlike CUDA itself, leaves no context on the GPU.
     """
+    with open_gpus(environment) as gpus:
+        return tuple(each.gpu for each in gpus)
+
+
+@contextmanager
+def open_gpus(environment: Mapping[str, str] = os.environ) -> Generator[tuple[OpenGpu, ...]]:
+    """Opens the GPUs that `visible_gpus` lists, for the body's time."""
     visible = environment.get(VISIBLE_DEVICES)
     words = None if visible is None else [word.strip() for word in visible.split(",")]
     if words is not None and words[0] in _HIDDEN:
-        return ()
+        yield ()
+        return
     try:
         _nvml.nvmlInit()
     except _nvml.NVMLError:
-        return ()
+        yield ()
+        return
     try:
         if words is None:
             words = [str(index) for index in range(_nvml.nvmlDeviceGetCount())]
-        return tuple(_read_all(words))
+        yield tuple(_open_all(words))
     finally:
         _nvml.nvmlShutdown()
 
@@ -62,8 +111,8 @@ def describe_gpus(gpus: Sequence[Gpu]) -> str:
     )
 
 
-def _read_all(words: Sequence[str]) -> list[Gpu]:
-    gpus: list[Gpu] = []
+def _open_all(words: Sequence[str]) -> list[OpenGpu]:
+    gpus: list[OpenGpu] = []
     for word in words:
         try:
             handle = _handle(word)
@@ -71,7 +120,7 @@ def _read_all(words: Sequence[str]) -> list[Gpu]:
             name = _nvml.nvmlDeviceGetName(handle)
         except (_nvml.NVMLError, ValueError):
             break  # as CUDA does
-        gpus.append(Gpu(word, str(name), int(memory.total), int(memory.free)))
+        gpus.append(OpenGpu(Gpu(word, str(name), int(memory.total), int(memory.free)), handle))
     return gpus
 
 
