@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from contextlib import AsyncExitStack
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import aiohttp
 import structlog
@@ -14,6 +14,7 @@ from prometheus_client import CollectorRegistry
 
 from ..environment import ConfigurationError
 from ..lifecycle import shutdown_signals, wait_first
+from ..tracing.making import make_tracer
 from .api.routes import API
 from .body import BodyReader, answer_expectation
 from .canonical.routes import CANONICAL
@@ -26,6 +27,9 @@ from .health import HealthRoutes
 from .metrics import FrontMetrics, HttpMetrics, MetricsRoutes
 from .middleware import InFlight, Middleware
 from .pages.routes import PageRoutes
+
+if TYPE_CHECKING:
+    from ..tracing.tracer import Tracer
 
 _logger = structlog.get_logger(__name__)
 
@@ -57,6 +61,7 @@ class EdgeApp:
         self._keepalive_timeout_s = keepalive_timeout_s
         self._in_flight = InFlight()
         self._forced = forced or asyncio.Event()
+        self.tracer: Tracer | None = None
         self.port = 0
 
     async def __aenter__(self) -> Self:
@@ -66,7 +71,11 @@ class EdgeApp:
             ConfigurationError: the address cannot be listened on.
         """
         async with AsyncExitStack() as opening:
-            self._front = FrontClient(self._config.grpc_target)
+            tracer = make_tracer(self._config, self._config.service_name, "edge")
+            if tracer is not None:
+                await opening.enter_async_context(tracer)
+            self.tracer = tracer
+            self._front = FrontClient(self._config.grpc_target, tracer)
             opening.push_async_callback(self._front.close)
             self._session = await opening.enter_async_context(aiohttp.ClientSession())
             app, middleware = self._application()
@@ -77,7 +86,7 @@ class EdgeApp:
             opening.push_async_callback(self._runner.cleanup)
             self._server = await self._listen(middleware)
             opening.callback(self._server.close)
-            # In the reverse order: the port, the connections, the session, the channel.
+            # In the reverse order: the port, the connections, the session, the channel, the spans.
             self._closing = opening.pop_all()
         self.port = self._server.sockets[0].getsockname()[1]
         _logger.info("listening", http_port=self.port, front=self._config.grpc_target)
@@ -100,7 +109,7 @@ class EdgeApp:
         app = web.Application(client_max_size=config.max_body_bytes)
         metrics = HttpMetrics(CollectorRegistry())
         cors = Cors(config.cors_allowed_origins)
-        middleware = Middleware(self._dialects, cors, metrics, self._in_flight)
+        middleware = Middleware(self._dialects, cors, metrics, self._in_flight, self.tracer)
         middleware.install(app)
         bodies = BodyReader(config.body_timeout_s)
         front_metrics = FrontMetrics(self._session, config.metrics_target)

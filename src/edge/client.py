@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
-from contextlib import aclosing
-from typing import Protocol, TypeVar
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Generator
+from contextlib import aclosing, contextmanager
+from dataclasses import replace
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import grpc
 from google.protobuf.message import Message
 from grpc_health.v1 import health_pb2
 
 from ..channel import open_channel
+from ..generated.tokenwire.v1 import inference_pb2
 from ..generated.tokenwire.v1.inference_pb2_grpc import InferenceServiceStub
+from ..tracing.rpc_spans import calling
 from .context import RequestContext
 from .errors import EdgeError
+
+if TYPE_CHECKING:
+    from ..tracing.tracer import Tracer
+
+_SERVICE = inference_pb2.DESCRIPTOR.services_by_name["InferenceService"]
+_Metadata = tuple[tuple[str, str], ...]
 
 ResponseT = TypeVar("ResponseT", bound=Message)
 ResponseT_co = TypeVar("ResponseT_co", covariant=True)
@@ -36,7 +45,9 @@ class _StreamingCall(_Cancellable, Protocol[ResponseT_co]):
 class FrontClient:
     """Calls the front for HTTP requests. Open it inside a running event loop."""
 
-    def __init__(self, target: str) -> None:
+    def __init__(self, target: str, tracer: Tracer | None = None) -> None:
+        self._target = target
+        self._tracer = tracer
         self._channel = open_channel(target)
         self.stub = InferenceServiceStub(self._channel)
         self._check = self._channel.unary_unary(
@@ -44,6 +55,10 @@ class FrontClient:
             request_serializer=health_pb2.HealthCheckRequest.SerializeToString,
             response_deserializer=health_pb2.HealthCheckResponse.FromString,
         )
+        self._names: dict[object, str] = {
+            getattr(self.stub, method.name): f"{_SERVICE.full_name}/{method.name}"
+            for method in _SERVICE.methods
+        }
         self._calls: set[_Cancellable] = set()
         self._is_ended = False
 
@@ -59,20 +74,22 @@ class FrontClient:
             AioRpcError: the call failed.
             EdgeError: `end_calls` ended it.
         """
-        call = method(request, metadata=context.metadata(), timeout=context.remaining_s())
-        self._calls.add(call)
-        try:
-            async for event in call:
-                yield event
-        except asyncio.CancelledError:
-            task = asyncio.current_task()
-            # Without a cancelled task it was the call that was cancelled, by `end_calls`.
-            if self._is_ended and task is not None and not task.cancelling():
-                raise EdgeError("DRAINING", "the server is draining") from None
-            raise
-        finally:
-            call.cancel()
-            self._calls.discard(call)
+        timeout_s = context.remaining_s()
+        with self._span(method, context) as metadata:
+            call = method(request, metadata=metadata, timeout=timeout_s)
+            self._calls.add(call)
+            try:
+                async for event in call:
+                    yield event
+            except asyncio.CancelledError:
+                task = asyncio.current_task()
+                # Without a cancelled task it was the call that was cancelled, by `end_calls`.
+                if self._is_ended and task is not None and not task.cancelling():
+                    raise EdgeError("DRAINING", "the server is draining") from None
+                raise
+            finally:
+                call.cancel()
+                self._calls.discard(call)
 
     async def final(
         self,
@@ -105,7 +122,8 @@ class FrontClient:
         """
         remaining_s = context.remaining_s()
         timeout_s = _UNARY_TIMEOUT_S if remaining_s is None else min(_UNARY_TIMEOUT_S, remaining_s)
-        return await method(request, metadata=context.metadata(), timeout=timeout_s)
+        with self._span(method, context) as metadata:
+            return await method(request, metadata=metadata, timeout=timeout_s)
 
     async def is_ready(self) -> bool:
         """Asks for the front's readiness; False also where it cannot be reached."""
@@ -121,6 +139,13 @@ class FrontClient:
         self._is_ended = True
         for call in tuple(self._calls):
             call.cancel()
+
+    @contextmanager
+    def _span(self, method: object, context: RequestContext) -> Generator[_Metadata]:
+        """Spans a call, and gives the metadata that goes with it."""
+        name = self._names[method]
+        with calling(self._tracer, name, self._target, context.trace) as trace:
+            yield replace(context, trace=trace).metadata()
 
     async def close(self) -> None:
         """Closes the channel and cancels what still runs on it."""

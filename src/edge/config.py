@@ -8,12 +8,13 @@ from pydantic import field_validator
 
 from ..environment import setting
 from ..logs import LogSettings
+from ..tracing.settings import TracingSettings
 
 _MAX_PORT = 65535
 _ORIGIN = re.compile(r"https?://[^/\s,]+|null")
 
 
-class EdgeConfig(LogSettings):
+class EdgeConfig(TracingSettings, LogSettings):
     """The configuration of `tokenwire edge`."""
 
     hostname: str = setting(

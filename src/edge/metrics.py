@@ -11,6 +11,8 @@ _logger = structlog.get_logger(__name__)
 
 _CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _FRONT_TIMEOUT_S = 1.0
+UNMATCHED = "unmatched"
+"""The route of a request that fits none."""
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _BUCKETS = (
     *(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0),
@@ -102,6 +104,6 @@ class MetricsRoutes:
 
 
 def route_of(request: web.Request) -> str:
-    """Returns the template of the route that a request matched, `unmatched` for none."""
+    """Returns the template of the route that a request matched, `UNMATCHED` for none."""
     resource = request.match_info.route.resource
-    return "unmatched" if resource is None else resource.canonical
+    return UNMATCHED if resource is None else resource.canonical

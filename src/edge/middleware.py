@@ -5,16 +5,23 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import structlog
 from aiohttp import web
 from aiohttp.web_request import BaseRequest
+from google.rpc import code_pb2
 
-from .context import CONTEXT, REQUEST_ID_HEADER, RequestContext
+from ..tracing.http_span import end_http
+from .context import CONTEXT, FAILURE, REQUEST_ID_HEADER, RequestContext
 from .cors import Cors
 from .dialect import DIALECT, Dialect, dialect_of, error_response
 from .errors import EdgeError, failure_of
-from .metrics import HttpMetrics, route_of
+from .metrics import UNMATCHED, HttpMetrics, route_of
+
+if TYPE_CHECKING:
+    from ..tracing.tracer import Span, Tracer
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 ServerHandler = Callable[[BaseRequest], Awaitable[web.StreamResponse]]
@@ -68,11 +75,13 @@ class Middleware:
         cors: Cors,
         metrics: HttpMetrics,
         in_flight: InFlight,
+        tracer: Tracer | None = None,
     ) -> None:
         self._dialects = dialects
         self._cors = cors
         self._metrics = metrics
         self._in_flight = in_flight
+        self._tracer = tracer
 
     def install(self, app: web.Application) -> None:
         """Adds what runs around the handlers, and the headers of every response."""
@@ -88,6 +97,7 @@ class Middleware:
         async def serve(request: BaseRequest) -> web.StreamResponse:
             assert isinstance(request, web.Request)  # the server of an application makes no other
             context = self.identify(request)
+            span = self._begin_span(request)
             structlog.contextvars.bind_contextvars(request_id=context.request_id)
             status = _CLIENT_LEFT
             self._metrics.begin()
@@ -97,6 +107,8 @@ class Middleware:
                 return response
             finally:
                 self._end(request, status, time.monotonic() - context.arrived_s)
+                if span is not None:
+                    _end_span(span, request, status)
 
         return serve
 
@@ -113,6 +125,15 @@ class Middleware:
         response.headers["Server"] = _SERVER
         response.headers["X-Content-Type-Options"] = "nosniff"
         self._cors.add_headers(request, response)
+
+    def _begin_span(self, request: web.Request) -> Span | None:
+        """Begins the span of a request, under which the call to the front goes."""
+        if self._tracer is None or request.path.startswith(_ALWAYS_OPEN):
+            return None
+        context = request[CONTEXT]
+        span = self._tracer.begin_server(request.method, context.trace)
+        request[CONTEXT] = replace(context, trace=span.context)
+        return span
 
     def _end(self, request: web.Request, status: int, duration_s: float) -> None:
         self._metrics.end(request, status, duration_s)
@@ -144,6 +165,27 @@ class Middleware:
         self.add_headers(request, response)
 
 
+def _end_span(span: Span, request: web.Request, status: int) -> None:
+    failure = request.get(FAILURE)
+    told: tuple[str, int] | None = None
+    if failure is not None:
+        # Without a reason gRPC itself ended the call, for the deadline above all.
+        reason = failure.reason or code_pb2.Code.Name(failure.status.code)
+        told = reason, failure.traits.http_status
+    route = route_of(request)
+    end_http(
+        span,
+        method=request.method,
+        route="" if route == UNMATCHED else route,
+        path=request.path[:_MAX_SHOWN],
+        scheme=request.scheme,
+        status=status,
+        failure=told,
+        peer=request.remote or "",
+        request_id=request[CONTEXT].request_id,
+    )
+
+
 async def _answer(application: ServerHandler, request: web.Request) -> web.StreamResponse:
     try:
         return await application(request)
@@ -153,6 +195,7 @@ async def _answer(application: ServerHandler, request: web.Request) -> web.Strea
         failure = failure_of(_translated(request, error))
     except Exception as error:  # noqa: BLE001 - the top of every request
         failure = failure_of(error)
+    request[FAILURE] = failure
     return error_response(failure, request[DIALECT])
 
 

@@ -12,6 +12,7 @@ import orjson
 from aiohttp import web
 
 from ..generated.tokenwire.v1 import events_pb2, inference_pb2
+from .context import FAILURE
 from .errors import Failure, failure_of
 
 Event = inference_pb2.GenerateResponse | inference_pb2.ChatResponse
@@ -98,7 +99,8 @@ async def send_stream(
         except ConnectionError:
             raise  # the client left
         except Exception as error:  # noqa: BLE001 - the headers are sent: no one else can answer
-            await _write(request, response, encoder.encode_failure(failure_of(error)))
+            request[FAILURE] = failure = failure_of(error)
+            await _write(request, response, encoder.encode_failure(failure))
         await response.write_eof()
         return response
 

@@ -15,6 +15,7 @@ from ..environment import ConfigurationError
 from ..generated.tokenwire.v1 import inference_pb2, inference_pb2_grpc
 from ..lifecycle import Shutdown, shutdown_signals, wait_first
 from ..listening import find_problem
+from ..tracing.making import make_tracer
 from .models.model_state import Prepare
 from .models.models import Models
 from .preparation.preparation import Preparation
@@ -31,6 +32,7 @@ from .telemetry.grpc_metrics import GrpcMetrics
 from .telemetry.metrics_server import MetricsServer, new_registry
 from .telemetry.model_metrics import ModelMetrics
 from .telemetry.request_line import log_request
+from .telemetry.spans import RequestSpans
 
 _logger = structlog.get_logger(__name__)
 
@@ -62,6 +64,8 @@ class ServerApp:
         registry = new_registry()
         self._metrics_server = MetricsServer(registry, config.metrics_hostname, config.metrics_port)
         self._health = Health(self.models, _SERVICE.full_name)
+        self.tracer = make_tracer(config, config.service_name, "front")
+        spans = () if self.tracer is None else (RequestSpans(self.tracer).record,)
         self._requests = RunningRequests(
             Inference(
                 self.models,
@@ -75,6 +79,7 @@ class ServerApp:
             ),
             log_request,
             ModelMetrics(registry, self.models, self.models.adapters).record,
+            *spans,
         )
         self._service = InferenceService(self._requests, self.models, config.max_tokens_limit)
         self._grpc_metrics = GrpcMetrics(registry, _methods())
@@ -103,6 +108,8 @@ class ServerApp:
                 ]
             ) from error
         try:
+            if self.tracer is not None:
+                await self._closing.enter_async_context(self.tracer)
             # Made inside the loop that it serves on.
             self._server = self._make_server()
             address = f"{config.grpc_hostname}:{config.grpc_port}"
@@ -147,7 +154,7 @@ class ServerApp:
     def _make_server(self) -> grpc.aio.Server:
         config = self._config
         server = grpc.aio.server(
-            interceptors=[CallInterceptor(self._grpc_metrics)],
+            interceptors=[CallInterceptor(self._grpc_metrics, self.tracer)],
             options=[
                 ("grpc.max_receive_message_length", config.max_message_bytes),
                 ("grpc.max_send_message_length", -1),

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from ...tracing.trace_context import NO_TRACE, TraceContext
 from ..contract.engine import Prompt
 from ..contract.events import Delta, FinishReason, Prefill
 
@@ -39,13 +40,19 @@ class CallContext:
     """What came around a call: who asks, until when, and as part of which trace.
 
     `deadline_s` is on the clock of `time.monotonic`, None where the caller sets none. `caller` is
-    the address that the call came from. `traceparent` is the W3C header, empty for none.
+    the address that the call came from. `trace` is our span of the call, or the caller's where we
+    make none.
     """
 
     request_id: str
     deadline_s: float | None = None
     caller: str = ""
-    traceparent: str = ""
+    trace: TraceContext = NO_TRACE
+
+    @property
+    def trace_id(self) -> str:
+        """32 hexadecimal digits, empty for a call that is part of no trace."""
+        return self.trace.trace_id
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ import time
 import uuid
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing, suppress
+from dataclasses import replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -14,8 +15,10 @@ import grpc
 import structlog
 from google.protobuf.message import DecodeError
 
+from ...tracing.rpc_spans import end_served
+from ...tracing.trace_context import TraceContext
 from ..contract.errors import InferenceError, InvalidRequest
-from ..request.calls import CallContext
+from ..request.calls import INTERNAL, CallContext
 from ..request.running_request import RequestBroke
 from ..settings.fixed_limits import MAX_REQUEST_ID_CHARACTERS
 from ..telemetry.grpc_metrics import GrpcMetrics
@@ -24,7 +27,10 @@ from .statuses import CallStatus, internal_status, status_of
 
 _logger = structlog.get_logger(__name__)
 
-if TYPE_CHECKING:  # generic for type checkers only
+if TYPE_CHECKING:
+    from ...tracing.tracer import Span, Tracer
+
+    # Generic for type checkers only.
     _Handler = grpc.RpcMethodHandler[Any, Any]
 _Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -32,8 +38,9 @@ _Context = grpc.aio.ServicerContext[Any, Any]
 class CallInterceptor(grpc.aio.ServerInterceptor):
     """Names every call, counts it, and turns its exceptions into statuses: the one place for it."""
 
-    def __init__(self, metrics: GrpcMetrics) -> None:
+    def __init__(self, metrics: GrpcMetrics, tracer: Tracer | None = None) -> None:
         self._metrics = metrics
+        self._tracer = tracer
         self._intake = Intake()
 
     async def intercept_service(
@@ -50,7 +57,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         # several messages come one by one.
         is_bounded = not (handler.request_streaming or method.startswith("/grpc.health."))
         received = await self._intake.admit() if is_bounded else None
-        wrapped = _CallHandler(handler, method, self._metrics, received)
+        wrapped = _CallHandler(handler, method, self._metrics, self._tracer, received)
         make: Any = grpc.unary_unary_rpc_method_handler
         serve: Any = wrapped.serve_unary
         if handler.request_streaming:
@@ -75,6 +82,7 @@ class _CallHandler:
         handler: _Handler,
         method: str,
         metrics: GrpcMetrics,
+        tracer: Tracer | None,
         received: Callable[[int], None] | None,
     ) -> None:
         # Any: typed for synchronous servers, where a handler returns an iterator.
@@ -82,6 +90,8 @@ class _CallHandler:
         self._deserialize: Any = handler.request_deserializer
         _, self._service, self._method = method.split("/", 2)
         self._metrics = metrics
+        # Probes come every few seconds.
+        self._tracer = None if method.startswith("/grpc.health.") else tracer
         self._received = received
 
     def deserialize(self, data: bytes) -> Any:
@@ -114,13 +124,14 @@ class _CallHandler:
         await _abort(context, watched.status)
 
     def _watch(self, context: _Context, kind: str) -> _Watched:
-        return _Watched(context, (kind, self._service, self._method), self._metrics)
+        labels = (kind, self._service, self._method)
+        return _Watched(context, labels, self._metrics, self._tracer)
 
 
 class _Watched:
-    """Counts a call, and turns what its body raises into the status that it ends with.
+    """Counts and traces a call, and turns what its body raises into the status that it ends with.
 
-        with _Watched(context, labels, metrics) as watched:
+        with _Watched(context, labels, metrics, tracer) as watched:
             return await serve(request, watched.context)
         await _abort(context, watched.status)
 
@@ -130,10 +141,18 @@ class _Watched:
     """
 
     def __init__(
-        self, context: _Context, labels: tuple[str, str, str], metrics: GrpcMetrics
+        self,
+        context: _Context,
+        labels: tuple[str, str, str],
+        metrics: GrpcMetrics,
+        tracer: Tracer | None,
     ) -> None:
         self._start_s = time.monotonic()
         self._call = _call_context(context, self._start_s)
+        self._span: Span | None = None
+        if tracer is not None:
+            self._span = tracer.begin_server("/".join(labels[1:]), self._call.trace)
+            self._call = replace(self._call, trace=self._span.context)
         self._labels = labels
         self._metrics = metrics
         self._grpc = context
@@ -162,7 +181,21 @@ class _Watched:
         """Ends the call; an error with a status of its own goes no further."""
         code = self._code_of(error)
         self._metrics.handled(self._labels, code, time.monotonic() - self._start_s)
+        if self._span is not None:
+            end_served(
+                self._span,
+                "/".join(self._labels[1:]),
+                code,
+                peer=self._call.caller,
+                request_id=self._call.request_id,
+                reason=self._reason_of(error),
+            )
         return self._status is not None
+
+    def _reason_of(self, error: BaseException | None) -> str:
+        if self._status is None:
+            return ""
+        return error.reason if isinstance(error, InferenceError) else INTERNAL
 
     def _code_of(self, error: BaseException | None) -> grpc.StatusCode:
         call_id = self._call.request_id
@@ -238,7 +271,9 @@ def _call_context(context: _Context, start_s: float) -> CallContext:
         request_id=_request_id(context),
         deadline_s=None if rest_s is None else start_s + rest_s,
         caller=str(context.peer()),
-        traceparent=_metadata(context, "traceparent"),
+        trace=TraceContext.read(
+            _metadata(context, "traceparent"), _metadata(context, "tracestate")
+        ),
     )
 
 

@@ -6,9 +6,10 @@ from pathlib import Path
 
 from pydantic import ValidationInfo, field_validator
 
-from ...environment import HttpAddress, setting
+from ...environment import setting
 from ...listening import Listener
 from ...logs import LogSettings
+from ...tracing.settings import TracingSettings
 from .hub_settings import HubSettings
 from .isq_settings import IsqSettings
 from .kv_cache_settings import CONTEXT_SIZE_FROM_MEMORY, KvCacheSettings
@@ -21,7 +22,13 @@ _PLAINTEXT = "TLS is not in force yet; the server speaks plaintext"
 
 
 class ServerConfig(
-    ModelSettings, HubSettings, IsqSettings, KvCacheSettings, TimeoutSettings, LogSettings
+    ModelSettings,
+    HubSettings,
+    IsqSettings,
+    KvCacheSettings,
+    TimeoutSettings,
+    TracingSettings,
+    LogSettings,
 ):
     """The configuration of `tokenwire server`, without what one engine alone reads.
 
@@ -132,13 +139,6 @@ class ServerConfig(
         description="Time between not ready and refusing requests, in seconds, for load balancers",
     )
 
-    otel_exporter_otlp_endpoint: HttpAddress = setting(
-        "OTEL_EXPORTER_OTLP_ENDPOINT",
-        "http://localhost:4317",
-        description="Address of the OTLP collector",
-        takes="an http or https address",
-        not_yet="the export of traces is not in force yet",
-    )
     server_ssl_enabled: bool = setting(
         "SERVER_SSL_ENABLED", False, description="Serves TLS", not_yet=_PLAINTEXT
     )

@@ -21,6 +21,7 @@ from tokenwire.server.rpc.interceptors import (
     has_deadline_passed,
 )
 from tokenwire.server.telemetry.grpc_metrics import GrpcMetrics
+from tokenwire.tracing.trace_context import NO_TRACE
 
 from ..fronts import (
     CHAT,
@@ -29,6 +30,8 @@ from ..fronts import (
     start_front,
 )
 from ..scripted_engine import ScriptedEngine, ScriptedLauncher
+
+TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
 
 async def test_request_id_is_echoed_or_made() -> None:
@@ -157,12 +160,11 @@ async def test_caller_who_leaves_an_unread_stream_is_counted_as_one_who_left() -
 
 async def test_handler_is_told_what_came_around_its_call() -> None:
     """Request id, caller and trace are those of the call, deadline on the monotonic clock."""
-    trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
-    metadata = (("x-request-id", "call-1"), ("traceparent", trace))
+    metadata = (("x-request-id", "call-1"), ("traceparent", TRACE))
     async with intercepted() as (handlers, stub):
         before_s = time.monotonic()
         known = await chat(handlers, stub, metadata=metadata, timeout=30)
-    assert (known.call.request_id, known.call.traceparent) == ("call-1", trace)
+    assert (known.call.request_id, known.call.trace.traceparent) == ("call-1", TRACE)
     assert known.call.caller.startswith("ipv4:127.0.0.1:")
     assert known.call.caller == known.peer
     assert known.call.deadline_s is not None
@@ -173,13 +175,13 @@ async def test_handler_is_told_what_came_around_its_call() -> None:
 async def test_call_of_another_is_another() -> None:
     """A unary handler is told the same; what a call does not bring is not taken from another."""
     async with intercepted() as (handlers, stub):
-        metadata = (("x-request-id", "call-1"), ("traceparent", "00-trace"))
+        metadata = (("x-request-id", "call-1"), ("traceparent", TRACE))
         first = await chat(handlers, stub, metadata=metadata, timeout=30)
         await stub.ListModels(inference_pb2.ListModelsRequest())
     assert handlers.handled is not None
     second = handlers.handled.call
     assert len(second.request_id) == 32
-    assert (second.deadline_s, second.traceparent) == (None, "")
+    assert (second.deadline_s, second.trace) == (None, NO_TRACE)
     assert second.caller == first.call.caller
 
 
