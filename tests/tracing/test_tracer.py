@@ -117,8 +117,7 @@ async def test_spans_go_over_http_as_well() -> None:
             tracer.begin_server("call", NO_TRACE).end()
     ((path, headers, (span,)),) = got
     assert path == "/v1/traces"
-    print(headers)
-    assert headers["X-Key"] == "a b"
+    assert headers["x-key"] == "a b"
     assert headers["Content-Encoding"] == "gzip"
     assert span.name == "call"
 
