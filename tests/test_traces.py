@@ -324,12 +324,27 @@ async def test_probes_and_scrapes_are_not_traced() -> None:
     assert span.status == ""
 
 
+async def test_the_engine_is_told_of_the_trace() -> None:
+    """Spans of an engine that traces by itself hang under the call, and are sampled as it is."""
+    async with start_sink() as sink:
+        async with serve(sink.variables) as service:
+            await ask(service, ("traceparent", CALLER), ("tracestate", "vendor=1"))
+            (request,) = service.engine.requests
+        span = sink.one(CALL)
+        traceparent = f"00-{span.trace_id}-{span.span_id}-01"
+        assert request.trace_headers == (("traceparent", traceparent), ("tracestate", "vendor=1"))
+
+
 async def test_without_a_collector_nothing_is_made() -> None:
-    """Where none is named there is no tracer, and the caller's trace goes through to the front."""
+    """Where none is named there is no tracer, and the caller's trace goes on to the engine."""
     async with serve({}) as service:
         assert service.client.app.tracer is None
         assert service.edge.tracer is None
-        await succeed(service, "http")
+        service.engine.allow(1)
+        body, headers = {**BODY, "max_tokens": 1}, {"traceparent": CALLER}
+        async with service.http.post("/api/chat", json=body, headers=headers) as answer:
+            assert answer.status == 200
+        assert service.engine.requests[0].trace_headers == (("traceparent", CALLER),)
 
 
 @pytest.mark.parametrize("fault", ["gone", "hanging", "refusing"])

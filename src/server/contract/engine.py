@@ -109,6 +109,7 @@ class EngineRequest:
 
     `request_id` is 32 hexadecimal characters, unique for ever: SGLang matches ids by prefix.
     Requests share the prefix cache with those of the same `cache_salt`. `lora_adapter` may be "".
+    `trace_headers` are W3C headers, for an engine that traces by itself.
     """
 
     request_id: str
@@ -116,6 +117,7 @@ class EngineRequest:
     params: SamplingParams
     cache_salt: str = ""
     lora_adapter: str = ""
+    trace_headers: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

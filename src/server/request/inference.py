@@ -111,6 +111,7 @@ class Inference:
             params=params,
             cache_salt=call.cache_salt,
             lora_adapter=adapter,
+            trace_headers=call.context.trace.headers(),
         )
         if is_rendered_first:
             await wait_for_slot()

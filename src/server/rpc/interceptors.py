@@ -149,9 +149,10 @@ class _Watched:
     ) -> None:
         self._start_s = time.monotonic()
         self._call = _call_context(context, self._start_s)
+        self._method = "/".join(labels[1:])
         self._span: Span | None = None
         if tracer is not None:
-            self._span = tracer.begin_server("/".join(labels[1:]), self._call.trace)
+            self._span = tracer.begin_server(self._method, self._call.trace)
             self._call = replace(self._call, trace=self._span.context)
         self._labels = labels
         self._metrics = metrics
@@ -182,13 +183,10 @@ class _Watched:
         code = self._code_of(error)
         self._metrics.handled(self._labels, code, time.monotonic() - self._start_s)
         if self._span is not None:
+            peer, request_id = self._call.caller, self._call.request_id
+            reason = self._reason_of(error)
             end_served(
-                self._span,
-                "/".join(self._labels[1:]),
-                code,
-                peer=self._call.caller,
-                request_id=self._call.request_id,
-                reason=self._reason_of(error),
+                self._span, self._method, code, peer=peer, request_id=request_id, reason=reason
             )
         return self._status is not None
 
@@ -213,8 +211,7 @@ class _Watched:
             case RequestBroke():  # in the log already
                 self._status = internal_status(call_id)
             case Exception():
-                method = "/".join(self._labels[1:])
-                _logger.error("call_failed", method=method, exc_info=error)
+                _logger.error("call_failed", method=self._method, exc_info=error)
                 self._status = internal_status(call_id)
             case _:  # the process ends
                 return grpc.StatusCode.UNKNOWN

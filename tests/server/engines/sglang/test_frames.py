@@ -121,7 +121,13 @@ async def test_commands_survive_the_socket() -> None:
     assert {type(prompt) for prompt in prompts} == set(get_args(Prompt))
     messages = [
         Generate(
-            EngineRequest("0" * 32, RenderedPrompt(TokenIds.of((1, 2)), ("s",)), params, "salt")
+            EngineRequest(
+                "0" * 32,
+                RenderedPrompt(TokenIds.of((1, 2)), ("s",)),
+                params,
+                "salt",
+                trace_headers=(("traceparent", "00-1"), ("tracestate", "a=b")),
+            )
         ),
         *(Render(1, prompt) for prompt in prompts),
         Abort("0" * 32),

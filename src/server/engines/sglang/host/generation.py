@@ -19,7 +19,7 @@ from ....contract.events import (
 )
 from ...stop_matcher import StopMatcher
 from ..messages import Event, Failed, Message, Released
-from .internals import GenerateReqInput
+from .internals import GenerateReqInput, trace_arguments
 from .sampling import Vocabulary, name_refused, sampling_arguments
 
 _logger = logging.getLogger(__name__)
@@ -92,6 +92,7 @@ class Generation:
                 # SGLang adds the adapter's id to it: prefixes are shared within one adapter.
                 extra_key=self._request.cache_salt or None,
                 lora_path=self._request.lora_adapter or None,
+                **trace_arguments(self._request.trace_headers),
             )
         )
         async with aclosing(items):

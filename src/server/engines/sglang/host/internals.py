@@ -7,7 +7,7 @@ Which version lacks what is in `versions.py`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib import import_module
 from typing import Any
 
@@ -25,9 +25,17 @@ OpenAIServingChat: Any = import_module(
 
 def argument_names() -> frozenset[str]:
     """Lists the arguments that this SGLang knows."""
-    # A msgspec struct in newer releases, a dataclass in older ones.
-    fields = getattr(ServerArgs, "__struct_fields__", None)
-    return frozenset(fields or ServerArgs.__dataclass_fields__)
+    return _field_names(ServerArgs)
+
+
+def trace_arguments(headers: Sequence[tuple[str, str]]) -> dict[str, Any]:
+    """Gives what a request says of the trace that it belongs to.
+
+    SGLang looks at it where its own tracing is on.
+    """
+    if not headers or "external_trace_header" not in _field_names(GenerateReqInput):
+        return {}
+    return {"external_trace_header": dict(headers)}
 
 
 def resolved_argument(server_args: Any, name: str) -> Any:
@@ -55,3 +63,8 @@ def apply_chat_template(
     result = serving._process_messages(request, is_multimodal=False)
     stop = [result.stop] if isinstance(result.stop, str) else result.stop or []
     return list(result.prompt_ids), tuple(stop)
+
+
+def _field_names(kind: Any) -> frozenset[str]:
+    # A msgspec struct in newer releases, a dataclass in older ones.
+    return frozenset(getattr(kind, "__struct_fields__", None) or kind.__dataclass_fields__)
