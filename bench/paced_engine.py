@@ -108,6 +108,9 @@ class PacedEngine:
     async def status(self) -> EngineStatus:
         return EngineStatus(0, 0)
 
+    async def read_metrics(self) -> str:
+        return ""
+
     async def wait_lost(self) -> str:
         await asyncio.Event().wait()  # until cancelled: it never dies
         raise AssertionError

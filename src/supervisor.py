@@ -32,7 +32,7 @@ class ChildCommand:
 
     `stop_timeout_s` bounds its drain, and `force_timeout_s` what it does once the drain is over or
     cut short; then it is killed. Its standard input is a pipe that closes when this process
-    ends, however it ends; it should end then, too.
+    ends, however it ends; it should end then, too. It inherits the files of `pass_fds`.
     """
 
     name: str
@@ -40,6 +40,7 @@ class ChildCommand:
     stop_timeout_s: float
     environment: dict[str, str] = field(default_factory=dict[str, str])
     force_timeout_s: float = 5.0
+    pass_fds: tuple[int, ...] = ()
 
 
 class Supervisor:
@@ -132,6 +133,7 @@ class _Child:
             # Ctrl-C in the terminal reaches this process alone, which passes it on in order.
             start_new_session=True,
             env={**os.environ, **self._command.environment},
+            pass_fds=self._command.pass_fds,
             limit=_STREAM_LIMIT_BYTES,
         )
         self._process = process

@@ -10,6 +10,7 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import aiohttp
 import grpc.aio
 import pytest
 from grpc_health.v1 import health_pb2
@@ -130,6 +131,28 @@ async def test_a_killed_child_is_started_again(tmp_path: Path) -> None:
         after = service.children()
         assert set(after) == {"server", "edge"}
         assert not set(after.values()) & set(before.values())
+
+
+async def test_edge_finds_metrics_at_a_free_port(tmp_path: Path) -> None:
+    """The edge's page has the front's part where the port is any free one, after a restart, too."""
+    http_port = free_port()
+    async with (
+        serve(tmp_path, LLM_INFERENCE_PORT=str(http_port)) as service,
+        aiohttp.ClientSession(f"http://127.0.0.1:{http_port}") as http,
+    ):
+        await both_listen(service)
+        first = await metrics_lines(http)
+        os.kill(service.children()["server"], signal.SIGKILL)
+        await service.event("listening", SERVER)
+        second = await metrics_lines(http)
+    for lines in (first, second):
+        assert "llm_edge_front_up 1.0" in lines
+        assert any(line.startswith("llm_drain_state 0.0") for line in lines)
+
+
+async def metrics_lines(http: aiohttp.ClientSession) -> list[str]:
+    async with http.get("/metrics") as response:
+        return (await response.text()).splitlines()
 
 
 async def test_sigterm_ends_both_in_order(tmp_path: Path) -> None:

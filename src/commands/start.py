@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import socket
 import sys
 from collections.abc import Coroutine
 from typing import Any, TypeVar
@@ -31,6 +32,7 @@ from ..supervisor import ChildCommand, Supervisor
 from ..variables import variables
 from ..welcome import Addresses, StatusLine, welcome
 from .decisions import decide_all, describe
+from .metrics_port import MetricsPort, open_metrics_port
 
 _logger = structlog.get_logger(__name__)
 
@@ -66,8 +68,10 @@ def known_variables() -> list[str]:
     ]
 
 
-def run_server(*, ends_with_stdin: bool) -> int:
+def run_server(*, ends_with_stdin: bool, metrics_fd: int | None = None) -> int:
     """Runs the gRPC server; returns the exit status.
+
+    `metrics_fd` is a socket that listens for scrapes already.
 
     Raises:
         ConfigurationError: the environment holds mistakes.
@@ -80,7 +84,8 @@ def run_server(*, ends_with_stdin: bool) -> int:
         end_with_parent(_STDIN, config.drain_delay_s + config.drain_timeout_s + _STOP_MARGIN_S)
     from ..server.app import serve  # noqa: PLC0415 - after the mistakes are told
 
-    return _run(serve(config))
+    metrics = None if metrics_fd is None else socket.socket(fileno=metrics_fd)
+    return _run(serve(config, metrics))
 
 
 def run_edge(*, ends_with_stdin: bool) -> int:
@@ -113,7 +118,8 @@ def run_both(*, has_welcome: bool) -> int:
         raise ConfigurationError(problems)
     line = StatusLine(sys.stderr)
     configure_logging(server, _secrets(server), stream=line if has_welcome else None)
-    return _run(_supervise(server, edge, line if has_welcome else None))
+    with open_metrics_port(server, edge) as metrics:
+        return _run(_supervise(server, edge, metrics, line if has_welcome else None))
 
 
 def _listeners(server: ServerConfig, edge: EdgeConfig) -> tuple[Listener, ...]:
@@ -125,7 +131,9 @@ def _listeners(server: ServerConfig, edge: EdgeConfig) -> tuple[Listener, ...]:
     )
 
 
-async def _supervise(server: ServerConfig, edge: EdgeConfig, line: StatusLine | None) -> int:
+async def _supervise(
+    server: ServerConfig, edge: EdgeConfig, metrics: MetricsPort, line: StatusLine | None
+) -> int:
     # Lines of children go through the status line only where there is one to protect.
     is_terminal = line is not None and line.is_terminal
     colours = {"FORCE_COLOR": "1"} if is_terminal else {}
@@ -133,8 +141,19 @@ async def _supervise(server: ServerConfig, edge: EdgeConfig, line: StatusLine | 
     server_stop_s = server.drain_delay_s + server.drain_timeout_s + _STOP_MARGIN_S
     edge_stop_s = edge.drain_timeout_s + _STOP_MARGIN_S
     commands = (
-        ChildCommand("server", (*tokenwire, "server", "--end-with-stdin"), server_stop_s, colours),
-        ChildCommand("edge", (*tokenwire, "edge", "--end-with-stdin"), edge_stop_s, colours),
+        ChildCommand(
+            "server",
+            (*tokenwire, "server", "--end-with-stdin", *metrics.server_arguments),
+            server_stop_s,
+            colours,
+            pass_fds=metrics.server_fds,
+        ),
+        ChildCommand(
+            "edge",
+            (*tokenwire, "edge", "--end-with-stdin"),
+            edge_stop_s,
+            colours | metrics.edge_environment,
+        ),
     )
     with shutdown_signals() as shutdown:
         write_line = line.write_line if line is not None and is_terminal else None

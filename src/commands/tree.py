@@ -43,11 +43,16 @@ def serve(
 
 
 @app.command()
-def server(end_with_stdin: EndWithStdin = False) -> None:
+def server(
+    end_with_stdin: EndWithStdin = False,
+    metrics_socket: Annotated[
+        int | None, typer.Option(hidden=True, help="Inherited socket that metrics are read from.")
+    ] = None,
+) -> None:
     """Run the gRPC server alone."""
     from .start import run_server
 
-    raise typer.Exit(run_server(ends_with_stdin=end_with_stdin))
+    raise typer.Exit(run_server(ends_with_stdin=end_with_stdin, metrics_fd=metrics_socket))
 
 
 @app.command()

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Self
 import aiohttp
 import structlog
 from aiohttp import web
-from prometheus_client import CollectorRegistry
 
 from ..environment import ConfigurationError
 from ..lifecycle import shutdown_signals, wait_first
+from ..metric_readings import new_registry
 from ..tracing.making import make_tracer
 from .api.routes import API
 from .body import BodyReader, answer_expectation
@@ -24,7 +24,10 @@ from .connection import Connection
 from .cors import Cors
 from .dialect import Dialect
 from .health import HealthRoutes
-from .metrics import FrontMetrics, HttpMetrics, MetricsRoutes
+from .metrics.edge_metrics import register_edge
+from .metrics.front_metrics import FrontMetrics
+from .metrics.http_metrics import HttpMetrics
+from .metrics.routes import MetricsRoutes
 from .middleware import InFlight, Middleware
 from .pages.routes import PageRoutes
 
@@ -107,15 +110,17 @@ class EdgeApp:
     def _application(self) -> tuple[web.Application, Middleware]:
         config = self._config
         app = web.Application(client_max_size=config.max_body_bytes)
-        metrics = HttpMetrics(CollectorRegistry())
+        registry = new_registry()
+        metrics = HttpMetrics(registry)
         cors = Cors(config.cors_allowed_origins)
         middleware = Middleware(self._dialects, cors, metrics, self._in_flight, self.tracer)
         middleware.install(app)
         bodies = BodyReader(config.body_timeout_s)
         front_metrics = FrontMetrics(self._session, config.metrics_target)
+        register_edge(registry, front_metrics, lambda: self.tracer.num_dropped if self.tracer else 0)
         routes = [
             *HealthRoutes(self._front, self._in_flight).routes(),
-            *MetricsRoutes(metrics, front_metrics).routes(),
+            *MetricsRoutes(registry, front_metrics).routes(),
             *PageRoutes().routes(),
         ]
         for dialect in self._dialects:
@@ -123,6 +128,7 @@ class EdgeApp:
         for route in routes:
             route.kwargs["expect_handler"] = answer_expectation
         app.add_routes(routes)
+        metrics.expect(app.router.routes())
         return app, middleware
 
     async def _listen(self, middleware: Middleware) -> asyncio.Server:

@@ -18,7 +18,7 @@ from .context import CONTEXT, FAILURE, REQUEST_ID_HEADER, RequestContext
 from .cors import Cors
 from .dialect import DIALECT, Dialect, dialect_of, error_response
 from .errors import EdgeError, failure_of
-from .metrics import UNMATCHED, HttpMetrics, route_of
+from .metrics.http_metrics import UNMATCHED, HttpMetrics, route_of
 
 if TYPE_CHECKING:
     from ..tracing.tracer import Span, Tracer

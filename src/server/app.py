@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from contextlib import AsyncExitStack
 from types import TracebackType
 from typing import Any, cast
@@ -16,6 +17,7 @@ from ..generated.tokenwire.v1 import inference_pb2, inference_pb2_grpc
 from ..lifecycle import Shutdown, shutdown_signals, wait_first
 from ..listening import find_problem
 from ..tracing.making import make_tracer
+from .machine.gpu_monitor import GpuMonitor
 from .models.model_state import Prepare
 from .models.models import Models
 from .preparation.preparation import Preparation
@@ -28,9 +30,8 @@ from .rpc.reflection import add_reflection
 from .rpc.service import InferenceService
 from .settings.fixed_limits import MAX_CONCURRENT_STREAMS, MAX_METADATA_BYTES
 from .settings.server_config import ServerConfig
-from .telemetry.grpc_metrics import GrpcMetrics
-from .telemetry.metrics_server import MetricsServer, new_registry
-from .telemetry.model_metrics import ModelMetrics
+from .telemetry.metrics.front_metrics import DrainStage, FrontMetrics
+from .telemetry.metrics.metrics_server import MetricsServer
 from .telemetry.request_line import log_request
 from .telemetry.spans import RequestSpans
 
@@ -48,7 +49,12 @@ class ServerApp:
     It listens as soon as it is entered, and loads its models behind that.
     """
 
-    def __init__(self, config: ServerConfig, prepare: Prepare | None = None) -> None:
+    def __init__(
+        self,
+        config: ServerConfig,
+        prepare: Prepare | None = None,
+        metrics_socket: socket.socket | None = None,
+    ) -> None:
         self._config = config
         self._closing = AsyncExitStack()
         self.models = Models(
@@ -61,8 +67,16 @@ class ServerApp:
             stall_s=config.stall_timeout_s,
             adapters=config.lora_adapters,
         )
-        registry = new_registry()
-        self._metrics_server = MetricsServer(registry, config.metrics_hostname, config.metrics_port)
+        self._gpus = GpuMonitor()
+        self._metrics = FrontMetrics(
+            self.models,
+            _methods(),
+            gpus=lambda: self._gpus.readings,
+            num_spans_dropped=lambda: self.tracer.num_dropped if self.tracer else 0,
+        )
+        self._metrics_server = MetricsServer(
+            self._metrics.registry, config.metrics_hostname, config.metrics_port, metrics_socket
+        )
         self._health = Health(self.models, _SERVICE.full_name)
         self.tracer = make_tracer(config, config.service_name, "front")
         spans = () if self.tracer is None else (RequestSpans(self.tracer).record,)
@@ -78,11 +92,10 @@ class ServerApp:
                 queue_timeout_s=config.queue_timeout_ms / 1000,
             ),
             log_request,
-            ModelMetrics(registry, self.models, self.models.adapters).record,
+            self._metrics.requests.record,
             *spans,
         )
         self._service = InferenceService(self._requests, self.models, config.max_tokens_limit)
-        self._grpc_metrics = GrpcMetrics(registry, _methods())
         self._server: grpc.aio.Server | None = None
         self.port = config.grpc_port
 
@@ -119,6 +132,9 @@ class ServerApp:
             await self._closing.aclose()
             raise
         self._closing.push_async_callback(self._server.stop, 0)
+        self._closing.enter_context(self._gpus)
+        self._metrics.engines.attach()
+        self._closing.callback(self._metrics.engines.detach)
         loading = asyncio.create_task(self.models.run(), name="models")
         self._closing.push_async_callback(_end, loading)
         self._closing.push_async_callback(self._requests.close)
@@ -141,9 +157,11 @@ class ServerApp:
         """
         config = self._config
         _logger.info("draining", timeout_s=config.drain_timeout_s)
+        self._metrics.drain_stage = DrainStage.LEAVING
         self._health.drain()
         forced = shutdown.forced if shutdown else asyncio.Event()
         await wait_first(forced.wait(), timeout_s=config.drain_delay_s)
+        self._metrics.drain_stage = DrainStage.REFUSING
         self._requests.refuse_new()
         await wait_first(
             forced.wait(), self._requests.wait_idle(), timeout_s=config.drain_timeout_s
@@ -154,7 +172,7 @@ class ServerApp:
     def _make_server(self) -> grpc.aio.Server:
         config = self._config
         server = grpc.aio.server(
-            interceptors=[CallInterceptor(self._grpc_metrics, self.tracer)],
+            interceptors=[CallInterceptor(self._metrics.grpc, self.tracer)],
             options=[
                 ("grpc.max_receive_message_length", config.max_message_bytes),
                 ("grpc.max_send_message_length", -1),
@@ -192,10 +210,13 @@ class ServerApp:
             ) from error
 
 
-async def serve(config: ServerConfig) -> int:
-    """Runs the front until a signal ends it; returns the exit status of the process."""
+async def serve(config: ServerConfig, metrics_socket: socket.socket | None = None) -> int:
+    """Runs the front until a signal ends it; returns the exit status of the process.
+
+    `metrics_socket` listens for scrapes, where whoever started this process opened it.
+    """
     with shutdown_signals() as shutdown:
-        async with ServerApp(config) as app:
+        async with ServerApp(config, metrics_socket=metrics_socket) as app:
             await shutdown.draining.wait()
             await app.drain(shutdown)
     _logger.info("stopped")

@@ -233,10 +233,10 @@ async def check(client: Client, name: str) -> int:
 
 async def scrape(client: Client) -> list[str]:
     """The metrics of a front, line by line."""
+    return await asyncio.to_thread(scrape_blocking, client.app.metrics_port)
 
-    def get() -> str:
-        url = f"http://127.0.0.1:{client.app.metrics_port}/metrics"
-        with urllib.request.urlopen(url, timeout=10) as response:
-            return str(response.read().decode())
 
-    return (await asyncio.to_thread(get)).splitlines()
+def scrape_blocking(port: int) -> list[str]:
+    """The metrics at a port, line by line."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as response:
+        return str(response.read().decode()).splitlines()

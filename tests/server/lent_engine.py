@@ -38,6 +38,9 @@ class LentEngine:
     async def status(self) -> EngineStatus:
         return await self._engine.status()
 
+    async def read_metrics(self) -> str:
+        return await self._engine.read_metrics()
+
     async def wait_lost(self) -> str:
         return await self._engine.wait_lost()
 

@@ -80,6 +80,10 @@ class ScriptedEngine:
         self.is_closed = False
         self.renders = asyncio.Event()
         self.renders.set()
+        self.tells = asyncio.Event()  # of itself: its metrics
+        self.tells.set()
+        self.page = ""
+        self.kv_usage: float | None = None
         self.changed = asyncio.Condition()
         self.failure: BaseException | None = None
         self._tokens = asyncio.Semaphore(0)
@@ -141,7 +145,11 @@ class ScriptedEngine:
             await self._count(-1)
 
     async def status(self) -> EngineStatus:
-        return EngineStatus(self.num_running, 0)
+        return EngineStatus(self.num_running, 0, self.kv_usage)
+
+    async def read_metrics(self) -> str:
+        await self.tells.wait()
+        return self.page
 
     async def wait_lost(self) -> str:
         return await asyncio.shield(self._lost)

@@ -214,6 +214,16 @@ class Engine(Protocol):
         """
         ...
 
+    async def read_metrics(self) -> str:
+        """Returns the engine's own series as Prometheus text, its name and a colon before each.
+
+        May be empty. The caller bounds the wait: a busy engine answers between two steps.
+
+        Raises:
+            EngineLost: the child is dead.
+        """
+        ...
+
     async def wait_lost(self) -> str:
         """Returns why, for the log alone, once the child is dead or must be replaced."""
         ...

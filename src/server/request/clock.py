@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from ..contract.events import ChoiceFinished, Delta, Finished, FinishReason
 from .calls import CallFinished
+from .token_gaps import TokenGaps
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +53,7 @@ class Clock:
     queue_s: float = 0.0
     first_token_s: float | None = None
     last_token_s: float | None = None
+    token_gaps: TokenGaps = field(default_factory=TokenGaps)
 
     def begin_render(self) -> None:
         """Takes the time at which the prompt goes to be rendered."""
@@ -75,9 +77,12 @@ class Clock:
         """Takes the time of the tokens of a delta."""
         if isinstance(delta, ChoiceFinished):
             return
-        self.last_token_s = time.monotonic()
-        if self.first_token_s is None:
-            self.first_token_s = self.last_token_s
+        now_s = time.monotonic()
+        if self.last_token_s is None:
+            self.first_token_s = now_s
+        else:
+            self.token_gaps.add(now_s - self.last_token_s, delta.num_tokens)
+        self.last_token_s = now_s
 
     def stop(self) -> Timeline:
         """Returns all times, with now as the end."""

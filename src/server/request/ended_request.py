@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from .calls import Call, CallOutcome, CallStarted
 from .clock import Timeline
+from .token_gaps import TokenGaps
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +24,7 @@ class EndedRequest:
     num_prompt_tokens: int | None
     started: CallStarted | None
     num_completion_tokens: int
+    token_gaps: TokenGaps = field(default_factory=TokenGaps)
 
     @property
     def duration_s(self) -> float:

@@ -84,6 +84,7 @@ class RunningRequest:
             num_prompt_tokens=self._clock.num_prompt_tokens,
             started=self.log.started,
             num_completion_tokens=self.log.num_tokens,
+            token_gaps=self._clock.token_gaps,
         )
         for observe in self._observers:
             try:

@@ -21,7 +21,7 @@ from ..contract.errors import InferenceError, InvalidRequest
 from ..request.calls import INTERNAL, CallContext
 from ..request.running_request import RequestBroke
 from ..settings.fixed_limits import MAX_REQUEST_ID_CHARACTERS
-from ..telemetry.grpc_metrics import GrpcMetrics
+from ..telemetry.metrics.grpc_metrics import GrpcMetrics, MessageCounts
 from .intake import Intake
 from .statuses import CallStatus, internal_status, status_of
 
@@ -67,7 +67,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         made: _Handler = make(
             serve,
             request_deserializer=wrapped.deserialize,
-            response_serializer=handler.response_serializer,
+            response_serializer=wrapped.serialize,
         )
         return made
 
@@ -88,13 +88,21 @@ class _CallHandler:
         # Any: typed for synchronous servers, where a handler returns an iterator.
         self._serve: Any = handler.unary_stream or handler.unary_unary or handler.stream_stream
         self._deserialize: Any = handler.request_deserializer
+        self._serialize: Any = handler.response_serializer
+        self._messages = MessageCounts()
         _, self._service, self._method = method.split("/", 2)
         self._metrics = metrics
         # Probes come every few seconds.
         self._tracer = None if method.startswith("/grpc.health.") else tracer
         self._received = received
 
+    def serialize(self, message: Any) -> bytes:
+        self._messages.num_sent += 1
+        data: bytes = self._serialize(message)
+        return data
+
     def deserialize(self, data: bytes) -> Any:
+        self._messages.num_received += 1
         if self._received is not None:
             self._received(len(data))
         # An exception in here would reach the caller as UNKNOWN with the name of a Python class.
@@ -125,13 +133,13 @@ class _CallHandler:
 
     def _watch(self, context: _Context, kind: str) -> _Watched:
         labels = (kind, self._service, self._method)
-        return _Watched(context, labels, self._metrics, self._tracer)
+        return _Watched(context, labels, self._metrics, self._tracer, self._messages)
 
 
 class _Watched:
     """Counts and traces a call, and turns what its body raises into the status that it ends with.
 
-        with _Watched(context, labels, metrics, tracer) as watched:
+        with _Watched(context, labels, metrics, tracer, messages) as watched:
             return await serve(request, watched.context)
         await _abort(context, watched.status)
 
@@ -146,6 +154,7 @@ class _Watched:
         labels: tuple[str, str, str],
         metrics: GrpcMetrics,
         tracer: Tracer | None,
+        messages: MessageCounts,
     ) -> None:
         self._start_s = time.monotonic()
         self._call = _call_context(context, self._start_s)
@@ -155,6 +164,7 @@ class _Watched:
             self._span = tracer.begin_server(self._method, self._call.trace)
             self._call = replace(self._call, trace=self._span.context)
         self._labels = labels
+        self._messages = messages
         self._metrics = metrics
         self._grpc = context
         self._status: CallStatus | None = None
@@ -181,7 +191,10 @@ class _Watched:
     ) -> bool:
         """Ends the call; an error with a status of its own goes no further."""
         code = self._code_of(error)
-        self._metrics.handled(self._labels, code, time.monotonic() - self._start_s)
+        if self._labels[0] == "unary" and code is grpc.StatusCode.OK:
+            self._messages.num_sent += 1  # it is written behind this
+        seconds = time.monotonic() - self._start_s
+        self._metrics.handled(self._labels, code, seconds, self._messages, self._call.trace)
         if self._span is not None:
             peer, request_id = self._call.caller, self._call.request_id
             reason = self._reason_of(error)

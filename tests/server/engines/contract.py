@@ -26,6 +26,7 @@ from .generation import (
     request_for,
 )
 from .life_contract import LifeContract
+from .metrics_contract import MetricsContract
 from .prompt_contract import PromptContract
 from .sampling_contract import SamplingContract
 from .stop_contract import StopContract
@@ -58,5 +59,6 @@ class EngineContract(
     ConcurrencyContract,
     CancelContract,
     LifeContract,
+    MetricsContract,
 ):
     """What every engine must do; `lacks` names what one cannot do, with the reason."""

@@ -53,5 +53,7 @@ class LifeContract(Contract):
                 await anext(closed.generate(request_for(RenderedPrompt(TokenIds.of((1,))))))
             with pytest.raises(EngineLost):
                 await closed.status()
+            with pytest.raises(EngineLost):
+                await closed.read_metrics()
             assert await closed.wait_lost()
             await closed.close()

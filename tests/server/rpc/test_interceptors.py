@@ -20,7 +20,7 @@ from tokenwire.server.rpc.interceptors import (
     KnownContext,
     has_deadline_passed,
 )
-from tokenwire.server.telemetry.grpc_metrics import GrpcMetrics
+from tokenwire.server.telemetry.metrics.grpc_metrics import GrpcMetrics
 from tokenwire.tracing.trace_context import NO_TRACE
 
 from ..fronts import (

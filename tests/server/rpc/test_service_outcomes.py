@@ -78,7 +78,7 @@ async def test_caller_who_leaves_is_recorded_as_aborted() -> None:
         await engine.wait_until(running=0)
         recorded = await read()
     assert recorded.line["outcome"] == "aborted"
-    assert recorded.counters == [f'llm_requests_aborted_total{{model="{MODEL_ID}"}} 1.0']
+    assert recorded.counters == [aborted("CLIENT_LEFT")]
 
 
 @pytest.mark.parametrize("failure", [ValueError("a bug"), asyncio.CancelledError()])
@@ -96,7 +96,7 @@ async def test_unforeseen_failure_is_recorded_as_internal(
         recorded = await read()
     assert refused.reason == "INTERNAL"
     assert recorded.line["outcome"] == "INTERNAL"
-    assert recorded.counters == [rejected("INTERNAL")]
+    assert recorded.counters == [aborted("INTERNAL")]
     (logged,) = recorded.failures
     assert logged["exc_info"]
 
@@ -112,7 +112,7 @@ async def test_failure_of_the_engine_is_recorded_with_its_detail() -> None:
     assert "canary" not in repr(refused)
     assert recorded.line["outcome"] == "GENERATION_FAILED"
     assert recorded.line["detail"] == "canary-text"
-    assert recorded.counters == [rejected("GENERATION_FAILED")]
+    assert recorded.counters == [aborted("GENERATION_FAILED")]
     assert recorded.failures == []
 
 
@@ -128,7 +128,7 @@ async def test_deadline_is_recorded_as_such() -> None:
         recorded = await read()
         handled = [line for line in await scrape(client) if "DeadlineExceeded" in line]
     assert recorded.line["outcome"] == "DEADLINE_EXCEEDED"
-    assert recorded.counters == [rejected("DEADLINE_EXCEEDED")]
+    assert recorded.counters == [aborted("DEADLINE_EXCEEDED")]
     assert any('grpc_method="Chat"' in line and line.endswith(" 1.0") for line in handled)
 
 
@@ -142,7 +142,7 @@ async def test_end_of_the_drain_is_recorded_as_such() -> None:
         await failure_of(call)
         recorded = await read()
     assert recorded.line["outcome"] == "DRAINING"
-    assert recorded.counters == [rejected("DRAINING")]
+    assert recorded.counters == [aborted("DRAINING")]
 
 
 async def test_caller_who_lags_too_far_is_recorded_as_such(
@@ -160,7 +160,7 @@ async def test_caller_who_lags_too_far_is_recorded_as_such(
     assert (failure.reason, failure.metadata["oldest_position"]) == ("RESUME_EXPIRED", "1")
     assert engine.num_aborted == 1
     assert recorded.line["outcome"] == "RESUME_EXPIRED"
-    assert recorded.counters == [rejected("RESUME_EXPIRED")]
+    assert recorded.counters == [aborted("RESUME_EXPIRED")]
 
 
 async def test_bug_while_sending_is_recorded_as_internal(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -182,14 +182,27 @@ async def test_bug_while_sending_is_recorded_as_internal(monkeypatch: pytest.Mon
     assert logged["exc_info"]
 
 
+async def test_refusal_is_recorded_as_such() -> None:
+    """A call that no engine began is rejected, and not aborted."""
+    async with recorded_front(ScriptedEngine(context_length=2)) as (client, read):
+        await failure_of(client.inference.Chat(client.chat("one two three")))
+        recorded = await read()
+    assert recorded.line["outcome"] == "CONTEXT_TOO_LONG"
+    assert recorded.counters == [rejected("CONTEXT_TOO_LONG")]
+
+
 async def test_unknown_model_is_no_label() -> None:
-    """A model that is not served is logged, and not counted: the label would be the caller's."""
+    """A model that is not served is logged, and counted without it: it is the caller's own text."""
     async with recorded_front(ScriptedEngine()) as (client, read):
         await failure_of(client.inference.Chat(client.on("canary").chat("go")))
         recorded = await read()
     assert recorded.line["outcome"] == "UNSUPPORTED_MODEL"
-    assert recorded.counters == []
+    assert recorded.counters == [rejected("UNSUPPORTED_MODEL", "unknown")]
 
 
-def rejected(reason: str) -> str:
-    return f'llm_requests_rejected_total{{model="{MODEL_ID}",reason="{reason}"}} 1.0'
+def rejected(reason: str, model: str = MODEL_ID) -> str:
+    return f'llm_requests_rejected_total{{model="{model}",reason="{reason}"}} 1.0'
+
+
+def aborted(cause: str) -> str:
+    return f'llm_requests_aborted_total{{cause="{cause}",model="{MODEL_ID}"}} 1.0'

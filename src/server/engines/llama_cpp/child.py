@@ -135,7 +135,7 @@ def _params(xllamacpp: Any, arguments: ChildArguments, model_path: str) -> Any:
     params.prefill_assistant = False
     params.chat_template = arguments.chat_template
     params.endpoint_slots = True
-    params.endpoint_metrics = False
+    params.endpoint_metrics = True
     params.endpoint_props = False
     params.ui = False
     params.offline = True

@@ -53,6 +53,11 @@ class LlamaCppClient:
         """
         return await self._ask("GET", path, None, _ANSWER_TIMEOUT_S)
 
+    async def get_text(self, path: str) -> str:
+        """Gets an answer that is no JSON; raises as `get` does."""
+        answer = await self._read("GET", path, None, _ANSWER_TIMEOUT_S)
+        return answer.decode(errors="replace")
+
     async def post(
         self,
         path: str,
@@ -87,6 +92,11 @@ class LlamaCppClient:
     async def _ask(
         self, method: str, path: str, data: bytes | None, timeout_s: float | None
     ) -> Any:
+        return orjson.loads(await self._read(method, path, data, timeout_s))
+
+    async def _read(
+        self, method: str, path: str, data: bytes | None, timeout_s: float | None
+    ) -> bytes:
         timeout = aiohttp.ClientTimeout(total=timeout_s, sock_connect=_CONNECT_TIMEOUT_S)
         try:
             async with self._session.request(method, path, data=data, timeout=timeout) as response:
@@ -96,7 +106,7 @@ class LlamaCppClient:
             raise Unreachable(str(error)) from error
         if status != 200:
             raise Refused(answer)
-        return orjson.loads(answer)
+        return answer
 
 
 async def read_events(response: aiohttp.ClientResponse) -> AsyncGenerator[Json]:

@@ -120,6 +120,14 @@ class LlamaCppEngine:
             kv_usage=min(1.0, num_held / num_total),
         )
 
+    async def read_metrics(self) -> str:
+        """Asks the server for its own series; see `Engine.read_metrics`."""
+        self._check_alive()
+        try:
+            return await self._client.get_text("/metrics")
+        except (Unreachable, Refused) as error:
+            raise EngineLost("the engine of the model does not answer") from error
+
     async def wait_lost(self) -> str:
         """Returns how the child ended, once it has."""
         return await self._process.wait_lost()

@@ -70,6 +70,12 @@ class AskStatus(Message, frozen=True):
     query_id: int
 
 
+class AskMetrics(Message, frozen=True):
+    """Report SGLang's own series."""
+
+    query_id: int
+
+
 # Host to front.
 
 
@@ -126,6 +132,13 @@ class StatusReported(Message, frozen=True):
     status: EngineStatus
 
 
+class MetricsReported(Message, frozen=True):
+    """SGLang's own series, as Prometheus text."""
+
+    query_id: int
+    text: str
+
+
 class Event(Message, frozen=True):
     """Something happened in a generation. `Finished` is its good end."""
 
@@ -153,7 +166,7 @@ class EngineDead(Message, frozen=True):
     reason: str
 
 
-Command = Begin | Render | Generate | Abort | AskStatus
+Command = Begin | Render | Generate | Abort | AskStatus | AskMetrics
 Report = (
     Loading
     | Ready
@@ -162,6 +175,7 @@ Report = (
     | Refused
     | Broken
     | StatusReported
+    | MetricsReported
     | Event
     | Failed
     | Released

@@ -25,6 +25,8 @@ ONLY_TUNES: Final = frozenset(
         "load_snapshot_publish_interval",
         # An engine with nothing to do then keeps a core busy.
         "sleep_on_idle",
+        # Its own series are then missing.
+        "enable_metrics",
         "watchdog_timeout",
     }
 )

@@ -21,6 +21,7 @@ from ..frames import FrameError, FrameWriter, read_frame
 from ..messages import (
     REPORTS,
     Abort,
+    AskMetrics,
     AskStatus,
     Broken,
     Command,
@@ -28,6 +29,7 @@ from ..messages import (
     Event,
     Failed,
     Generate,
+    MetricsReported,
     Ready,
     Refused,
     Released,
@@ -115,6 +117,14 @@ class SglangEngine:
             case answer:
                 raise _unexpected(answer)
 
+    async def read_metrics(self) -> str:
+        """Asks for SGLang's own series."""
+        match await self._ask(AskMetrics):
+            case MetricsReported(text=text):
+                return text
+            case answer:
+                raise _unexpected(answer)
+
     async def wait_lost(self) -> str:
         """Returns why, once the host or a process of SGLang is dead."""
         return await asyncio.shield(self._why_lost)
@@ -167,7 +177,7 @@ class SglangEngine:
 
     def _take(self, report: Report) -> None:
         match report:
-            case Rendered() | Refused() | Broken() | StatusReported():
+            case Rendered() | Refused() | Broken() | StatusReported() | MetricsReported():
                 answer = self._answers.get(report.query_id)
                 if answer is not None and not answer.done():
                     answer.set_result(report)

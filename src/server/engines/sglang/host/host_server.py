@@ -20,6 +20,7 @@ from ..frames import FrameWriter, read_frame
 from ..messages import (
     COMMANDS,
     Abort,
+    AskMetrics,
     AskStatus,
     Begin,
     Broken,
@@ -29,6 +30,7 @@ from ..messages import (
     Generate,
     LoadFailed,
     Message,
+    MetricsReported,
     Ready,
     Refused,
     Render,
@@ -36,7 +38,7 @@ from ..messages import (
     StatusReported,
 )
 from .generation import Generation
-from .model_info import count_pool_tokens, describe_model
+from .model_info import count_pool_tokens, describe_model, read_series
 from .rendering import Renderer
 from .sampling import Vocabulary
 from .signals import end_group
@@ -168,6 +170,8 @@ class HostServer:
                     running.abort()
             case AskStatus():
                 tasks.create_task(self._report_status(command.query_id, writer))
+            case AskMetrics():
+                tasks.create_task(self._report_metrics(command.query_id, writer))
             case Render():
                 tasks.create_task(self._render(command, writer))
             case Begin():
@@ -211,6 +215,16 @@ class HostServer:
             writer.send(Broken(query_id, "the engine could not tell its load"))
         else:
             writer.send(StatusReported(query_id, status))
+
+    async def _report_metrics(self, query_id: int, writer: FrameWriter) -> None:
+        try:
+            # A thread of its own: it reads a file of each process, beside no prompt.
+            text = await asyncio.to_thread(read_series)
+        except Exception:
+            _logger.exception("metrics_failed")
+            writer.send(Broken(query_id, "the engine could not tell its metrics"))
+        else:
+            writer.send(MetricsReported(query_id, text))
 
 
 def _process_title(pid: int | None) -> str:

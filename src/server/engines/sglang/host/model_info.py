@@ -1,4 +1,4 @@
-"""What the host tells about the model it has loaded."""
+"""What the host tells about the model it has loaded, and what SGLang counts."""
 
 from __future__ import annotations
 
@@ -96,3 +96,15 @@ def describe_model(  # SGLang has no types
         has_kv_cache_scales=begin.has_kv_cache_scales if is_fp8 else None,
         lora_adapters=begin.lora_adapters,
     )
+
+
+def read_series() -> str:
+    """Returns SGLang's own series as Prometheus text, summed up over its processes. Blocks."""
+    # Here, and not at the top: the library decides when it is imported whether numbers go into
+    # files, and SGLang sets the folder for them when it starts.
+    from prometheus_client import CollectorRegistry, generate_latest, multiprocess  # noqa: PLC0415
+
+    registry = CollectorRegistry()
+    collect: Any = multiprocess.MultiProcessCollector  # it has no types
+    collect(registry)
+    return generate_latest(registry).decode()

@@ -75,6 +75,8 @@ def _always(files: ModelFiles, settings: SglangSettings) -> dict[str, Any]:
         "sleep_on_idle": True,
         # Otherwise the count of running requests is up to 15 steps old.
         "load_snapshot_publish_interval": 1,
+        # Into files of the host's own folder; the front asks for them when it is scraped.
+        "enable_metrics": True,
         # Below this the reason of a failed start is not told.
         "log_level": "warning",
         # Prompts are text. Should an address of a picture ever get there, it is not fetched.

@@ -7,13 +7,13 @@ from tokenwire.server.contract.errors import ModelLoadFailed
 from tokenwire.server.contract.load_progress import Download, LoadProgress, ReportProgress
 from tokenwire.server.models.model_state import PreparedModel, State
 
-from ..fronts import (
+from ...fronts import (
     collect,
     scrape,
     start_front,
     wait_for_state,
 )
-from ..scripted_engine import MODEL_ID, ScriptedEngine, ScriptedLauncher, ScriptedPreparation
+from ...scripted_engine import MODEL_ID, ScriptedEngine, ScriptedLauncher, ScriptedPreparation
 
 A, B = "test/a", "test/b"
 BOTH = {"LLM_ALLOWED_MODELS": f"{A},{B}"}
@@ -97,4 +97,4 @@ async def test_adapters_are_counted_under_their_names() -> None:
         launcher.prepare, LLM_ALLOWED_MODELS=A, LLM_LORA_ADAPTERS="poet=loras/poet"
     ) as client:
         lines = await scrape(client)
-    assert 'llm_requests_aborted_total{model="poet"} 0.0' in lines
+    assert 'llm_requests_aborted_total{cause="CLIENT_LEFT",model="poet"} 0.0' in lines

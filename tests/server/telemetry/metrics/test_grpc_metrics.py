@@ -5,8 +5,10 @@ from __future__ import annotations
 import grpc
 import pytest
 from prometheus_client import CollectorRegistry
-from tokenwire.server.telemetry.grpc_metrics import GrpcMetrics
+from tokenwire.server.telemetry.metrics.grpc_metrics import GrpcMetrics, MessageCounts
+from tokenwire.tracing.trace_context import TraceContext
 
+TRACE = TraceContext.read("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01")
 CHAT = ("server_stream", "tokenwire.v1.InferenceService", "Chat")
 LABELS = dict(zip(("grpc_type", "grpc_service", "grpc_method"), CHAT, strict=True))
 
@@ -30,7 +32,16 @@ def test_calls_are_counted_by_code(code: grpc.StatusCode, label: str) -> None:
     assert value("grpc_server_started_total") == 0
     assert value("grpc_server_handled_total", grpc_code=label) == 0
     metrics.started(CHAT)
-    metrics.handled(CHAT, code, 0.5)
+    metrics.handled(CHAT, code, 0.5, MessageCounts(num_received=1, num_sent=7), TRACE)
     assert value("grpc_server_started_total") == 1
     assert value("grpc_server_handled_total", grpc_code=label) == 1
     assert value("grpc_server_handling_seconds_sum") == 0.5
+    assert value("grpc_server_msg_received_total") == 1
+    assert value("grpc_server_msg_sent_total") == 7
+    exemplars = [
+        sample.exemplar.labels
+        for family in registry.collect()
+        for sample in family.samples
+        if sample.exemplar
+    ]
+    assert exemplars == [{"trace_id": TRACE.trace_id}]

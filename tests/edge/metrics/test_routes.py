@@ -8,8 +8,8 @@ import socket
 import aiohttp
 from tokenwire.edge.app import EdgeApp
 
-from .conftest import edge_config
-from .scripted import ScriptedFront
+from ..conftest import edge_config
+from ..scripted import ScriptedFront
 
 GUARD_S = 20
 

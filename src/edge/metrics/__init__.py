@@ -1,0 +1,1 @@
+"""Numbers about HTTP, and the page that shows them with the front's."""

@@ -1,0 +1,25 @@
+"""What the edge tells of itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from prometheus_client import CollectorRegistry
+
+from ...metric_readings import MetricReadings
+from ...process_metrics import register_process
+from .front_metrics import FrontMetrics
+
+
+def register_edge(
+    registry: CollectorRegistry, front: FrontMetrics, num_spans_dropped: Callable[[], int]
+) -> None:
+    """Adds what is read of the edge when it is scraped."""
+    readings = MetricReadings(registry)
+    readings.gauge(
+        "llm_edge_front_up",
+        "1 where the front's metrics stand on this page.",
+        (),
+        lambda: {(): float(front.is_up)},
+    )
+    register_process(readings, "edge", num_spans_dropped)

@@ -1,0 +1,29 @@
+"""What each process of the service tells of itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from . import __version__
+from .metric_readings import MetricReadings
+
+
+def register_process(
+    readings: MetricReadings, process: str, num_spans_dropped: Callable[[], int]
+) -> None:
+    """Adds the version of a process, and what was lost on the way to whoever looks at it.
+
+    `process` is `front` or `edge`: their numbers stand on one page.
+    """
+    readings.gauge(
+        "llm_build_info",
+        "1, with the version of each process.",
+        ("process", "version"),
+        lambda: {(process, __version__): 1.0},
+    )
+    readings.counter(
+        "llm_telemetry_spans_dropped",
+        "Spans of traces that were not sent.",
+        ("process",),
+        lambda: {(process,): float(num_spans_dropped())},
+    )

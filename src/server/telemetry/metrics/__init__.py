@@ -1,0 +1,1 @@
+"""Every series that the front offers, and the port that they are read from."""
