@@ -5,17 +5,20 @@ from __future__ import annotations
 import os
 import sys
 
+_SERVICES = (["serve"], ["server"], ["edge"])
+
 # Each command imports what it needs when it runs: a probe that starts every few seconds loads no
 # server, and the server no terminal.
 
 
 def main() -> None:
     """Runs the command that the arguments name, and ends the process with its status."""
-    # Read when gRPC is imported. It writes lines of its own, which no reader of JSON understands;
-    # and this process starts others, but never goes on as a copy of itself.
-    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
-    os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
     arguments = sys.argv[1:]
+    # Read when gRPC is imported. Only where standard error is ours do its lines become events; and
+    # this process starts others, but never goes on as a copy of itself.
+    if arguments[:1] not in _SERVICES:
+        os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+    os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
     if arguments[:1] == ["healthcheck"]:
         from .commands import healthcheck  # noqa: PLC0415 - see above
 

@@ -46,7 +46,8 @@ class ChildCommand:
 class Supervisor:
     """Keeps children running until the shutdown, then stops them one after another.
 
-    `write_line` gets every line that a child writes to standard error; without it they share ours.
+    Children write to `stderr_fd`, ours where none is given; or `write_line` gets each of their
+    lines, and must not block.
     """
 
     def __init__(
@@ -54,9 +55,11 @@ class Supervisor:
         commands: tuple[ChildCommand, ...],
         shutdown: Shutdown,
         write_line: WriteLine | None = None,
+        *,
+        stderr_fd: int | None = None,
     ) -> None:
         self._shutdown = shutdown
-        self._children = [_Child(command, shutdown, write_line) for command in commands]
+        self._children = [_Child(command, shutdown, write_line, stderr_fd) for command in commands]
 
     async def run(self) -> int:
         """Runs until a shutdown is asked for or a child cannot be kept; returns the exit status.
@@ -76,12 +79,17 @@ class _Child:
     """One process, and the next one in its place."""
 
     def __init__(
-        self, command: ChildCommand, shutdown: Shutdown, write_line: WriteLine | None
+        self,
+        command: ChildCommand,
+        shutdown: Shutdown,
+        write_line: WriteLine | None,
+        stderr_fd: int | None,
     ) -> None:
         self.exit_status = 0
         self._command = command
         self._shutdown = shutdown
         self._write_line = write_line
+        self._stderr_fd = stderr_fd
         self._process: Process | None = None
         self._is_over = asyncio.Event()
 
@@ -129,7 +137,7 @@ class _Child:
         process = await asyncio.create_subprocess_exec(
             *self._command.argv,
             stdin=PIPE,
-            stderr=PIPE if self._write_line else None,
+            stderr=PIPE if self._write_line else self._stderr_fd,
             # Ctrl-C in the terminal reaches this process alone, which passes it on in order.
             start_new_session=True,
             env={**os.environ, **self._command.environment},

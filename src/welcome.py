@@ -9,13 +9,14 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING
 
 import grpc.aio
 
 from .channel import open_channel
 from .generated.tokenwire.v1 import inference_pb2, models_pb2
 from .generated.tokenwire.v1.inference_pb2_grpc import InferenceServiceStub
+from .logs.configure import LogSink
 
 if TYPE_CHECKING:
     from .generated.tokenwire.v1.inference_pb2_grpc import InferenceServiceAsyncStub
@@ -26,15 +27,16 @@ _PLAIN_EVERY_S = 5.0
 _BAR_WIDTH = 24
 _SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
 _DEFAULT_GRPC_PORT = 50051
+_ERASE = "\r\x1b[K"
 _MEASURED = "a step with a fraction"
 
 
 class StatusLine:
     """One line at the bottom of a terminal that changes in place; plain lines elsewhere."""
 
-    def __init__(self, stream: TextIO) -> None:
-        self.is_terminal = stream.isatty()
-        self._stream = stream
+    def __init__(self, sink: LogSink) -> None:
+        self.is_terminal = sink.isatty()
+        self._sink = sink
         self._text = ""
         self._said = ""
         self._said_at_s = 0.0
@@ -49,15 +51,12 @@ class StatusLine:
         if kind == self._said and now_s - self._said_at_s < _PLAIN_EVERY_S:
             return
         self._said, self._said_at_s = kind, now_s
-        self._stream.write(f"{text}\n")
-        self._stream.flush()
+        self._sink.write(f"{text}\n")
 
-    def write(self, text: str) -> int:
+    def write(self, text: str, /) -> int:
         """Writes whole lines above the status line."""
-        if self._text:
-            self._stream.write("\r\x1b[K")
-        self._stream.write(text)
-        self._draw()
+        # In one piece: nothing of others comes in between.
+        self._sink.write(f"{_ERASE}{text}{_ERASE}{self._text}" if self._text else text)
         return len(text)
 
     def write_line(self, line: bytes) -> None:
@@ -67,13 +66,8 @@ class StatusLine:
     def clear(self) -> None:
         """Takes the status line away."""
         if self._text:
-            self._stream.write("\r\x1b[K")
+            self._sink.write(_ERASE)
         self._text = ""
-        self._stream.flush()
-
-    def flush(self) -> None:
-        """Writes out what is buffered."""
-        self._stream.flush()
 
     def isatty(self) -> bool:
         """Whether a person looks at it."""
@@ -81,8 +75,7 @@ class StatusLine:
 
     def _draw(self) -> None:
         if self._text:
-            self._stream.write(f"\r\x1b[K{self._text}")
-        self._stream.flush()
+            self._sink.write(f"{_ERASE}{self._text}")
 
 
 @dataclass(frozen=True, slots=True)

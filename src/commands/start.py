@@ -24,7 +24,7 @@ from ..environment import (
 )
 from ..lifecycle import end_with_parent, shutdown_signals
 from ..listening import Listener, find_problem
-from ..logs import configure_logging
+from ..logs.standard_error import StandardError
 from ..server.preparation.engine_choice import inspect_machine
 from ..server.preparation.kits import config_class
 from ..server.settings.server_config import ServerConfig
@@ -76,9 +76,10 @@ def run_server(*, ends_with_stdin: bool, metrics_fd: int | None = None) -> int:
     Raises:
         ConfigurationError: the environment holds mistakes.
     """
+    stderr = StandardError()
     export_env_file()
     config = load(config_class())
-    configure_logging(config, _secrets(config))
+    stderr.log(config, _secrets(config))
     _log_notices(config)
     if ends_with_stdin:
         end_with_parent(_STDIN, config.drain_delay_s + config.drain_timeout_s + _STOP_MARGIN_S)
@@ -94,9 +95,10 @@ def run_edge(*, ends_with_stdin: bool) -> int:
     Raises:
         ConfigurationError: the environment holds mistakes.
     """
+    stderr = StandardError()
     export_env_file()
     config = load(EdgeConfig)
-    configure_logging(config)
+    stderr.log(config)
     if ends_with_stdin:
         end_with_parent(_STDIN, config.drain_timeout_s + _STOP_MARGIN_S)
     from ..edge.app import serve  # noqa: PLC0415 - after the mistakes are told
@@ -110,16 +112,17 @@ def run_both(*, has_welcome: bool) -> int:
     Raises:
         ConfigurationError: the environment holds mistakes.
     """
+    stderr = StandardError()
     export_env_file()
     server, edge = load_both()
     # Before anything starts: a port that another service holds would answer in our place.
     problems = [problem for at in _listeners(server, edge) if (problem := find_problem(at))]
     if problems:
         raise ConfigurationError(problems)
-    line = StatusLine(sys.stderr)
-    configure_logging(server, _secrets(server), stream=line if has_welcome else None)
+    line = StatusLine(stderr.lines) if has_welcome else None
+    stderr.log(server, _secrets(server), sink=line)
     with open_metrics_port(server, edge) as metrics:
-        return _run(_supervise(server, edge, metrics, line if has_welcome else None))
+        return _run(_supervise(server, edge, metrics, line, stderr.lines.fd))
 
 
 def _listeners(server: ServerConfig, edge: EdgeConfig) -> tuple[Listener, ...]:
@@ -132,7 +135,11 @@ def _listeners(server: ServerConfig, edge: EdgeConfig) -> tuple[Listener, ...]:
 
 
 async def _supervise(
-    server: ServerConfig, edge: EdgeConfig, metrics: MetricsPort, line: StatusLine | None
+    server: ServerConfig,
+    edge: EdgeConfig,
+    metrics: MetricsPort,
+    line: StatusLine | None,
+    stderr_fd: int,
 ) -> int:
     # Lines of children go through the status line only where there is one to protect.
     is_terminal = line is not None and line.is_terminal
@@ -157,7 +164,7 @@ async def _supervise(
     )
     with shutdown_signals() as shutdown:
         write_line = line.write_line if line is not None and is_terminal else None
-        supervisor = Supervisor(commands, shutdown, write_line)
+        supervisor = Supervisor(commands, shutdown, write_line, stderr_fd=stderr_fd)
         async with asyncio.TaskGroup() as tasks:
             greeting = None
             if line is not None:

@@ -7,7 +7,7 @@ import re
 from pydantic import field_validator
 
 from ..environment import setting
-from ..logs import LogSettings
+from ..logs.settings import LogSettings
 from ..tracing.settings import TracingSettings
 
 _MAX_PORT = 65535

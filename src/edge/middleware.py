@@ -139,13 +139,18 @@ class Middleware:
         self._metrics.end(request, status, duration_s)
         # Probes and scrapes come every few seconds.
         log = _logger.debug if request.path.startswith(_ALWAYS_OPEN) else _logger.info
+        context = request[CONTEXT]
+        trace_id = context.trace.trace_id
+        trace = {"trace_id": trace_id} if trace_id else {}
         log(
             "http_request",
+            request_id=context.request_id,
+            **trace,
+            peer=request.remote,
             method=request.method,
             route=route_of(request),
             status=status,
-            duration_s=round(duration_s, 6),
-            peer=request.remote,
+            duration_s=round(duration_s, 4),
         )
 
     @web.middleware

@@ -41,13 +41,14 @@ class CallContext:
 
     `deadline_s` is on the clock of `time.monotonic`, None where the caller sets none. `caller` is
     the address that the call came from. `trace` is our span of the call, or the caller's where we
-    make none.
+    make none. `key` is the name of its API key, empty where it needs none.
     """
 
     request_id: str
     deadline_s: float | None = None
     caller: str = ""
     trace: TraceContext = NO_TRACE
+    key: str = ""
 
     @property
     def trace_id(self) -> str:

@@ -8,7 +8,7 @@ from pydantic import ValidationInfo, field_validator
 
 from ...environment import setting
 from ...listening import Listener
-from ...logs import LogSettings
+from ...logs.settings import LogSettings
 from ...tracing.settings import TracingSettings
 from .hub_settings import HubSettings
 from .isq_settings import IsqSettings

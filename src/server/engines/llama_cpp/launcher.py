@@ -71,7 +71,7 @@ class LlamaCppLauncher:
             report(LoadProgress("unpacking the weights, this once"))
         else:
             report(LoadProgress("loading the weights"))
-        process = await LlamaCppProcess.start(arguments)
+        process = await LlamaCppProcess.start(arguments, self._files.model_id)
         client = LlamaCppClient(arguments.socket_path)
         try:
             async with asyncio.timeout(self._settings.load_timeout_s):

@@ -3,25 +3,33 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
+import re
 import shutil
 import signal
 import sys
 import tempfile
-from collections import deque
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import structlog
 
+from ..engine_output import EngineOutput
 from .arguments import ChildArguments, ChildReport
 
 _logger = structlog.get_logger(__name__)
 
 _GRACE_S: Final = 2.0
 _MAX_SOCKET_PATH_BYTES: Final = 107  # sun_path of sockaddr_un, less its end
-_MAX_KEPT_LINES: Final = 50
-_MAX_LINE_BYTES: Final = 2_000
+# `0.01.234.567 E srv  load_model: words`: the time since its start, the level, who says it.
+_LOG_LINE: Final = re.compile(r"[\d.]+ ([DIWE]) (.*)")
+_LEVELS: Final = {
+    "D": logging.DEBUG,
+    "I": logging.INFO,
+    "W": logging.WARNING,
+    "E": logging.ERROR,
+}
 
 
 def make_socket_path() -> Path:
@@ -40,16 +48,19 @@ def make_socket_path() -> Path:
 class LlamaCppProcess:
     """A started child. Whoever starts it closes it."""
 
-    def __init__(self, process: asyncio.subprocess.Process, socket_path: Path) -> None:
+    def __init__(
+        self, process: asyncio.subprocess.Process, socket_path: Path, model_id: str
+    ) -> None:
         self._process = process
         self._socket_path = socket_path
-        self._errors = deque[str](maxlen=_MAX_KEPT_LINES)
+        self._model_id = model_id
+        self._output = EngineOutput(model_id, "llamacpp", read_line)
         self._is_lost = asyncio.Event()
         self._is_closing = False
         self._watching = asyncio.create_task(self._watch(), name="llama.cpp watch")
 
     @staticmethod
-    async def start(arguments: ChildArguments) -> LlamaCppProcess:
+    async def start(arguments: ChildArguments, model_id: str) -> LlamaCppProcess:
         """Starts the child in a process group of its own, away from the terminal's signals."""
         # Waiting threads sleep: spinning ones take the CPU from the front.
         environment = {"OMP_WAIT_POLICY": "passive", **os.environ}
@@ -67,7 +78,7 @@ class LlamaCppProcess:
             # Cancelled while it starts: asyncio kills what it has started of it.
             shutil.rmtree(socket_path.parent, ignore_errors=True)
             raise
-        return LlamaCppProcess(process, socket_path)
+        return LlamaCppProcess(process, socket_path, model_id)
 
     @property
     def pid(self) -> int:
@@ -82,7 +93,8 @@ class LlamaCppProcess:
     @property
     def first_error(self) -> str:
         """The first error that llama.cpp wrote, empty where it wrote none."""
-        return next((line.split(" E ", 1)[1].strip() for line in self._errors if " E " in line), "")
+        matches = (_LOG_LINE.fullmatch(line) for line in self._output.kept)
+        return next((match[2].strip() for match in matches if match and match[1] == "E"), "")
 
     async def report(self) -> ChildReport:
         """Waits for the child's one line; bounded by the caller."""
@@ -133,20 +145,23 @@ class LlamaCppProcess:
 
     async def _watch(self) -> None:
         try:
-            await self._keep_errors()
+            await self._read_output()
             await self._process.wait()
             if not self._is_closing:
-                _logger.error(
-                    "llama_cpp_ended", how=self.describe_end(), last_lines=list(self._errors)[-5:]
-                )
+                _logger.error("llama_cpp_ended", model=self._model_id, how=self.describe_end())
         finally:
             self._is_lost.set()
 
-    async def _keep_errors(self) -> None:
+    async def _read_output(self) -> None:
         assert self._process.stderr is not None  # asked for in `start`
-        rest = b""
-        while chunk := await self._process.stderr.read(4096):
-            *lines, rest = (rest + chunk).split(b"\n")
-            rest = rest[:_MAX_LINE_BYTES]
-            for line in lines:
-                self._errors.append(line[:_MAX_LINE_BYTES].decode(errors="replace"))
+        while chunk := await self._process.stderr.read(1 << 16):
+            self._output.feed(chunk)
+        self._output.end()
+
+
+def read_line(line: str) -> tuple[int, dict[str, Any]]:
+    """Finds the level of a line of llama.cpp, and its words; see `EngineOutput`."""
+    match = _LOG_LINE.fullmatch(line)
+    if match is None:  # printed by what has no levels: a failed check, a traceback
+        return logging.ERROR, {"line": line}
+    return _LEVELS[match[1]], {"line": match[2].strip()}

@@ -66,7 +66,8 @@ async def renderer(path: Path, chat_template: str = "") -> AsyncIterator[PromptR
             pool_tokens=512,
             num_threads=1,
             chat_template=chat_template,
-        )
+        ),
+        "some/model:file.gguf",
     )
     client = LlamaCppClient(socket_path)
     try:

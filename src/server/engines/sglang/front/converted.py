@@ -37,7 +37,7 @@ async def provide_converted(files: ModelFiles, report: ReportProgress) -> ModelF
     report(LoadProgress("looking for the converted model"))
     folder = await asyncio.to_thread(converted_folder, files.path, os.environ)
     if not (folder / COMPLETE_MARK).is_file():
-        await _make(folder, (str(files.path),), report, "converting to safetensors")
+        await _make(folder, files, (), report, "converting to safetensors")
     return replace(files, format=ModelFormat.SAFETENSORS, path=folder, tokenizer=None)
 
 
@@ -55,8 +55,8 @@ async def provide_described(
     report(LoadProgress("looking for the file's configuration"))
     folder = await asyncio.to_thread(described_folder, files.path, os.environ)
     if not (folder / COMPLETE_MARK).is_file():
-        words = (str(files.path), json.dumps(dict(overrides)))
-        await _make(folder, words, report, "reading the file's configuration")
+        words = (json.dumps(dict(overrides)),)
+        await _make(folder, files, words, report, "reading the file's configuration")
     link = folder / DESCRIBED_NAME
     with contextlib.suppress(FileExistsError):
         link.symlink_to(files.path.resolve())
@@ -82,12 +82,14 @@ def _cache(environment: Mapping[str, str]) -> Path:
     return user_cache(environment.get("XDG_CACHE_HOME")) / "tokenwire"
 
 
-async def _make(folder: Path, words: Sequence[str], report: ReportProgress, step: str) -> None:
+async def _make(
+    folder: Path, files: ModelFiles, words: Sequence[str], report: ReportProgress, step: str
+) -> None:
     folder.parent.mkdir(parents=True, exist_ok=True)
     # Beside its final place, so that the last step is one rename: nobody sees half a model.
     partial = Path(tempfile.mkdtemp(prefix=f"{folder.name}.", dir=folder.parent))
     try:
-        await _run(partial, words, report, step)
+        await _run(partial, files, words, report, step)
         await asyncio.to_thread(_keep, partial, folder)
     finally:
         await asyncio.to_thread(shutil.rmtree, partial, ignore_errors=True)
@@ -103,11 +105,13 @@ def _keep(partial: Path, folder: Path) -> None:
         )
 
 
-async def _run(target: Path, words: Sequence[str], report: ReportProgress, step: str) -> None:
+async def _run(
+    target: Path, files: ModelFiles, words: Sequence[str], report: ReportProgress, step: str
+) -> None:
     environment = dict(os.environ) | cpu_environment(None) | {"HF_HUB_OFFLINE": "1"}
     environment.pop("PYTHONDONTWRITEBYTECODE", None)
     process = await asyncio.create_subprocess_exec(
-        *child_command(CONVERT_MODULE, str(target), *words),
+        *child_command(CONVERT_MODULE, str(target), str(files.path), *words),
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
@@ -116,11 +120,12 @@ async def _run(target: Path, words: Sequence[str], report: ReportProgress, step:
     )
     assert process.stdout is not None
     assert process.stderr is not None
-    output = OutputTail()
+    output = OutputTail(files.model_id)
 
     async def read_output(stream: asyncio.StreamReader) -> None:
         while data := await stream.read(1 << 16):  # ends with the process
             output.feed(data)
+        output.end()
 
     try:
         async with asyncio.TaskGroup() as tasks:

@@ -25,18 +25,22 @@ class HostProcess:
     """A child that leads a process group of its own, and everything it starts."""
 
     def __init__(
-        self, process: subprocess.Popen[bytes], peer: socket.socket, leftovers: Leftovers
+        self,
+        process: subprocess.Popen[bytes],
+        peer: socket.socket,
+        leftovers: Leftovers,
+        output: OutputTail,
     ) -> None:
         self._process = process
         self._leftovers = leftovers
         self._peer: socket.socket | None = peer
         self._lock = asyncio.Lock()
         self._is_ended = False
-        self.output = OutputTail()
+        self.output = output
         self._listening = asyncio.create_task(self._listen(), name="sglang-output")
 
     @classmethod
-    def start(cls, module: str, environment: Mapping[str, str]) -> Self:
+    def start(cls, module: str, environment: Mapping[str, str], model_id: str) -> Self:
         """Runs `module` with one end of a new socket pair as its only argument."""
         ours, theirs = socket.socketpair()
         leftovers = Leftovers.make()
@@ -50,7 +54,7 @@ class HostProcess:
                 pass_fds=(theirs.fileno(),),
                 start_new_session=True,
             )
-        return cls(process, ours, leftovers)
+        return cls(process, ours, leftovers, OutputTail(model_id))
 
     @property
     def pid(self) -> int:
@@ -98,6 +102,7 @@ class HostProcess:
         try:
             while data := await reader.read(1 << 16):  # ends with the process group
                 self.output.feed(data)
+            self.output.end()
         finally:
             transport.close()
 

@@ -34,6 +34,7 @@ from .host_process import HostProcess
 
 _logger = logging.getLogger(__name__)
 
+LOGGING_CONFIG = Path(__file__).parents[1] / "host" / "logging.json"
 HOST_MODULE = __name__.replace(".front.launcher", ".host.host")
 
 
@@ -87,7 +88,7 @@ class SglangLauncher:
         return files, await asyncio.to_thread(read_checkpoint, files)
 
     async def _start(self, begin: Begin, report: ReportProgress) -> SglangEngine:
-        host = HostProcess.start(HOST_MODULE, self._environment())
+        host = HostProcess.start(HOST_MODULE, self._environment(), self._files.model_id)
         try:
             reader, writer = await host.connect()
         except BaseException:
@@ -152,6 +153,8 @@ class SglangLauncher:
         # SGLang makes a folder of its own where it counts.
         environment.pop("PROMETHEUS_MULTIPROC_DIR", None)
         environment["HF_HUB_OFFLINE"] = "1"  # the files are here
+        # Its own form does not tell the level of a line.
+        environment.setdefault("SGLANG_LOGGING_CONFIG_PATH", str(LOGGING_CONFIG))
         if self._settings.device is Device.CPU:
             environment |= cpu_environment(self._settings.num_threads)
             return environment

@@ -1,40 +1,23 @@
-"""The last lines that the processes of an engine wrote, and the one that tells what went wrong."""
+"""The lines that the processes of SGLang write, and the one that tells what went wrong."""
 
 from __future__ import annotations
 
 import logging
 import re
-from collections import deque
-from typing import Final
+from typing import Any, Final
 
-_logger = logging.getLogger(__name__)
-
-MAX_LINES: Final = 200
-MAX_LINE_CHARACTERS: Final = 500
+from ...engine_output import EngineOutput
 
 _ERROR_LINE: Final = re.compile(r"\b([A-Za-z_.]*(?:Error|Exception|Interrupt|Killed)\b: .+)")
+# As `host/event_log.py` spells them, and with its `logging.json` SGLang, too.
+_LOG_LINE: Final = re.compile(r"(DEBUG|INFO|WARNING|ERROR|CRITICAL) ([\w.]+): (.*)")
 
 
-class OutputTail:
-    """The last lines that a process and its children wrote, bounded."""
+class OutputTail(EngineOutput):
+    """What a process of SGLang and its children write, logged, and the last of it kept."""
 
-    def __init__(self) -> None:
-        self._lines: deque[str] = deque(maxlen=MAX_LINES)
-        self._rest = ""
-
-    def feed(self, data: bytes) -> None:
-        """Takes what was read from the pipe."""
-        *lines, rest = (self._rest + data.decode(errors="replace")).splitlines(keepends=True) or [
-            ""
-        ]
-        if rest.endswith(("\n", "\r")):
-            lines, rest = [*lines, rest], ""
-        self._rest = rest[-MAX_LINE_CHARACTERS:]
-        for line in lines:
-            stripped = line.strip()[:MAX_LINE_CHARACTERS]
-            if stripped:
-                _logger.debug("engine_output", extra={"line": stripped})
-                self._lines.append(stripped)
+    def __init__(self, model_id: str) -> None:
+        super().__init__(model_id, "sglang", read_line)
 
     def explain(self, what: str) -> str:
         """Adds to what is known of a failure, for the log, what a process wrote about it."""
@@ -45,8 +28,17 @@ class OutputTail:
 
     def last_error(self, *, beside: str = "") -> str:
         """Finds the last line that names an error and is not part of `beside`; empty for none."""
-        for line in reversed((*self._lines, self._rest.strip())):
+        for line in reversed(self.kept):
             found = _ERROR_LINE.search(line)
             if found and found[1] not in beside and "ChildDied" not in found[1]:
                 return found[1]
         return ""
+
+
+def read_line(line: str) -> tuple[int, dict[str, Any]]:
+    """Finds level, source and words of a line of SGLang or its host; see `EngineOutput`."""
+    match = _LOG_LINE.match(line)
+    if match is None:  # printed, or part of a traceback
+        return logging.INFO, {"line": line}
+    level, source, words = match.groups()
+    return logging.getLevelNamesMapping()[level], {"line": words, "source": source}

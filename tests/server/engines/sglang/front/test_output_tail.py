@@ -8,7 +8,7 @@ from tokenwire.server.engines.sglang.front.output_tail import OutputTail
 
 def test_the_cause_is_found() -> None:
     """Of many lines the last that names an error is told, however the pipe cuts them."""
-    tail = OutputTail()
+    tail = OutputTail("some/model")
     for piece in (
         b"loading\nTraceback:\n  Val",
         b"ueError: no such ",
@@ -40,14 +40,14 @@ def test_the_cause_is_found() -> None:
 )
 def test_explanation_is_one_line(what: str, sentence: str) -> None:
     """A failure is explained in one line, with the cause and without advice on packages."""
-    tail = OutputTail()
+    tail = OutputTail("some/model")
     tail.feed(b"INFO loading\nRuntimeError: 'XForCausalLM' is not supported\n")
     assert tail.explain(what) == sentence
 
 
 def test_tail_is_bounded() -> None:
     """A process that writes without end costs no memory without end."""
-    tail = OutputTail()
+    tail = OutputTail("some/model")
     for _ in range(1000):
         tail.feed(b"x" * 10_000)
     tail.feed(b"\nOSError: full\n")

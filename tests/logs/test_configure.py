@@ -7,7 +7,8 @@ from collections.abc import Generator
 
 import pytest
 import structlog
-from tokenwire.logs import LogFormat, LogLevel, LogSettings, configure_logging
+from tokenwire.logs.configure import configure_logging
+from tokenwire.logs.settings import LogFormat, LogLevel, LogSettings
 
 
 @pytest.fixture(autouse=True)
@@ -28,7 +29,7 @@ def lines(stream: io.StringIO) -> list[dict[str, object]]:
 def test_an_event_is_one_json_object() -> None:
     """Events of ours and of libraries have the same fields, the request id among them."""
     stream = io.StringIO()
-    configure_logging(LogSettings(service_name="name"), stream=stream)
+    configure_logging(LogSettings(service_name="name"), (), stream)
     with structlog.contextvars.bound_contextvars(request_id="r1"):
         structlog.stdlib.get_logger("ours").info("finished", num_prompt_tokens=3)
         logging.getLogger("theirs").warning("slow %s", "disk", extra={"free_bytes": 7})
@@ -46,7 +47,7 @@ def test_an_event_is_one_json_object() -> None:
 def test_secrets_are_hidden() -> None:
     """A secret is hidden by its name, by its form, and where it is a known one."""
     stream = io.StringIO()
-    configure_logging(LogSettings(), ["opensesame"], stream=stream)
+    configure_logging(LogSettings(), ["opensesame"], stream)
     log = structlog.stdlib.get_logger("x")
     log.info("with opensesame", hf_token="t0", authorization="Bearer t1", text="hf_abcdefgh1234")
     try:
@@ -60,7 +61,7 @@ def test_secrets_are_hidden() -> None:
 def test_names_of_variables_are_no_secrets() -> None:
     """The name of a variable that begins as a token does is not hidden."""
     stream = io.StringIO()
-    configure_logging(LogSettings(), stream=stream)
+    configure_logging(LogSettings(), (), stream)
     structlog.stdlib.get_logger("x").info("set HF_ENDPOINT to a mirror")
     assert "HF_ENDPOINT" in stream.getvalue()
 
@@ -69,7 +70,7 @@ def test_level_and_format() -> None:
     """Less important events are left out, and the pretty format is no JSON."""
     stream = io.StringIO()
     settings = LogSettings(log_level=LogLevel.WARNING, log_format=LogFormat.PRETTY)
-    configure_logging(settings, stream=stream)
+    configure_logging(settings, (), stream)
     structlog.stdlib.get_logger("x").info("quiet")
     structlog.stdlib.get_logger("x").warning("loud", number=3)
     assert "quiet" not in stream.getvalue()
