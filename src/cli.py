@@ -16,8 +16,8 @@ def main() -> None:
     arguments = sys.argv[1:]
     # Read when gRPC is imported. Only where standard error is ours do its lines become events; and
     # this process starts others, but never goes on as a copy of itself.
-    if arguments[:1] not in _SERVICES:
-        os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+    verbosity = "ERROR" if arguments[:1] in _SERVICES else "NONE"
+    os.environ.setdefault("GRPC_VERBOSITY", verbosity)
     os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
     if arguments[:1] == ["healthcheck"]:
         from .commands import healthcheck  # noqa: PLC0415 - see above

@@ -6,6 +6,7 @@ import asyncio
 
 import aiohttp
 import pytest
+from structlog.testing import capture_logs
 from tokenwire.edge.app import EdgeApp
 from tokenwire.edge.errors import EdgeError
 from tokenwire.edge.middleware import InFlight
@@ -141,3 +142,24 @@ async def test_a_drain_waits_for_what_is_in_flight() -> None:
     assert not waiting.done()
     in_flight.leave()
     await waiting
+
+
+async def test_one_line_a_request(scripted_http: aiohttp.ClientSession) -> None:
+    """It has the request's ids, route, status and time; of the path and the query nothing."""
+    trace_id = "0af7651916cd43dd8448eb211c80319c"
+    headers = {"X-Request-Id": "e1", "traceparent": f"00-{trace_id}-b7ad6b7169203331-01"}
+    with capture_logs() as lines:
+        async with scripted_http.get("/api/nothing?q=canary", headers=headers) as response:
+            assert response.status == 404
+    (line,) = [line for line in lines if line["event"] == "http_request"]
+    assert line.pop("duration_s") > 0
+    assert line == {
+        "event": "http_request",
+        "log_level": "info",
+        "request_id": "e1",
+        "trace_id": trace_id,
+        "peer": "127.0.0.1",
+        "method": "GET",
+        "route": "unmatched",
+        "status": 404,
+    }
