@@ -141,16 +141,19 @@ class Middleware:
         log = _logger.debug if request.path.startswith(_ALWAYS_OPEN) else _logger.info
         context = request[CONTEXT]
         trace_id = context.trace.trace_id
-        trace = {"trace_id": trace_id} if trace_id else {}
+        failure = request.get(FAILURE)
+        known = {"trace_id": trace_id} if trace_id else {}
+        if failure is not None and failure.reason:
+            known["reason"] = failure.reason
         log(
             "http_request",
             request_id=context.request_id,
-            **trace,
             peer=request.remote,
             method=request.method,
             route=route_of(request),
             status=status,
             duration_s=round(duration_s, 4),
+            **known,
         )
 
     @web.middleware

@@ -36,12 +36,11 @@ def end_http(
     attributes: dict[str, str | int] = {
         "http.request.method": method if is_known else "_OTHER",
         "http.response.status_code": status,
-        "url.path": path,
         "url.scheme": scheme,
         "tokenwire.request_id": request_id,
     }
-    if route:
-        attributes["http.route"] = route
+    if route:  # a path that fits none is any text of the caller's
+        attributes |= {"http.route": route, "url.path": path}
     if peer:
         attributes["network.peer.address"] = peer
     if failure is not None:

@@ -162,4 +162,5 @@ async def test_one_line_a_request(scripted_http: aiohttp.ClientSession) -> None:
         "method": "GET",
         "route": "unmatched",
         "status": 404,
+        "reason": "NOT_FOUND",
     }

@@ -56,6 +56,13 @@ class Watched:
     lines: list[str] = field(default_factory=list)
     pages: list[str] = field(default_factory=list)
     answers: list[str] = field(default_factory=list)
+    changed: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def wait_for(self, name: str, times: int = 1) -> None:
+        """Returns once an event was logged that often."""
+        while len(self.events(name)) < times:
+            self.changed.clear()
+            await self.changed.wait()
 
     def events(self, name: str) -> list[dict[str, Any]]:
         """The log lines of one event."""
@@ -84,21 +91,18 @@ async def watched_service(folder: Path, model: str, **variables: str) -> AsyncGe
         },
     )
     watched = Watched(model, process.pid, grpc_port, http_port)
-    serves = asyncio.Event()
 
     async def read() -> None:
         assert process.stderr is not None
         async for raw in process.stderr:
             watched.lines.append(raw.decode())
-            event = json.loads(raw)["event"]
-            assert event != "model_failed", raw
-            if event == "model_serving":
-                serves.set()
+            watched.changed.set()
+            assert "model_failed" not in watched.lines[-1]
 
     try:
         async with asyncio.timeout(START_S), asyncio.TaskGroup() as tasks:
             tasks.create_task(read())
-            await serves.wait()
+            await watched.wait_for("model_serving")
             yield watched
             process.terminate()
             assert await process.wait() == 0
@@ -122,7 +126,7 @@ async def send_canaries(watched: Watched) -> None:
 
 
 async def kill_engine_in_a_stream(watched: Watched, engine_pid: int) -> None:
-    """Ends the engine while it answers; the caller is told so."""
+    """Ends the engine while it answers, and waits for the next one; the caller is told so."""
     async with grpc.aio.insecure_channel(f"127.0.0.1:{watched.grpc_port}") as channel:
         stub = inference_pb2_grpc.InferenceServiceStub(channel)
         call = stub.Chat(_chat(watched.model, max_tokens=512, ignore_eos=True), metadata=_SECRETS)
@@ -131,6 +135,7 @@ async def kill_engine_in_a_stream(watched: Watched, engine_pid: int) -> None:
         error = await _failure(_read(call))
         assert error.code() is grpc.StatusCode.UNAVAILABLE
         watched.pages.append(_all_of(error))
+    await watched.wait_for("model_serving", times=2)
 
 
 def assert_nothing_leaked(watched: Watched) -> None:

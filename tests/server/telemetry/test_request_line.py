@@ -22,7 +22,12 @@ from tokenwire.server.telemetry.request_line import log_request
 from tokenwire.tracing.trace_context import TraceContext
 
 TRACE_ID = "0af7651916cd43dd8448eb211c80319c"
-CONTEXT = CallContext("r", caller="ipv4:10.0.0.1:5", trace=TraceContext.read(f"00-{TRACE_ID}-b7ad6b7169203331-01", ""), key="team")
+CONTEXT = CallContext(
+    "r",
+    caller="ipv4:10.0.0.1:5",
+    trace=TraceContext.read(f"00-{TRACE_ID}-b7ad6b7169203331-01", ""),
+    key="team",
+)
 CALL = decode_generate(inference_pb2.GenerateRequest(model="m", text="canary-prompt"), CONTEXT)
 CHAT = decode_chat(inference_pb2.ChatRequest(model="m"), CallContext("r"))
 TIMELINE = Timeline(10.0, None, None, None, None, None, None, ended_s=11.23456)

@@ -74,7 +74,9 @@ async def test_truncated_weights(gguf_file: Path, tmp_path: Path) -> None:
         ({}, "error loading model hyperparameters: key not found in model: llama.context_length"),
     ],
 )
-async def test_told_by_engine(tmp_path: Path, keys: dict[str, str], reason: str) -> None:
+async def test_told_by_engine(
+    tmp_path: Path, keys: dict[str, str], reason: str, caplog: pytest.LogCaptureFixture
+) -> None:
     """A refusal names the file; the words of llama.cpp are for the log."""
     path = tmp_path / "m.gguf"
     path.write_bytes(gguf({**LLAMA, **keys}))
@@ -83,6 +85,9 @@ async def test_told_by_engine(tmp_path: Path, keys: dict[str, str], reason: str)
     assert caught.value.message.startswith("llama.cpp cannot load 'm.gguf': it refuses the file")
     assert reason not in caught.value.message
     assert caught.value.detail.endswith(reason)
+    (told, *_) = [record for record in caplog.records if record.message == "engine_output"]
+    assert vars(told)["line"].endswith(reason)
+    assert (vars(told)["model"], told.levelname) == ("some/model:file.gguf", "ERROR")
 
 
 async def test_load_timeout(gguf_file: Path) -> None:
