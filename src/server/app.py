@@ -17,6 +17,7 @@ from ..generated.tokenwire.v1 import inference_pb2, inference_pb2_grpc
 from ..lifecycle import Shutdown, shutdown_signals, wait_first
 from ..listening import find_problem
 from ..tracing.making import make_tracer
+from .machine.c_allocator import limit_arenas
 from .machine.gpu_monitor import GpuMonitor
 from .models.model_state import Prepare
 from .models.models import Models
@@ -215,6 +216,7 @@ async def serve(config: ServerConfig, metrics_socket: socket.socket | None = Non
 
     `metrics_socket` listens for scrapes, where whoever started this process opened it.
     """
+    limit_arenas()
     with shutdown_signals() as shutdown:
         async with ServerApp(config, metrics_socket=metrics_socket) as app:
             await shutdown.draining.wait()

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import ctypes
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Final
+
+from ..machine.c_allocator import give_back_free_memory
 
 MAX_CONCURRENT_INTAKES: Final = 8
 """Calls whose message is being received. More of them wait with no more than a window each."""
@@ -30,8 +31,6 @@ class Intake:
     def __init__(self) -> None:
         self._turns = asyncio.Semaphore(MAX_CONCURRENT_INTAKES)
         self._trim: asyncio.TimerHandle | None = None
-        libc: Any = ctypes.CDLL(None)
-        self._malloc_trim: Callable[[int], int] | None = getattr(libc, "malloc_trim", None)
 
     async def admit(self) -> Callable[[int], None]:
         """Waits for a turn. It ends with the call of what is returned, or after `MAX_INTAKE_S`."""
@@ -64,8 +63,6 @@ class Intake:
     def _trim_later(self) -> None:
         # gRPC receives a large message in thousands of pieces, and the C library keeps what they
         # leave free: after 150 messages of 3.9 MB at once 500 MB stayed with this process.
-        if self._malloc_trim is None:
-            return
         if self._trim is not None:
             self._trim.cancel()
-        self._trim = asyncio.get_running_loop().call_later(_TRIM_DELAY_S, self._malloc_trim, 0)
+        self._trim = asyncio.get_running_loop().call_later(_TRIM_DELAY_S, give_back_free_memory)
