@@ -19,6 +19,7 @@ from ..listening import find_problem
 from ..tracing.making import make_tracer
 from .machine.c_allocator import limit_arenas
 from .machine.gpu_monitor import GpuMonitor
+from .models.gpu_pressure import GpuPressure
 from .models.model_state import Prepare
 from .models.models import Models
 from .preparation.preparation import Preparation
@@ -78,6 +79,7 @@ class ServerApp:
         self._metrics_server = MetricsServer(
             self._metrics.registry, config.metrics_hostname, config.metrics_port, metrics_socket
         )
+        self._gpu_pressure = GpuPressure(self.models, config.gpu_pressure_threshold)
         self._health = Health(self.models, _SERVICE.full_name)
         self.tracer = make_tracer(config, config.service_name, "front")
         spans = () if self.tracer is None else (RequestSpans(self.tracer).record,)
@@ -139,6 +141,7 @@ class ServerApp:
         loading = asyncio.create_task(self.models.run(), name="models")
         self._closing.push_async_callback(_end, loading)
         self._closing.push_async_callback(self._requests.close)
+        self._closing.enter_context(self._watch_gpus())
         _logger.info("listening", grpc_port=self.port, metrics_port=self.metrics_port)
         return self
 
@@ -169,6 +172,12 @@ class ServerApp:
         )
         self._requests.end_all()
         await wait_first(self._requests.wait_idle(), timeout_s=_LAST_EVENT_S)
+
+    def _watch_gpus(self) -> GpuMonitor:
+        loop = asyncio.get_running_loop()
+        update = self._gpu_pressure.update
+        self._gpus.observe(lambda readings: loop.call_soon_threadsafe(update, readings))
+        return self._gpus
 
     def _make_server(self) -> grpc.aio.Server:
         config = self._config

@@ -49,6 +49,8 @@ class ScriptedEngine:
         max_running: int = 2,
         lora_adapters: tuple[str, ...] = (),
         has_kv_cache_scales: bool | None = None,
+        gpu_ids: tuple[str, ...] = (),
+        kv_pool_bytes: int | None = None,
         script: Sequence[EngineEvent] = (),
     ) -> None:
         self.info = ModelInfo(
@@ -71,19 +73,24 @@ class ScriptedEngine:
             ),
             has_kv_cache_scales=has_kv_cache_scales,
             lora_adapters=lora_adapters,
+            gpu_ids=gpu_ids,
+            kv_pool_bytes=kv_pool_bytes,
         )
         self.script = script
+        self.kv_usage: float | None = None
+        self.statuses = asyncio.Event()
+        self.statuses.set()
         self.requests: list[EngineRequest] = []
         self.prompts: list[Prompt] = []
         self.num_running = 0
         self.num_aborted = 0
+        self.num_asked = 0  # for its status
         self.is_closed = False
         self.renders = asyncio.Event()
         self.renders.set()
         self.tells = asyncio.Event()  # of itself: its metrics
         self.tells.set()
         self.page = ""
-        self.kv_usage: float | None = None
         self.changed = asyncio.Condition()
         self.failure: BaseException | None = None
         self._tokens = asyncio.Semaphore(0)
@@ -145,6 +152,12 @@ class ScriptedEngine:
             await self._count(-1)
 
     async def status(self) -> EngineStatus:
+        async with self.changed:
+            self.num_asked += 1
+            self.changed.notify_all()
+        await self.statuses.wait()
+        if self._lost.done():
+            raise EngineLost
         return EngineStatus(self.num_running, 0, self.kv_usage)
 
     async def read_metrics(self) -> str:

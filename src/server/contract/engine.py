@@ -142,6 +142,9 @@ class ModelInfo:
     not FP8; without scales of its own such a cache loses accuracy. `max_token_bytes` is an
     upper bound of the bytes of text that one token can stand for, 0 where there is none.
     `lora_adapters` are the names of the adapters that requests may ask for.
+
+    `gpu_ids` are the GPUs that it runs on, as `CUDA_VISIBLE_DEVICES` names them, and
+    `kv_pool_bytes` is what it reserved for the KV cache on each; None where it does not tell.
     """
 
     engine: str
@@ -157,6 +160,8 @@ class ModelInfo:
     has_kv_cache_scales: bool | None = None
     lora_adapters: tuple[str, ...] = ()
     max_token_bytes: int = 0
+    gpu_ids: tuple[str, ...] = ()
+    kv_pool_bytes: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

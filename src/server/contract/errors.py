@@ -86,6 +86,18 @@ class QueueTimeout(InferenceError):
     reason = "QUEUE_TIMEOUT"
 
 
+class GpuMemoryFull(InferenceError):
+    """More of a GPU's memory is in use than the operator allows."""
+
+    reason = "GPU_PRESSURE"
+
+    def __init__(self, used_percent: float, limit_percent: float) -> None:
+        super().__init__(
+            f"GPU memory use is {used_percent:.1f} %, the limit is {limit_percent:.1f} %",
+            metadata={"limit": f"{limit_percent:.1f}", "actual": f"{used_percent:.1f}"},
+        )
+
+
 class ModelLoading(InferenceError):
     """The model is being fetched, loaded or restarted."""
 

@@ -17,7 +17,7 @@ INTERVAL_S: Final = 1.0
 # A driver that has lost its GPU may not answer at all: the end does not wait for it.
 _MAX_END_S: Final = 0.5
 
-Observer = Callable[[tuple[GpuReading, ...]], None]
+Observer = Callable[[tuple[GpuReading, ...]], object]
 
 
 class GpuMonitor:

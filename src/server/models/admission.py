@@ -33,6 +33,7 @@ class Admission:
         self._max_queued = max_queued
         self._max_waiting = max_in_flight + max_queued
         self._explain_closed = explain_closed
+        self._explain_refusal: Callable[[], InferenceError] | None = None
         self._is_open = False
         self._is_on_demand = False
         self._load_progress: LoadProgress | None = None
@@ -66,10 +67,23 @@ class Admission:
         `is_on_demand`, and are refused where they do not.
         """
         self._is_open = False
+        self._explain_refusal = None  # it was of the engine that is gone
         self._resume()
         self._is_on_demand = is_on_demand
         self._load_progress = progress
         self._line.record_change()
+
+    def refuse(self, explain: Callable[[], InferenceError]) -> None:
+        """Refuses who comes, with the error made, and lets none of those who wait run.
+
+        They keep their places, until `take` or the end of their wait. What runs goes on.
+        """
+        self._explain_refusal = explain
+
+    def take(self) -> None:
+        """Takes requests again, after `refuse`."""
+        self._explain_refusal = None
+        self._grant()
 
     def end(self) -> None:
         """Ends every wait with the error that explains it: it will never be opened again."""
@@ -92,6 +106,7 @@ class Admission:
         Raises:
             AtCapacity: the queue is full, or the ticket allows no wait and no slot is free.
             QueueTimeout: none became free in time.
+            InferenceError: requests are refused, for the reason given with `refuse`.
             ModelLoading: none serves in time, or the model loads without having been asked.
             ModelLoadFailed: none will serve.
         """
@@ -108,6 +123,8 @@ class Admission:
             self._leave(waiter)
 
     async def _enter(self, waiter: Waiter) -> float:
+        if self._explain_refusal is not None:
+            raise self._explain_refusal()
         if self._is_next(waiter.ticket):
             self._hold(waiter)
             return 0.0
@@ -137,7 +154,7 @@ class Admission:
         )
 
     def _fits(self, ticket: Ticket) -> bool:
-        is_running = self._is_open and self._resuming is None
+        is_running = self._is_open and self._resuming is None and self._explain_refusal is None
         return is_running and self._num_held + self._count_slots(ticket) <= self._num_slots
 
     def _count_slots(self, ticket: Ticket) -> int:
@@ -163,6 +180,8 @@ class Admission:
     def _explain_timeout(self, max_wait_s: float) -> InferenceError:
         if not self._is_open:
             return self._explain_closed()
+        if self._explain_refusal is not None:
+            return self._explain_refusal()
         limit_ms = round(max_wait_s * 1000)
         return QueueTimeout(
             f"no slot became free within {limit_ms} ms", metadata={"limit_ms": str(limit_ms)}

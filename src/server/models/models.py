@@ -116,6 +116,7 @@ class Models:
         async with asyncio.TaskGroup() as group:
             for model in self._models.values():
                 group.create_task(model.run(turn), name=f"model {model.model_id}")
+                group.create_task(model.status_watch.run(), name=f"status {model.model_id}")
 
     def _find_base(self, adapter: str) -> ServedModel | None:
         return next((model for model in self._models.values() if adapter in model.adapters), None)

@@ -8,12 +8,13 @@ from contextlib import contextmanager
 
 import structlog
 
-from ..contract.engine import Engine
+from ..contract.engine import Engine, EngineStatus
 from .admission import Admission
 from .engine_keeper import EngineKeeper
 from .model_state import ModelView, Prepare, PreparedModel, State
 from .renders import Renders
 from .standing import Standing
+from .status_watch import StatusWatch
 from .usage import Usage
 
 _logger = structlog.get_logger(__name__)
@@ -46,6 +47,7 @@ class ServedModel:
         self.admission = Admission(max_in_flight, max_queued, self.standing.explain)
         self.keeper = EngineKeeper(self.standing, stall_s)
         self.stall_timer = self.keeper.stall_timer
+        self.status_watch = StatusWatch(self.standing, lambda: not self.admission.num_in_flight)
         self._usage = Usage(self.standing, idle_unload_s, self.keeper.unload)
         self._prepare = prepare
         self._prepared: PreparedModel | None = None
@@ -66,6 +68,14 @@ class ServedModel:
     def is_serving(self) -> bool:
         """Whether there is an engine now."""
         return self.standing.is_serving
+
+    @property
+    def status(self) -> EngineStatus | None:
+        """The engine's own count of its work, a second old at most while requests run.
+
+        None while no engine serves, and where it has not told.
+        """
+        return self.status_watch.latest
 
     @property
     def is_available(self) -> bool:
@@ -145,4 +155,5 @@ class ServedModel:
                 self.admission.end()
             else:
                 self.admission.close(self.view.progress, is_on_demand=self.standing.is_on_demand)
+        self.status_watch.wake()
         self._on_change()

@@ -121,7 +121,6 @@ class ServerConfig(
         gt=0,
         le=100,
         description="Percentage of GPU memory in use above which requests are refused",
-        not_yet="refusing requests by GPU memory is not in force yet",
     )
 
     drain_timeout_s: float = setting(

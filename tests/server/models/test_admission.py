@@ -11,6 +11,7 @@ import pytest
 from tokenwire.server.contract.errors import (
     AtCapacity,
     EngineLost,
+    GpuMemoryFull,
     InferenceError,
     ModelLoadFailed,
     ModelLoading,
@@ -433,3 +434,56 @@ async def test_end_ends_every_wait() -> None:
     with pytest.raises(ModelLoadFailed):
         await _hold(admission)
     assert (admission.num_queued, admission.num_in_flight) == (0, 0)
+
+
+def _full() -> InferenceError:
+    return GpuMemoryFull(97.2, 95.0)
+
+
+async def test_refusal_is_for_newcomers() -> None:
+    """While requests are refused a free slot is of no use, what runs goes on, and it passes."""
+    admission = _make_admission(2, 10)
+    async with admission.slot(Ticket(0)):
+        admission.refuse(_full)
+        with pytest.raises(GpuMemoryFull) as refused:
+            await _hold(admission)
+        assert refused.value.metadata == {"limit": "95.0", "actual": "97.2"}
+        assert (admission.num_in_flight, admission.num_queued) == (1, 0)
+    admission.take()
+    await _hold(admission, 0)
+
+
+async def test_refusal_keeps_those_who_wait() -> None:
+    """Who waits keeps the place, gets no slot while requests are refused, and runs behind that."""
+    admission = _make_admission(1, 10)
+    async with admission.slot(Ticket(0)):
+        waiting = asyncio.create_task(_hold(admission))
+        await asyncio.sleep(0)
+        admission.refuse(_full)
+    await asyncio.sleep(0)
+    assert (admission.num_in_flight, admission.num_queued) == (0, 1)
+    admission.take()
+    await waiting
+
+
+async def test_wait_that_ends_under_a_refusal_tells_it() -> None:
+    """Whose time is up while requests are refused hears why, and leaves no trace."""
+    admission = _make_admission(1, 10)
+    async with admission.slot(Ticket(0)):
+        waiting = asyncio.create_task(_hold(admission, 0.01))
+        await asyncio.sleep(0)
+        admission.refuse(_full)
+        with pytest.raises(GpuMemoryFull):
+            await waiting
+    assert (admission.num_in_flight, admission.num_queued) == (0, 0)
+
+
+async def test_refusal_ends_with_the_engine() -> None:
+    """A queue that is closed says why it is, and takes requests once it is opened."""
+    admission = _make_admission(1, 10)
+    admission.refuse(_full)
+    admission.close(None, is_on_demand=False)
+    with pytest.raises(ModelLoading):
+        await _hold(admission)
+    admission.open(1)
+    await _hold(admission, 0)

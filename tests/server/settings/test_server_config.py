@@ -152,8 +152,6 @@ def test_what_comes_later_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
         tmp_path,
         LLM_ALLOWED_MODELS=MODEL_ID,
         SERVER_SSL_ENABLED="true",
-        GPU_PRESSURE_THRESHOLD="90",
     )
     notices = "\n".join(load(config_class()).notices())
     assert "SERVER_SSL_ENABLED is set, but TLS is not in force yet; the server speaks" in notices
-    assert "GPU_PRESSURE_THRESHOLD" in notices

@@ -34,6 +34,7 @@ class Begin(Message, frozen=True):
     `server_args` are keyword arguments of SGLang's `ServerArgs`; `extra_args` words of its command
     line, which win over them. `weight_quantization` is the value of a `WeightQuantization`.
     `has_kv_cache_scales` says whether there are scales for a KV cache, should it be in FP8.
+    `gpu_ids` are the GPUs that the host sees.
     """
 
     server_args: dict[str, Any]  # whatever ServerArgs takes
@@ -43,6 +44,7 @@ class Begin(Message, frozen=True):
     weight_quantization: str = "none"
     has_kv_cache_scales: bool = False
     lora_adapters: tuple[str, ...] = ()
+    gpu_ids: tuple[str, ...] = ()
 
 
 class Render(Message, frozen=True):

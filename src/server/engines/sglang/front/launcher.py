@@ -116,6 +116,7 @@ class SglangLauncher:
         """Looks at files and devices, and spells the settings for the host. Blocks."""
         settings = self._settings
         on_cpu = settings.device is Device.CPU
+        gpus = () if on_cpu else visible_gpus(self._environment())
         quantization = decide_quantization(files, settings, checkpoint).quantization
         settings = replace(settings, page_size=page_size(settings, installed_version()))
         arguments = server_arguments(
@@ -123,7 +124,12 @@ class SglangLauncher:
             settings,
             checkpoint,
             quantization=quantization,
-            free_bytes=measure_host().available_bytes if on_cpu else self._free_gpu_bytes(),
+            # On GPUs what is free on the one with the least.
+            free_bytes=(
+                measure_host().available_bytes
+                if on_cpu
+                else min((gpu.free_bytes for gpu in gpus), default=None)
+            ),
         )
         if files.format is ModelFormat.GGUF:
             # Also told by the configuration beside the file, but 0.5.17 does not look there.
@@ -136,12 +142,8 @@ class SglangLauncher:
             weight_quantization=quantization.value,
             has_kv_cache_scales=has_scales(files.path, settings.kv_cache_scales, checkpoint),
             lora_adapters=tuple(settings.lora_adapters),
+            gpu_ids=tuple(gpu.gpu_id for gpu in gpus),
         )
-
-    def _free_gpu_bytes(self) -> int | None:
-        """Returns what is free on the model's GPUs, on the one with the least."""
-        gpus = visible_gpus(self._environment())
-        return min((gpu.free_bytes for gpu in gpus), default=None)
 
     def _environment(self) -> dict[str, str]:
         environment = dict(os.environ)
