@@ -2,6 +2,9 @@
 
 The compiler writes absolute imports (`from tokenwire.v1 import …`) that do not resolve inside the
 package, so every import of a package made here is rewritten to a relative one.
+
+It also puts every file into one pool of the process. Those of `xds` get a pool of their own: other
+packages bring files of the same names, and a pool takes no two that differ.
 """
 
 import re
@@ -13,20 +16,37 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 OUT = ROOT / "src" / "generated"
-PROTO_ROOTS = [ROOT / "protos", ROOT / "third_party" / "protovalidate"]
-MADE_HERE = re.compile(r"^from ((?:tokenwire|buf)\.\w+) import", re.MULTILINE)
+THIRD_PARTY = ROOT / "third_party"
+PROTO_ROOTS = [ROOT / "protos", THIRD_PARTY / "protovalidate", THIRD_PARTY / "xds"]
+MADE_HERE = re.compile(r"^from ((?:tokenwire|buf|xds)(?:\.\w+)+) import", re.MULTILINE)
+SERVICES = ("tokenwire/", "xds/service/")
+OWN_POOL = OUT / "xds"
+DEFAULT_POOL = "from google.protobuf import descriptor_pool as _descriptor_pool"
+POOL = '''\
+"""The pool of the messages in here, and of what they import."""
+
+from google.protobuf import descriptor_pool, duration_pb2
+
+_POOL = descriptor_pool.DescriptorPool()
+_POOL.AddSerializedFile(duration_pb2.DESCRIPTOR.serialized_pb)
+
+
+def Default() -> descriptor_pool.DescriptorPool:
+    """Returns the one pool."""
+    return _POOL
+'''
 
 
 def main() -> int:
     """Compiles every proto and returns the compiler's exit status."""
     shutil.rmtree(OUT, ignore_errors=True)
     OUT.mkdir(parents=True)
-    includes = [*PROTO_ROOTS, ROOT / "third_party" / "googleapis"]
+    includes = [*PROTO_ROOTS, THIRD_PARTY / "googleapis"]
     includes.append(Path(str(resources.files("grpc_tools"))) / "_proto")
     sources = [
         str(p.relative_to(root)) for root in PROTO_ROOTS for p in sorted(root.rglob("*.proto"))
     ]
-    services = [name for name in sources if name.startswith("tokenwire/")]
+    services = [name for name in sources if name.startswith(SERVICES)]
     protoc = [sys.executable, "-m", "grpc_tools.protoc", *(f"-I{path}" for path in includes)]
     bin_dir = Path(sys.executable).parent
     for command in (
@@ -52,7 +72,15 @@ def main() -> int:
         if "Stub" not in path.read_text():
             path.unlink()  # protos without a service
     for path in [*OUT.rglob("*.py"), *OUT.rglob("*.pyi")]:
-        path.write_text(MADE_HERE.sub(r"from ...\1 import", path.read_text()))
+        up = "." * len(path.relative_to(OUT).parts)
+        path.write_text(MADE_HERE.sub(rf"from {up}\1 import", path.read_text()))
+    for path in OWN_POOL.rglob("*_pb2.py"):
+        up = "." * len(path.relative_to(OWN_POOL).parts)
+        text = path.read_text()
+        assert text.count(DEFAULT_POOL) == 1, f"the compiler writes its pool otherwise: {path}"
+        own = f"from {up} import descriptor_pool as _descriptor_pool"
+        path.write_text(text.replace(DEFAULT_POOL, own))
+    (OWN_POOL / "descriptor_pool.py").write_text(POOL)
     for folder in [OUT, *(p for p in OUT.rglob("*") if p.is_dir())]:
         (folder / "__init__.py").write_text("")
     return 0

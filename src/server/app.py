@@ -14,6 +14,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from ..environment import ConfigurationError
 from ..generated.tokenwire.v1 import inference_pb2, inference_pb2_grpc
+from ..generated.xds.service.orca.v3 import orca_pb2, orca_pb2_grpc
 from ..lifecycle import Shutdown, shutdown_signals, wait_first
 from ..listening import find_problem
 from ..tracing.making import make_tracer
@@ -28,6 +29,7 @@ from .request.running_request import RunningRequests
 from .request.sampling import SamplingDefaults
 from .rpc.health import Health
 from .rpc.interceptors import CallInterceptor
+from .rpc.load_reports import LoadReports
 from .rpc.reflection import add_reflection
 from .rpc.service import InferenceService
 from .settings.fixed_limits import MAX_CONCURRENT_STREAMS, MAX_METADATA_BYTES
@@ -40,6 +42,7 @@ from .telemetry.spans import RequestSpans
 _logger = structlog.get_logger(__name__)
 
 _SERVICE = inference_pb2.DESCRIPTOR.services_by_name["InferenceService"]
+_LOAD_REPORTS = orca_pb2.DESCRIPTOR.services_by_name["OpenRcaService"]
 _HEALTH = health_pb2.DESCRIPTOR.services_by_name["Health"]
 # What calls have left to write their last event, once the drain has ended them.
 _LAST_EVENT_S = 5.0
@@ -98,6 +101,7 @@ class ServerApp:
             self._metrics.requests.record,
             *spans,
         )
+        self._load_reports = self._make_load_reports() if config.load_reports else None
         self._service = InferenceService(self._requests, self.models, config.max_tokens_limit)
         self._server: grpc.aio.Server | None = None
         self.port = config.grpc_port
@@ -173,6 +177,9 @@ class ServerApp:
         self._requests.end_all()
         await wait_first(self._requests.wait_idle(), timeout_s=_LAST_EVENT_S)
 
+    def _make_load_reports(self) -> LoadReports:
+        return LoadReports(self.models, lambda: self._gpu_pressure.used_share)
+
     def _watch_gpus(self) -> GpuMonitor:
         loop = asyncio.get_running_loop()
         update = self._gpu_pressure.update
@@ -182,7 +189,7 @@ class ServerApp:
     def _make_server(self) -> grpc.aio.Server:
         config = self._config
         server = grpc.aio.server(
-            interceptors=[CallInterceptor(self._metrics.grpc, self.tracer)],
+            interceptors=[CallInterceptor(self._metrics.grpc, self.tracer, self._load_reports)],
             options=[
                 ("grpc.max_receive_message_length", config.max_message_bytes),
                 ("grpc.max_send_message_length", -1),
@@ -205,8 +212,12 @@ class ServerApp:
         )
         inference_pb2_grpc.add_InferenceServiceServicer_to_server(self._service, server)
         cast("Any", health_pb2_grpc).add_HealthServicer_to_server(self._health, server)  # untyped
+        services = [_SERVICE, _HEALTH]
+        if self._load_reports is not None:
+            orca_pb2_grpc.add_OpenRcaServiceServicer_to_server(self._load_reports, server)
+            services.append(_LOAD_REPORTS)
         if config.grpc_reflection:
-            add_reflection(server, (_SERVICE.full_name, _HEALTH.full_name))
+            add_reflection(server, [service.full_name for service in services])
         return server
 
     def _listen(self, server: grpc.aio.Server, address: str) -> int:
@@ -237,7 +248,7 @@ async def serve(config: ServerConfig, metrics_socket: socket.socket | None = Non
 def _methods() -> list[tuple[str, str, str]]:
     return [
         ("server_stream" if method.server_streaming else "unary", service.full_name, method.name)
-        for service in (_SERVICE, _HEALTH)
+        for service in (_SERVICE, _HEALTH, _LOAD_REPORTS)
         for method in service.methods
     ]
 

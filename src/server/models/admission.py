@@ -44,6 +44,11 @@ class Admission:
         self._mean_hold_s: float | None = None
 
     @property
+    def num_slots(self) -> int:
+        """Slots of the engine that serves, or of the one before."""
+        return self._num_slots
+
+    @property
     def num_in_flight(self) -> int:
         """Requests that hold a slot."""
         return self._num_in_flight

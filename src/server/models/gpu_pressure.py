@@ -18,6 +18,9 @@ _logger = structlog.get_logger(__name__)
 class GpuPressure:
     """Refuses requests for models on a GPU of whose memory more than a percentage is in use.
 
+    `used_share` is the part of the fullest GPU's memory that was last found in use, in [0, 1]; None
+    where none is judged.
+
     An engine reserves its KV pool when it starts, and fills it as requests run: what is free in a
     pool of ours is free. A GPU is not judged while that is not known.
 
@@ -29,13 +32,16 @@ class GpuPressure:
         self._models = tuple(models)
         self._threshold_percent = threshold_percent
         self._refused = frozenset[str]()
+        self.used_share: float | None = None
 
     def update(self, readings: Sequence[GpuReading]) -> None:
         """Refuses or takes requests for each model as its GPUs are now."""
+        judged = {each.gpu_id: each.used_percent for each in self._less_free_pools(readings)}
+        self.used_share = max(judged.values()) / 100 if judged else None
         full = {
-            reading.gpu_id: reading.used_percent
-            for reading in self._less_free_pools(readings)
-            if reading.used_percent > self._threshold_percent
+            gpu_id: percent
+            for gpu_id, percent in judged.items()
+            if percent > self._threshold_percent
         }
         refused = dict[str, float]()
         for model in self._models:

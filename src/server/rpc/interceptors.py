@@ -23,6 +23,7 @@ from ..request.running_request import RequestBroke
 from ..settings.fixed_limits import MAX_REQUEST_ID_CHARACTERS
 from ..telemetry.metrics.grpc_metrics import GrpcMetrics, MessageCounts
 from .intake import Intake
+from .load_reports import LoadReports, Trailer
 from .statuses import CallStatus, internal_status, status_of
 
 _logger = structlog.get_logger(__name__)
@@ -38,9 +39,15 @@ _Context = grpc.aio.ServicerContext[Any, Any]
 class CallInterceptor(grpc.aio.ServerInterceptor):
     """Names every call, counts it, and turns its exceptions into statuses: the one place for it."""
 
-    def __init__(self, metrics: GrpcMetrics, tracer: Tracer | None = None) -> None:
+    def __init__(
+        self,
+        metrics: GrpcMetrics,
+        tracer: Tracer | None = None,
+        reports: LoadReports | None = None,
+    ) -> None:
         self._metrics = metrics
         self._tracer = tracer
+        self._reports = reports
         self._intake = Intake()
 
     async def intercept_service(
@@ -57,7 +64,9 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         # several messages come one by one.
         is_bounded = not (handler.request_streaming or method.startswith("/grpc.health."))
         received = await self._intake.admit() if is_bounded else None
-        wrapped = _CallHandler(handler, method, self._metrics, self._tracer, received)
+        # Of calls that cause the load: others say how it is, or ask.
+        reports = self._reports if method.startswith("/tokenwire.") else None
+        wrapped = _CallHandler(handler, method, self._metrics, self._tracer, received, reports)
         make: Any = grpc.unary_unary_rpc_method_handler
         serve: Any = wrapped.serve_unary
         if handler.request_streaming:
@@ -84,6 +93,7 @@ class _CallHandler:
         metrics: GrpcMetrics,
         tracer: Tracer | None,
         received: Callable[[int], None] | None,
+        reports: LoadReports | None,
     ) -> None:
         # Any: typed for synchronous servers, where a handler returns an iterator.
         self._serve: Any = handler.unary_stream or handler.unary_unary or handler.stream_stream
@@ -95,6 +105,7 @@ class _CallHandler:
         # Probes come every few seconds.
         self._tracer = None if method.startswith("/grpc.health.") else tracer
         self._received = received
+        self._reports = reports
 
     def serialize(self, message: Any) -> bytes:
         self._messages.num_sent += 1
@@ -133,13 +144,15 @@ class _CallHandler:
 
     def _watch(self, context: _Context, kind: str) -> _Watched:
         labels = (kind, self._service, self._method)
-        return _Watched(context, labels, self._metrics, self._tracer, self._messages)
+        return _Watched(
+            context, labels, self._metrics, self._tracer, self._messages, self._reports
+        )
 
 
 class _Watched:
     """Counts and traces a call, and turns what its body raises into the status that it ends with.
 
-        with _Watched(context, labels, metrics, tracer, messages) as watched:
+        with _Watched(context, labels, metrics, tracer, messages, reports) as watched:
             return await serve(request, watched.context)
         await _abort(context, watched.status)
 
@@ -155,6 +168,7 @@ class _Watched:
         metrics: GrpcMetrics,
         tracer: Tracer | None,
         messages: MessageCounts,
+        reports: LoadReports | None,
     ) -> None:
         self._start_s = time.monotonic()
         self._call = _call_context(context, self._start_s)
@@ -166,6 +180,7 @@ class _Watched:
         self._labels = labels
         self._messages = messages
         self._metrics = metrics
+        self._reports = reports
         self._grpc = context
         self._status: CallStatus | None = None
         self.context = KnownContext(context, self._call)
@@ -181,6 +196,8 @@ class _Watched:
         structlog.contextvars.clear_contextvars()
         structlog.contextvars.bind_contextvars(request_id=self._call.request_id)
         self._metrics.started(self._labels)
+        if self._reports is not None:
+            self._reports.begin()
         return self
 
     def __exit__(
@@ -195,6 +212,8 @@ class _Watched:
             self._messages.num_sent += 1  # it is written behind this
         seconds = time.monotonic() - self._start_s
         self._metrics.handled(self._labels, code, seconds, self._messages, self._call.trace)
+        if self._reports is not None:
+            self._add_trailer(self._reports.end(code))
         if self._span is not None:
             peer, request_id = self._call.caller, self._call.request_id
             reason = self._reason_of(error)
@@ -202,6 +221,13 @@ class _Watched:
                 self._span, self._method, code, peer=peer, request_id=request_id, reason=reason
             )
         return self._status is not None
+
+    def _add_trailer(self, trailer: Trailer) -> None:
+        if self._status is None:
+            self._grpc.set_trailing_metadata((trailer,))
+        else:
+            trailers = (*self._status.trailing_metadata, trailer)
+            self._status = replace(self._status, trailing_metadata=trailers)
 
     def _reason_of(self, error: BaseException | None) -> str:
         if self._status is None:

@@ -50,6 +50,11 @@ class ServerConfig(
     grpc_reflection: bool = setting(
         "LLM_GRPC_REFLECTION", True, description="Serves gRPC reflection"
     )
+    load_reports: bool = setting(
+        "LLM_LOAD_REPORTS",
+        True,
+        description="Tells gRPC clients the load: behind every call, and as a service",
+    )
     max_message_bytes: int = setting(
         "LLM_MAX_MESSAGE_BYTES",
         4 * 1024 * 1024,

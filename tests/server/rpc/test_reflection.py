@@ -18,6 +18,7 @@ from ..scripted_engine import ScriptedEngine, ScriptedLauncher
 
 V1, V1_ALPHA = (f"grpc.reflection.{version}.ServerReflection" for version in ("v1", "v1alpha"))
 INFERENCE = "tokenwire.v1.InferenceService"
+LOAD_REPORTS = "xds.service.orca.v3.OpenRcaService"
 
 
 async def ask(client: Client, service: str, **question: Any) -> Any:
@@ -36,11 +37,11 @@ async def test_both_versions_list_every_service(service: str) -> None:
     async with start_front(ScriptedLauncher(ScriptedEngine()).prepare) as client:
         answer = await ask(client, service, list_services="")
     names = {each.name for each in answer.list_services_response.service}
-    assert names == {INFERENCE, "grpc.health.v1.Health", V1, V1_ALPHA}
+    assert names == {INFERENCE, LOAD_REPORTS, "grpc.health.v1.Health", V1, V1_ALPHA}
 
 
 @pytest.mark.parametrize("service", [V1, V1_ALPHA])
-@pytest.mark.parametrize("symbol", [INFERENCE, "grpc.health.v1.Health", V1, V1_ALPHA])
+@pytest.mark.parametrize("symbol", [INFERENCE, LOAD_REPORTS, "grpc.health.v1.Health", V1, V1_ALPHA])
 async def test_every_listed_service_is_described(service: str, symbol: str) -> None:
     """A tool gets the file of each service that is listed, that of reflection itself included."""
     async with start_front(ScriptedLauncher(ScriptedEngine()).prepare) as client:
