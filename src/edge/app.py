@@ -117,7 +117,9 @@ class EdgeApp:
         middleware.install(app)
         bodies = BodyReader(config.body_timeout_s)
         front_metrics = FrontMetrics(self._session, config.metrics_target)
-        register_edge(registry, front_metrics, lambda: self.tracer.num_dropped if self.tracer else 0)
+        register_edge(
+            registry, front_metrics, lambda: self.tracer.num_dropped if self.tracer else 0
+        )
         routes = [
             *HealthRoutes(self._front, self._in_flight).routes(),
             *MetricsRoutes(registry, front_metrics).routes(),

@@ -139,7 +139,6 @@ class ServerApp:
             await self._closing.aclose()
             raise
         self._closing.push_async_callback(self._server.stop, 0)
-        self._closing.enter_context(self._gpus)
         self._metrics.engines.attach()
         self._closing.callback(self._metrics.engines.detach)
         loading = asyncio.create_task(self.models.run(), name="models")

@@ -7,7 +7,7 @@ import time
 import uuid
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing, suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -45,9 +45,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         tracer: Tracer | None = None,
         reports: LoadReports | None = None,
     ) -> None:
-        self._metrics = metrics
-        self._tracer = tracer
-        self._reports = reports
+        self._watchers = _Watchers(metrics, tracer, reports)
         self._intake = Intake()
 
     async def intercept_service(
@@ -64,9 +62,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         # several messages come one by one.
         is_bounded = not (handler.request_streaming or method.startswith("/grpc.health."))
         received = await self._intake.admit() if is_bounded else None
-        # Of calls that cause the load: others say how it is, or ask.
-        reports = self._reports if method.startswith("/tokenwire.") else None
-        wrapped = _CallHandler(handler, method, self._metrics, self._tracer, received, reports)
+        wrapped = _CallHandler(handler, method, self._watchers.of(method), received)
         make: Any = grpc.unary_unary_rpc_method_handler
         serve: Any = wrapped.serve_unary
         if handler.request_streaming:
@@ -81,6 +77,22 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         return made
 
 
+@dataclass(frozen=True, slots=True)
+class _Watchers:
+    """What calls are counted, traced and reported with; the last two where they are on."""
+
+    metrics: GrpcMetrics
+    tracer: Tracer | None
+    reports: LoadReports | None
+
+    def of(self, method: str) -> _Watchers:
+        """Those of the calls of a method."""
+        # Probes come every few seconds. Calls to others than ours cause no load that is worth it.
+        tracer = None if method.startswith("/grpc.health.") else self.tracer
+        reports = self.reports if method.startswith("/tokenwire.") else None
+        return _Watchers(self.metrics, tracer, reports)
+
+
 class _Undecodable:
     """Stands in for a request whose bytes are not a message of its type."""
 
@@ -90,10 +102,8 @@ class _CallHandler:
         self,
         handler: _Handler,
         method: str,
-        metrics: GrpcMetrics,
-        tracer: Tracer | None,
+        watchers: _Watchers,
         received: Callable[[int], None] | None,
-        reports: LoadReports | None,
     ) -> None:
         # Any: typed for synchronous servers, where a handler returns an iterator.
         self._serve: Any = handler.unary_stream or handler.unary_unary or handler.stream_stream
@@ -101,11 +111,8 @@ class _CallHandler:
         self._serialize: Any = handler.response_serializer
         self._messages = MessageCounts()
         _, self._service, self._method = method.split("/", 2)
-        self._metrics = metrics
-        # Probes come every few seconds.
-        self._tracer = None if method.startswith("/grpc.health.") else tracer
+        self._watchers = watchers
         self._received = received
-        self._reports = reports
 
     def serialize(self, message: Any) -> bytes:
         self._messages.num_sent += 1
@@ -144,15 +151,13 @@ class _CallHandler:
 
     def _watch(self, context: _Context, kind: str) -> _Watched:
         labels = (kind, self._service, self._method)
-        return _Watched(
-            context, labels, self._metrics, self._tracer, self._messages, self._reports
-        )
+        return _Watched(context, labels, self._watchers, self._messages)
 
 
 class _Watched:
     """Counts and traces a call, and turns what its body raises into the status that it ends with.
 
-        with _Watched(context, labels, metrics, tracer, messages, reports) as watched:
+        with _Watched(context, labels, watchers, messages) as watched:
             return await serve(request, watched.context)
         await _abort(context, watched.status)
 
@@ -165,22 +170,20 @@ class _Watched:
         self,
         context: _Context,
         labels: tuple[str, str, str],
-        metrics: GrpcMetrics,
-        tracer: Tracer | None,
+        watchers: _Watchers,
         messages: MessageCounts,
-        reports: LoadReports | None,
     ) -> None:
         self._start_s = time.monotonic()
         self._call = _call_context(context, self._start_s)
         self._method = "/".join(labels[1:])
         self._span: Span | None = None
-        if tracer is not None:
-            self._span = tracer.begin_server(self._method, self._call.trace)
+        if watchers.tracer is not None:
+            self._span = watchers.tracer.begin_server(self._method, self._call.trace)
             self._call = replace(self._call, trace=self._span.context)
         self._labels = labels
         self._messages = messages
-        self._metrics = metrics
-        self._reports = reports
+        self._metrics = watchers.metrics
+        self._reports = watchers.reports
         self._grpc = context
         self._status: CallStatus | None = None
         self.context = KnownContext(context, self._call)

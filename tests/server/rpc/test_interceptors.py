@@ -120,8 +120,8 @@ class KeptMetrics(GrpcMetrics):
         super().__init__(CollectorRegistry(), [])
         self.code = asyncio.get_running_loop().create_future()
 
-    def handled(self, labels: tuple[str, str, str], code: grpc.StatusCode, seconds: float) -> None:
-        super().handled(labels, code, seconds)
+    def handled(self, labels: Any, code: grpc.StatusCode, *rest: Any) -> None:
+        super().handled(labels, code, *rest)
         self.code.set_result(code)
 
 
