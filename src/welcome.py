@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import json
+import ssl
 import sys
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import grpc.aio
 
+from .addresses import LOCALHOST, Addresses
 from .channel import open_channel
 from .generated.tokenwire.v1 import inference_pb2, models_pb2
 from .generated.tokenwire.v1.inference_pb2_grpc import InferenceServiceStub
@@ -26,7 +27,6 @@ _CALL_TIMEOUT_S = 5.0
 _PLAIN_EVERY_S = 5.0
 _BAR_WIDTH = 24
 _SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
-_DEFAULT_GRPC_PORT = 50051
 _ERASE = "\r\x1b[K"
 _MEASURED = "a step with a fraction"
 
@@ -78,24 +78,6 @@ class StatusLine:
             self._sink.write(f"{_ERASE}{self._text}")
 
 
-@dataclass(frozen=True, slots=True)
-class Addresses:
-    """Where this machine reaches what was started."""
-
-    grpc_port: int
-    http_port: int
-
-    @property
-    def grpc(self) -> str:
-        """Address of the gRPC server."""
-        return f"localhost:{self.grpc_port}"
-
-    @property
-    def http(self) -> str:
-        """Address of the edge."""
-        return f"http://localhost:{self.http_port}"
-
-
 async def welcome(line: StatusLine, addresses: Addresses, engines: Mapping[str, str]) -> None:
     """Shows how far the models are until the service is ready, then what to try; ends there.
 
@@ -104,7 +86,7 @@ async def welcome(line: StatusLine, addresses: Addresses, engines: Mapping[str, 
     """
     started_s = time.monotonic()
     line.write(_head(addresses, engines))
-    async with open_channel(addresses.grpc) as channel:
+    async with open_channel(addresses.own_target or addresses.grpc) as channel:
         stub = InferenceServiceStub(channel)
         changes = _StateChanges(engines)
         turn = 0
@@ -117,7 +99,7 @@ async def welcome(line: StatusLine, addresses: Addresses, engines: Mapping[str, 
             if models and all(model.state == models_pb2.MODEL_STATE_FAILED for model in models):
                 return
             usable = _first_usable(models)
-            if usable is not None and await _is_ready(addresses.http_port):
+            if usable is not None and await _is_ready(addresses):
                 line.clear()
                 facts = f": {_facts(usable)}" if len(engines) == 1 and usable.context_length else ""
                 line.write(f"Ready after {elapsed_s:.1f} s{facts}.\n\n")
@@ -167,7 +149,10 @@ def _head(addresses: Addresses, engines: Mapping[str, str]) -> str:
     else:
         lines = (f"  {model}\n    engine  {engine}\n" for model, engine in engines.items())
         served = f" {len(engines)} models\n" + "".join(lines)
-    return f"tokenwire serves{served}  gRPC    {addresses.grpc}\n  HTTP    {addresses.http}\n"
+    secured = " in TLS" if addresses.has_tls else ""
+    return (
+        f"tokenwire serves{served}  gRPC    {addresses.grpc}{secured}\n  HTTP    {addresses.http}\n"
+    )
 
 
 async def _models(stub: InferenceServiceAsyncStub) -> Sequence[models_pb2.Model]:
@@ -213,10 +198,12 @@ def _bar(fraction: float | None) -> str:
     return f"[{'#' * filled}{'.' * (_BAR_WIDTH - filled)}] "
 
 
-async def _is_ready(port: int) -> bool:
+async def _is_ready(addresses: Addresses) -> bool:
     try:
         async with asyncio.timeout(_CALL_TIMEOUT_S):
-            reader, writer = await asyncio.open_connection("localhost", port)
+            reader, writer = await asyncio.open_connection(
+                LOCALHOST, addresses.http_port, ssl=_trust_all() if addresses.has_tls else None
+            )
             try:
                 writer.write(b"GET /health/ready HTTP/1.1\r\nHost: localhost\r\n\r\n")
                 return b" 200 " in await reader.readline()
@@ -226,18 +213,25 @@ async def _is_ready(port: int) -> bool:
         return False
 
 
+def _trust_all() -> ssl.SSLContext:
+    # For one word of a process of our own, on this machine, whatever name its certificate has.
+    context = ssl.create_default_context()
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context
+
+
 def _suggestions(addresses: Addresses, model: models_pb2.Model) -> str:
     body = {
         "model": model.id,
         "messages": [{"role": "user", "content": "What is the capital of France?"}],
     }
     data = f"-H 'Content-Type: application/json' -d '{json.dumps(body)}'"
-    target = "" if addresses.grpc_port == _DEFAULT_GRPC_PORT else f" --target {addresses.grpc}"
     return (
         "Three things to try in another terminal:\n"
-        f"  curl -s {addresses.http}/api/chat {data}\n"
-        f"  curl -sN {addresses.http}/api/chat/stream {data}\n"
-        f"  {_own_command()} chat{target}\n\n"
+        f"  {addresses.curl} -s {addresses.http}/api/chat {data}\n"
+        f"  {addresses.curl} -sN {addresses.http}/api/chat/stream {data}\n"
+        f"  {_own_command()} chat{addresses.chat_options}\n\n"
         f"Interactive documentation: {addresses.http}/swagger-ui   Stop: Ctrl-C\n"
     )
 

@@ -62,7 +62,7 @@ async def test_config_shows_what_is_in_force(tmp_path: Path) -> None:
     assert values["LLM_GRPC_PORT"]["from"] == "environment"
     assert values["LLM_GRPC_TARGET"]["value"] == "localhost:6000"
     assert values["HF_TOKEN"]["value"] == "(hidden)"
-    assert values["SERVER_SSL_ENABLED"]["in_force"] is False
+    assert values["SERVER_SSL_ENABLED"]["in_force"] is True
     assert shown["engines"][MODEL_ID]["name"] == "llamacpp"
     assert any("LLM_GRPC_PORT?" in warning for warning in shown["warnings"])
     _, table, _ = await tokenwire(tmp_path, "config", **variables)

@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import AsyncGenerator
+from pathlib import Path
 
 import grpc.aio
 import pytest
@@ -135,6 +136,21 @@ async def test_headers_and_user_agent(address: str, servicer: Servicer) -> None:
 async def test_version() -> None:
     """-version prints it and asks nobody."""
     assert await probe("-version") == (0, f"{__version__}\n", "")
+
+
+async def test_a_socket_is_asked_without_an_address(
+    servicer: Servicer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """LLM_GRPC_SOCKET is where it asks by itself, so that a probe needs no certificate."""
+    server = grpc.aio.server()
+    health_pb2_grpc.add_HealthServicer_to_server(servicer, server)
+    server.add_insecure_port(f"unix:{tmp_path}/grpc.sock")
+    await server.start()
+    monkeypatch.setenv("LLM_GRPC_SOCKET", f"{tmp_path}/grpc.sock")
+    monkeypatch.setenv("LLM_GRPC_PORT", "9")
+    assert await probe() == (0, "status: SERVING\n", "")
+    assert (await probe("-tls", "-connect-timeout", "200ms"))[0] == 2  # at the port
+    await server.stop(None)
 
 
 async def test_it_imports_little() -> None:

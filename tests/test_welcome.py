@@ -14,6 +14,7 @@ from pathlib import Path
 
 from tokenwire.welcome import StatusLine
 
+from .certificates import PairFiles
 from .surroundings import MODEL_ID, free_port
 from .test_cli import GUARD_S, tokenwire
 
@@ -142,3 +143,22 @@ async def test_welcome_to_a_lazy_model(tmp_path: Path) -> None:
         curl = await asyncio.create_subprocess_shell(line, stdout=asyncio.subprocess.PIPE)
         answer = json.loads((await curl.communicate())[0])
         assert answer["message"]["content"]
+
+
+async def test_welcome_in_tls(tmp_path: Path) -> None:
+    """With TLS all that is printed says so, and works as printed."""
+    pair = PairFiles(tmp_path / "pair")
+    pair.replace("localhost")
+    variables = {**pair.variables(), "LLM_GRPC_TARGET_CA_PATH": str(pair.authorities)}
+    async with welcomed(tmp_path, **variables) as (_, port, text):
+        assert f"gRPC    localhost:{port} in TLS" in text
+        assert "  HTTP    https://localhost:" in text
+        assert "http://" not in text
+        lines = [line for line in text.splitlines() if line.startswith("  curl ")]
+        curl = await asyncio.create_subprocess_shell(lines[0], stdout=asyncio.subprocess.PIPE)
+        answer = json.loads((await curl.communicate())[0])
+        assert answer["message"]["content"]
+        (line,) = [line for line in text.splitlines() if line.startswith("  tokenwire chat ")]
+        question = ("Say hello", "--max-tokens", "1")
+        status, _, err = await tokenwire(tmp_path, *line.split()[1:], *question)
+        assert status == 0, err

@@ -1,6 +1,7 @@
 // Asks a model over gRPC and writes the answer as it streams.
 //
 // Run it: npm install && node chat.mjs "What is the capital of France?"
+import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import path from "node:path";
 import { parseArgs } from "node:util";
@@ -28,17 +29,21 @@ const { values: options, positionals } = parseArgs({
   allowPositionals: true,
   options: {
     target: { type: "string", default: "localhost:50051" },
+    ca: { type: "string" }, // a file: trusts these authorities, and speaks TLS
     model: { type: "string" },
     temperature: { type: "string", default: "0" },
     "max-characters": { type: "string", default: "Infinity" },
   },
 });
 if (positionals.length !== 1) {
-  console.error("usage: node chat.mjs [--target HOST:PORT] [--model ID] MESSAGE");
+  console.error("usage: node chat.mjs [--target HOST:PORT] [--ca FILE] [--model ID] MESSAGE");
   process.exit(2);
 }
 
-const client = new InferenceService(options.target, grpc.credentials.createInsecure());
+const credentials = options.ca
+  ? grpc.credentials.createSsl(readFileSync(options.ca))
+  : grpc.credentials.createInsecure();
+const client = new InferenceService(options.target, credentials);
 try {
   await chat(positionals[0]);
 } catch (error) {

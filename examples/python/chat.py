@@ -6,6 +6,7 @@ Run it: python chat.py "What is the capital of France?"
 import argparse
 import asyncio
 import sys
+from pathlib import Path
 
 import grpc
 from google.rpc import error_details_pb2, status_pb2
@@ -18,7 +19,7 @@ SYSTEM_LINE = "You are a helpful assistant."
 async def main() -> int:
     """Asks once; returns the exit status."""
     options = parse_options()
-    async with grpc.aio.insecure_channel(options.target) as channel:
+    async with open_channel(options) as channel:
         stub = InferenceServiceStub(channel)
         try:
             await chat(stub, options)
@@ -26,6 +27,14 @@ async def main() -> int:
             print(explain(error), file=sys.stderr)
             return 1
     return 0
+
+
+def open_channel(options: argparse.Namespace) -> grpc.aio.Channel:
+    """Opens a channel in plaintext, or in TLS where authorities to trust are given."""
+    if options.ca is None:
+        return grpc.aio.insecure_channel(options.target)
+    credentials = grpc.ssl_channel_credentials(options.ca.read_bytes())
+    return grpc.aio.secure_channel(options.target, credentials)
 
 
 async def chat(stub: InferenceServiceStub, options: argparse.Namespace) -> None:
@@ -100,6 +109,7 @@ def parse_options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("message")
     parser.add_argument("--target", default="localhost:50051")
+    parser.add_argument("--ca", type=Path, help="PEM file: speaks TLS, and trusts these")
     parser.add_argument("--model", help="default: the first one")
     parser.add_argument("--temperature", type=float, default=0.0)
     parser.add_argument("--timeout", type=float, default=120.0, help="seconds")

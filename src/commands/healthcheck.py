@@ -17,7 +17,7 @@ import grpc
 from grpc_health.v1 import health_pb2
 
 from .. import __version__
-from ..channel import open_blocking_channel
+from ..channel import ChannelTls, open_blocking_channel
 
 # https://github.com/grpc-ecosystem/grpc-health-probe, "Exit codes".
 HEALTHY = 0
@@ -46,6 +46,7 @@ def main(arguments: Sequence[str]) -> int:
     if options.version:
         sys.stdout.write(f"{__version__}\n")
         return HEALTHY
+    options.addr = options.addr or _own_address(has_tls=options.tls)
     problem = _find_conflict(options)
     if problem:
         sys.stderr.write(f"error: {problem}\n")
@@ -105,19 +106,25 @@ def _explain(error: grpc.RpcError, options: argparse.Namespace) -> str:
 
 def _open(options: argparse.Namespace) -> grpc.Channel:
     channel_options: list[tuple[str, str | int]] = [("grpc.primary_user_agent", options.user_agent)]
-    credentials = None
+    tls = None
     if options.tls:
-        credentials = grpc.ssl_channel_credentials(
+        tls = ChannelTls(
             _read(options.tls_ca_cert),
-            _read(options.tls_client_key),
             _read(options.tls_client_cert),
+            _read(options.tls_client_key),
+            options.tls_server_name,
         )
-    if options.tls_server_name:
-        channel_options.append(("grpc.ssl_target_name_override", options.tls_server_name))
     compression = grpc.Compression.Gzip if options.gzip else None
     return open_blocking_channel(
-        options.addr, credentials, compression=compression, options=channel_options
+        options.addr, tls, compression=compression, options=channel_options
     )
+
+
+def _own_address(*, has_tls: bool) -> str:
+    socket = os.environ.get("LLM_GRPC_SOCKET")
+    if socket and not has_tls:  # a socket has none
+        return f"unix:{socket}"
+    return f"localhost:{os.environ.get('LLM_GRPC_PORT') or _DEFAULT_PORT}"
 
 
 def _read(path: str) -> bytes | None:
@@ -178,7 +185,6 @@ def _parser() -> argparse.ArgumentParser:
         "4 not serving.",
         allow_abbrev=False,
     )
-    port = os.environ.get("LLM_GRPC_PORT") or _DEFAULT_PORT
 
     def text(name: str, default: str, help_text: str) -> None:
         parser.add_argument(f"-{name}", f"--{name}", default=default, help=help_text)
@@ -200,7 +206,9 @@ def _parser() -> argparse.ArgumentParser:
             help=help_text,
         )
 
-    text("addr", f"localhost:{port}", "host:port of the server (default: localhost and the port)")
+    text(
+        "addr", "", "host:port of the server (default: LLM_GRPC_SOCKET, or localhost and the port)"
+    )
     text("service", "", "name to check: '', liveness, readiness or a model's id")
     duration("connect-timeout", "longest wait for a connection (default: 1s)")
     duration("rpc-timeout", "longest wait for the answer (default: 1s)")
@@ -216,7 +224,7 @@ def _parser() -> argparse.ArgumentParser:
     text("user-agent", f"tokenwire-healthcheck/{__version__}", "user agent of the call")
     flag("gzip", "compress the call")
     flag("tls", "use TLS (default: plaintext)")
-    text("tls-ca-cert", "", "file of the certificate authorities to trust (default: the system's)")
+    text("tls-ca-cert", "", "file of the authorities to trust (default: those that gRPC brings)")
     text("tls-client-cert", "", "file of the client's certificate")
     text("tls-client-key", "", "file of the client's private key")
     text("tls-server-name", "", "name to expect in the server's certificate")

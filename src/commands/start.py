@@ -7,13 +7,17 @@ import contextlib
 import errno
 import socket
 import sys
-from collections.abc import Coroutine
+import tempfile
+from collections.abc import Coroutine, Generator
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TypeVar
 
 import structlog
 import uvloop
 
-from ..edge.config import EdgeConfig
+from ..addresses import LOCALHOST, Addresses
+from ..edge.config import UNIX, EdgeConfig
 from ..environment import (
     EXIT_CONFIGURATION,
     ConfigurationError,
@@ -25,12 +29,13 @@ from ..environment import (
 from ..lifecycle import end_with_parent, shutdown_signals
 from ..listening import Listener, find_problem
 from ..logs.standard_error import StandardError
+from ..pem_files import Credentials, PemFiles
 from ..server.preparation.engine_choice import inspect_machine
 from ..server.preparation.kits import config_class
 from ..server.settings.server_config import ServerConfig
 from ..supervisor import ChildCommand, Supervisor
 from ..variables import variables
-from ..welcome import Addresses, StatusLine, welcome
+from ..welcome import StatusLine, welcome
 from .decisions import decide_all, describe
 from .metrics_port import MetricsPort, open_metrics_port
 
@@ -117,12 +122,58 @@ def run_both(*, has_welcome: bool) -> int:
     server, edge = load_both()
     # Before anything starts: a port that another service holds would answer in our place.
     problems = [problem for at in _listeners(server, edge) if (problem := find_problem(at))]
+    credentials = _load_pem_files(server.pem_files, problems)
+    _load_pem_files(edge.target_pem_files if edge.grpc_target_tls else None, problems)
     if problems:
         raise ConfigurationError(problems)
     line = StatusLine(stderr.lines) if has_welcome else None
     stderr.log(server, _secrets(server), sink=line)
-    with open_metrics_port(server, edge) as metrics:
-        return _run(_supervise(server, edge, metrics, line, stderr.lines.fd))
+    with open_metrics_port(server, edge) as metrics, _socket_between(server) as socket_path:
+        addresses = _addresses(server, edge, credentials, socket_path)
+        between = _Between(addresses, socket_path, metrics)
+        return _run(_supervise(server, edge, between, line, stderr.lines.fd))
+
+
+@dataclass(frozen=True, slots=True)
+class _Between:
+    """How front and edge meet, and where whoever started them reaches both."""
+
+    addresses: Addresses
+    socket: Path | None
+    metrics: MetricsPort
+
+
+@contextlib.contextmanager
+def _socket_between(server: ServerConfig) -> Generator[Path | None]:
+    """Names the Unix socket where front and edge meet; None: they meet at the port.
+
+    With TLS they always meet at one, so that neither the name in the certificate nor its end hurts
+    the edge, and it needs no certificate to show.
+    """
+    if server.grpc_socket is not None or not server.server_ssl_enabled:
+        yield server.grpc_socket
+        return
+    with tempfile.TemporaryDirectory(prefix="tokenwire-", ignore_cleanup_errors=True) as folder:
+        yield Path(folder) / "grpc.sock"
+
+
+def _addresses(
+    server: ServerConfig, edge: EdgeConfig, credentials: Credentials | None, socket: Path | None
+) -> Addresses:
+    own_target = f"{UNIX}{socket}" if socket else ""
+    if credentials is None:
+        return Addresses(server.grpc_port, edge.port, own_target)
+    names = [name for name in credentials.hostnames if not name.startswith("*")]
+    is_own = credentials.is_self_signed
+    return Addresses(
+        server.grpc_port,
+        edge.port,
+        own_target,
+        hostname=names[0] if names and LOCALHOST not in names else LOCALHOST,
+        has_tls=True,
+        authorities=server.tls_server_cert_path if is_own else edge.grpc_target_ca_path,
+        has_client_certificates=server.tls_client_ca_path is not None,
+    )
 
 
 def _listeners(server: ServerConfig, edge: EdgeConfig) -> tuple[Listener, ...]:
@@ -137,30 +188,32 @@ def _listeners(server: ServerConfig, edge: EdgeConfig) -> tuple[Listener, ...]:
 async def _supervise(
     server: ServerConfig,
     edge: EdgeConfig,
-    metrics: MetricsPort,
+    between: _Between,
     line: StatusLine | None,
     stderr_fd: int,
 ) -> int:
     # Lines of children go through the status line only where there is one to protect.
     is_terminal = line is not None and line.is_terminal
     colours = {"FORCE_COLOR": "1"} if is_terminal else {}
+    listen, call = dict(colours), colours | between.metrics.edge_environment
+    if between.socket is not None:
+        listen["LLM_GRPC_SOCKET"] = str(between.socket)
+        if "grpc_target" not in edge.model_fields_set:
+            target = f"{UNIX}{between.socket}"
+            call |= {"LLM_GRPC_TARGET": target, "LLM_GRPC_TARGET_TLS": "false"}
     tokenwire = (sys.executable, "-P", "-m", "tokenwire")
+    ends = ("--end-with-stdin",)
     server_stop_s = server.drain_delay_s + server.drain_timeout_s + _STOP_MARGIN_S
     edge_stop_s = edge.drain_timeout_s + _STOP_MARGIN_S
     commands = (
         ChildCommand(
             "server",
-            (*tokenwire, "server", "--end-with-stdin", *metrics.server_arguments),
+            (*tokenwire, "server", *ends, *between.metrics.server_arguments),
             server_stop_s,
-            colours,
-            pass_fds=metrics.server_fds,
+            listen,
+            pass_fds=between.metrics.server_fds,
         ),
-        ChildCommand(
-            "edge",
-            (*tokenwire, "edge", "--end-with-stdin"),
-            edge_stop_s,
-            colours | metrics.edge_environment,
-        ),
+        ChildCommand("edge", (*tokenwire, "edge", *ends), edge_stop_s, call),
     )
     with shutdown_signals() as shutdown:
         write_line = line.write_line if line is not None and is_terminal else None
@@ -168,10 +221,9 @@ async def _supervise(
         async with asyncio.TaskGroup() as tasks:
             greeting = None
             if line is not None:
-                addresses = Addresses(server.grpc_port, edge.port)
                 engines = decide_all(server, inspect_machine())
                 texts = {str(model): describe(decision) for model, decision in engines.items()}
-                greeting = tasks.create_task(welcome(line, addresses, texts))
+                greeting = tasks.create_task(welcome(line, between.addresses, texts))
                 tasks.create_task(_farewell(line, shutdown.draining, greeting))
             return await supervisor.run()
 
@@ -190,6 +242,14 @@ async def _farewell(
 def _load_or_collect(settings_class: type[SettingsT], problems: list[str]) -> SettingsT | None:
     try:
         return load(settings_class)
+    except ConfigurationError as error:
+        problems.extend(error.problems)
+        return None
+
+
+def _load_pem_files(files: PemFiles | None, problems: list[str]) -> Credentials | None:
+    try:
+        return files.load() if files else None
     except ConfigurationError as error:
         problems.extend(error.problems)
         return None

@@ -17,10 +17,10 @@ from rich.table import Table
 from rich.text import Text
 
 from ..channel import open_blocking_channel
-from ..edge.config import EdgeConfig
-from ..environment import EXIT_CONFIGURATION, load
+from ..environment import EXIT_CONFIGURATION
 from ..generated.tokenwire.v1 import chat_pb2, events_pb2, inference_pb2, models_pb2, sampling_pb2
 from ..generated.tokenwire.v1.inference_pb2_grpc import InferenceServiceStub
+from .server_choice import ServerChoice
 
 _PIPE_COLUMNS = 200
 _LIST_TIMEOUT_S = 10.0
@@ -39,16 +39,16 @@ class ChatOptions:
     seed: int | None = None
 
 
-def list_models(target: str | None, *, as_json: bool) -> int:
+def list_models(choice: ServerChoice, *, as_json: bool) -> int:
     """Prints the models of a server; returns the exit status.
 
     Raises:
         ConfigurationError: the environment holds mistakes.
     """
-    return _with_stub(target, lambda stub: _print_models(stub, as_json=as_json))
+    return _with_stub(choice, lambda stub: _print_models(stub, as_json=as_json))
 
 
-def chat(target: str | None, message: str | None, options: ChatOptions) -> int:
+def chat(choice: ServerChoice, message: str | None, options: ChatOptions) -> int:
     """Answers `message`, or holds a conversation where there is none; returns the exit status.
 
     Raises:
@@ -66,16 +66,16 @@ def chat(target: str | None, message: str | None, options: ChatOptions) -> int:
             return 0 if conversation.ask(message) else EXIT_FAILURE
         return _interactive(conversation)
 
-    return _with_stub(target, talk)
+    return _with_stub(choice, talk)
 
 
-def _with_stub(target: str | None, use: Callable[[InferenceServiceStub], int]) -> int:
-    address = target or load(EdgeConfig).grpc_target
-    with open_blocking_channel(address) as channel:
+def _with_stub(choice: ServerChoice, use: Callable[[InferenceServiceStub], int]) -> int:
+    target, tls = choice.resolve()
+    with open_blocking_channel(target, tls) as channel:
         try:
             return use(InferenceServiceStub(channel))
         except grpc.RpcError as error:
-            sys.stderr.write(f"{address}: {_explain(error)}\n")
+            sys.stderr.write(f"{target}: {_explain(error)}\n")
             return EXIT_FAILURE
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 # Commands import their modules when they run, each only its own: `PLC0415` is off for that.
 # ruff: noqa: PLC0415
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -27,6 +28,24 @@ Target = Annotated[
     typer.Option(
         help="Server to call, as host:port. Default: LLM_GRPC_TARGET, or LLM_GRPC_PORT here."
     ),
+]
+
+Tls = Annotated[
+    bool | None,
+    typer.Option("--tls/--no-tls", help="Use TLS. Default: LLM_GRPC_TARGET_TLS."),
+]
+Authorities = Annotated[
+    Path | None,
+    typer.Option("--tls-ca-cert", help="PEM file of the authorities to trust."),
+]
+ClientCertificate = Annotated[
+    Path | None, typer.Option("--tls-client-cert", help="PEM file of a certificate to show.")
+]
+ClientKey = Annotated[
+    Path | None, typer.Option("--tls-client-key", help="PEM file of that certificate's key.")
+]
+ServerName = Annotated[
+    str, typer.Option("--tls-server-name", help="Name to expect in the server's certificate.")
 ]
 
 
@@ -65,13 +84,23 @@ def edge(end_with_stdin: EndWithStdin = False) -> None:
 
 @app.command()
 def models(
+    *,
     target: Target = None,
+    tls: Tls = None,
+    tls_ca_cert: Authorities = None,
+    tls_client_cert: ClientCertificate = None,
+    tls_client_key: ClientKey = None,
+    tls_server_name: ServerName = "",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """List the models of a server and where each one stands."""
+    from .server_choice import ServerChoice
     from .talk import list_models
 
-    raise typer.Exit(list_models(target, as_json=as_json))
+    choice = ServerChoice(
+        target, tls, tls_ca_cert, tls_client_cert, tls_client_key, tls_server_name
+    )
+    raise typer.Exit(list_models(choice, as_json=as_json))
 
 
 @app.command()
@@ -81,6 +110,11 @@ def chat(
     ] = None,
     *,
     target: Target = None,
+    tls: Tls = None,
+    tls_ca_cert: Authorities = None,
+    tls_client_cert: ClientCertificate = None,
+    tls_client_key: ClientKey = None,
+    tls_server_name: ServerName = "",
     model: Annotated[
         str | None, typer.Option(help="Id of the model. Default: the first that serves.")
     ] = None,
@@ -90,11 +124,15 @@ def chat(
     seed: Annotated[int | None, typer.Option(help="Makes sampling repeatable.")] = None,
 ) -> None:
     """Talk to a model; the answer streams, with its speed below."""
+    from .server_choice import ServerChoice
     from .talk import ChatOptions
     from .talk import chat as talk
 
+    choice = ServerChoice(
+        target, tls, tls_ca_cert, tls_client_cert, tls_client_key, tls_server_name
+    )
     options = ChatOptions(model, system, temperature, max_tokens, seed)
-    raise typer.Exit(talk(target, message, options))
+    raise typer.Exit(talk(choice, message, options))
 
 
 @app.command(add_help_option=False, context_settings={"ignore_unknown_options": True})

@@ -30,6 +30,7 @@ from .metrics.http_metrics import HttpMetrics
 from .metrics.routes import MetricsRoutes
 from .middleware import InFlight, Middleware
 from .pages.routes import PageRoutes
+from .tls_ends import TlsEnds
 
 if TYPE_CHECKING:
     from ..tracing.tracer import Tracer
@@ -40,6 +41,7 @@ DIALECTS: tuple[Dialect, ...] = (API, CANONICAL)
 # Also bounds how long a connection may take to send a request line and headers.
 KEEPALIVE_TIMEOUT_S = 75.0
 _BACKLOG = 1024
+_HANDSHAKE_TIMEOUT_S = 10.0
 # After a drain nothing should run any more; what does is cancelled this much later.
 _CLEANUP_TIMEOUT_S = 2.0
 
@@ -71,28 +73,38 @@ class EdgeApp:
         """Opens the port and the channel; the front need not be there yet.
 
         Raises:
-            ConfigurationError: the address cannot be listened on.
+            ConfigurationError: the address cannot be listened on, or a file of TLS not be used.
         """
         async with AsyncExitStack() as opening:
             tracer = make_tracer(self._config, self._config.service_name, "edge")
             if tracer is not None:
                 await opening.enter_async_context(tracer)
             self.tracer = tracer
-            self._front = FrontClient(self._config.grpc_target, tracer)
+            tls = TlsEnds.load(self._config)  # before anything listens
+            self._front = FrontClient(self._config.grpc_target, tls.channel(), tracer)
             opening.push_async_callback(self._front.close)
+            if tls.front is not None:
+                tls.front.on_change = lambda _: self._front.renew(tls.channel())
+            for end in tls.watched:
+                await opening.enter_async_context(end.watching())
             self._session = await opening.enter_async_context(aiohttp.ClientSession())
-            app, middleware = self._application()
+            app, middleware = self._application(tls)
             self._runner = web.AppRunner(
                 app, handler_cancellation=True, shutdown_timeout=_CLEANUP_TIMEOUT_S
             )
             await self._runner.setup()
             opening.push_async_callback(self._runner.cleanup)
-            self._server = await self._listen(middleware)
+            self._server = await self._listen(middleware, tls)
             opening.callback(self._server.close)
             # In the reverse order: the port, the connections, the session, the channel, the spans.
             self._closing = opening.pop_all()
         self.port = self._server.sockets[0].getsockname()[1]
-        _logger.info("listening", http_port=self.port, front=self._config.grpc_target)
+        _logger.info(
+            "listening",
+            http_port=self.port,
+            has_tls=self._config.server_ssl_enabled,
+            front=self._config.grpc_target,
+        )
         return self
 
     async def __aexit__(
@@ -107,10 +119,11 @@ class EdgeApp:
         finally:
             await self._closing.aclose()
 
-    def _application(self) -> tuple[web.Application, Middleware]:
+    def _application(self, tls: TlsEnds) -> tuple[web.Application, Middleware]:
         config = self._config
         app = web.Application(client_max_size=config.max_body_bytes)
         registry = new_registry()
+        tls.register(registry)
         metrics = HttpMetrics(registry)
         cors = Cors(config.cors_allowed_origins)
         middleware = Middleware(self._dialects, cors, metrics, self._in_flight, self.tracer)
@@ -133,7 +146,7 @@ class EdgeApp:
         metrics.expect(app.router.routes())
         return app, middleware
 
-    async def _listen(self, middleware: Middleware) -> asyncio.Server:
+    async def _listen(self, middleware: Middleware, tls: TlsEnds) -> asyncio.Server:
         loop = asyncio.get_running_loop()
         server = self._runner.server
         assert server is not None  # the runner is set up
@@ -148,8 +161,17 @@ class EdgeApp:
             )
 
         host, port = self._config.hostname, self._config.port
+        secured = tls.https is not None
         try:
-            return await loop.create_server(connection, host, port, backlog=_BACKLOG)
+            return await loop.create_server(
+                connection,
+                host,
+                port,
+                backlog=_BACKLOG,
+                ssl=tls.https.https_context() if tls.https else None,
+                ssl_handshake_timeout=_HANDSHAKE_TIMEOUT_S if secured else None,
+                ssl_shutdown_timeout=_CLEANUP_TIMEOUT_S if secured else None,
+            )
         except OSError as error:
             problem = f"LLM_INFERENCE_PORT: cannot listen on {host}:{port}: {error.strerror}"
             raise ConfigurationError([problem]) from error

@@ -12,7 +12,7 @@ import grpc
 from google.protobuf.message import Message
 from grpc_health.v1 import health_pb2
 
-from ..channel import open_channel
+from ..channel import ChannelTls, open_channel
 from ..generated.tokenwire.v1 import inference_pb2
 from ..generated.tokenwire.v1.inference_pb2_grpc import InferenceServiceStub
 from ..tracing.rpc_spans import calling
@@ -30,6 +30,8 @@ ResponseT_co = TypeVar("ResponseT_co", covariant=True)
 
 _UNARY_TIMEOUT_S = 5.0
 _HEALTH_TIMEOUT_S = 2.0
+# How long the calls of a channel that was replaced may go on.
+_LAST_CALLS_S = 86_400.0
 
 
 class _Cancellable(Protocol):
@@ -43,12 +45,23 @@ class _StreamingCall(_Cancellable, Protocol[ResponseT_co]):
 
 
 class FrontClient:
-    """Calls the front for HTTP requests. Open it inside a running event loop."""
+    """Calls the front for HTTP requests, in plaintext without `tls`.
 
-    def __init__(self, target: str, tracer: Tracer | None = None) -> None:
+    Open it inside a running event loop.
+    """
+
+    def __init__(
+        self, target: str, tls: ChannelTls | None = None, tracer: Tracer | None = None
+    ) -> None:
         self._target = target
         self._tracer = tracer
-        self._channel = open_channel(target)
+        self._retired: dict[asyncio.Task[None], grpc.aio.Channel] = {}
+        self._calls: set[_Cancellable] = set()
+        self._is_ended = False
+        self._open(tls)
+
+    def _open(self, tls: ChannelTls | None) -> None:
+        self._channel = open_channel(self._target, tls)
         self.stub = InferenceServiceStub(self._channel)
         self._check = self._channel.unary_unary(
             "/grpc.health.v1.Health/Check",
@@ -59,8 +72,14 @@ class FrontClient:
             getattr(self.stub, method.name): f"{_SERVICE.full_name}/{method.name}"
             for method in _SERVICE.methods
         }
-        self._calls: set[_Cancellable] = set()
-        self._is_ended = False
+
+    def renew(self, tls: ChannelTls | None) -> None:
+        """Makes new calls with other credentials; those that run go on as they began."""
+        retired = self._channel
+        self._open(tls)
+        task = asyncio.create_task(retired.close(_LAST_CALLS_S), name="retired-channel")
+        self._retired[task] = retired
+        task.add_done_callback(self._retired.pop)
 
     async def events(
         self,
@@ -148,5 +167,10 @@ class FrontClient:
             yield replace(context, trace=trace).metadata()
 
     async def close(self) -> None:
-        """Closes the channel and cancels what still runs on it."""
-        await self._channel.close()
+        """Closes the channel, and those before it, and cancels what still runs on them."""
+        retired = dict(self._retired)
+        for task in retired:
+            task.cancel()
+        await asyncio.gather(*retired, return_exceptions=True)
+        for channel in (*retired.values(), self._channel):
+            await channel.close()

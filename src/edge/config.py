@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
+from typing import Self
 
-from pydantic import field_validator
+from pydantic import field_validator, model_validator
 
-from ..environment import setting
+from ..environment import ExpandedPath, setting
 from ..logs.settings import LogSettings
+from ..pem_files import PemFile, PemFiles
+from ..tls_settings import PEM_FILE, TlsSettings
 from ..tracing.settings import TracingSettings
 
 _MAX_PORT = 65535
+UNIX = "unix:"
+"""How the target of a Unix socket begins."""
+_TARGET_AUTHORITIES = "LLM_GRPC_TARGET_CA_PATH"
+_TARGET_CERTIFICATE = "LLM_GRPC_TARGET_CERT_PATH"
+_TARGET_KEY = "LLM_GRPC_TARGET_KEY_PATH"
 _ORIGIN = re.compile(r"https?://[^/\s,]+|null")
 
 
-class EdgeConfig(TracingSettings, LogSettings):
+class EdgeConfig(TracingSettings, LogSettings, TlsSettings):
     """The configuration of `tokenwire edge`."""
 
     hostname: str = setting(
@@ -47,7 +56,36 @@ class EdgeConfig(TracingSettings, LogSettings):
         default_factory=lambda values: f"localhost:{values['grpc_port']}",
         default_text="localhost:<LLM_GRPC_PORT>",
         description="Where the edge finds the gRPC server",
-        takes="a gRPC target, such as host:port or dns:///host:port",
+        takes="a gRPC target, such as host:port, dns:///host:port or unix:/path",
+    )
+    grpc_target_tls: bool = setting(
+        "LLM_GRPC_TARGET_TLS",
+        default_factory=lambda values: (
+            values["server_ssl_enabled"] and not values["grpc_target"].startswith(UNIX)
+        ),
+        default_text="<SERVER_SSL_ENABLED>",
+        description="Whether the edge speaks TLS to the gRPC server; unset, never to a Unix socket",
+    )
+    grpc_target_ca_path: ExpandedPath | None = setting(
+        _TARGET_AUTHORITIES,
+        None,
+        description="Authorities that the gRPC server's certificate must come from; "
+        "unset: the public ones that gRPC brings",
+        takes=PEM_FILE,
+    )
+    grpc_target_server_name: str = setting(
+        "LLM_GRPC_TARGET_SERVER_NAME",
+        "",
+        description="Name to expect in the gRPC server's certificate; unset: the target's host",
+    )
+    grpc_target_cert_path: ExpandedPath | None = setting(
+        _TARGET_CERTIFICATE,
+        None,
+        description="Certificate that is shown to the gRPC server",
+        takes=PEM_FILE,
+    )
+    grpc_target_key_path: ExpandedPath | None = setting(
+        _TARGET_KEY, None, description="Private key of that certificate", takes=PEM_FILE
     )
     metrics_port: int = setting(
         "LLM_METRICS_PORT",
@@ -108,3 +146,35 @@ class EdgeConfig(TracingSettings, LogSettings):
         if not value.startswith(("http://", "https://")):
             raise ValueError("takes an http or https address")
         return value
+
+    @model_validator(mode="after")
+    def _target_tls_is_whole(self) -> Self:
+        paths = {
+            _TARGET_AUTHORITIES: self.grpc_target_ca_path,
+            _TARGET_CERTIFICATE: self.grpc_target_cert_path,
+            _TARGET_KEY: self.grpc_target_key_path,
+        }
+        given = [name for name, path in paths.items() if path is not None]
+        is_decided = self.grpc_target_tls or "grpc_target_tls" in self.model_fields_set
+        if given and not is_decided:
+            raise ValueError(
+                f"{given[0]} is set, but LLM_GRPC_TARGET_TLS is neither true nor false"
+            )
+        if (_TARGET_CERTIFICATE in given) is not (_TARGET_KEY in given):
+            raise ValueError(
+                f"{_TARGET_CERTIFICATE} and {_TARGET_KEY} are set together or not at all"
+            )
+        return self
+
+    @property
+    def target_pem_files(self) -> PemFiles:
+        """The files of TLS to the front, where it is spoken."""
+        return PemFiles(
+            _pem_file(_TARGET_CERTIFICATE, self.grpc_target_cert_path),
+            _pem_file(_TARGET_KEY, self.grpc_target_key_path),
+            _pem_file(_TARGET_AUTHORITIES, self.grpc_target_ca_path),
+        )
+
+
+def _pem_file(variable: str, path: Path | None) -> PemFile | None:
+    return None if path is None else PemFile(variable, path)

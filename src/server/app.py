@@ -16,7 +16,8 @@ from ..environment import ConfigurationError
 from ..generated.tokenwire.v1 import inference_pb2, inference_pb2_grpc
 from ..generated.xds.service.orca.v3 import orca_pb2, orca_pb2_grpc
 from ..lifecycle import Shutdown, shutdown_signals, wait_first
-from ..listening import find_problem
+from ..tls import WatchedCredentials
+from ..tls_metrics import TlsMetrics
 from ..tracing.making import make_tracer
 from .machine.c_allocator import limit_arenas
 from .machine.gpu_monitor import GpuMonitor
@@ -30,6 +31,7 @@ from .request.sampling import SamplingDefaults
 from .rpc.health import Health
 from .rpc.interceptors import CallInterceptor
 from .rpc.load_reports import LoadReports
+from .rpc.ports import open_port, open_socket
 from .rpc.reflection import add_reflection
 from .rpc.service import InferenceService
 from .settings.fixed_limits import MAX_CONCURRENT_STREAMS, MAX_METADATA_BYTES
@@ -115,9 +117,11 @@ class ServerApp:
         """Listens, and begins to load the models.
 
         Raises:
-            ConfigurationError: an address cannot be listened on.
+            ConfigurationError: an address cannot be listened on, or a file of TLS not be used.
         """
         config = self._config
+        # Before anything listens.
+        tls = WatchedCredentials(config.pem_files, "grpc") if config.pem_files else None
         try:
             self._closing.enter_context(self._metrics_server)
         except OSError as error:
@@ -132,8 +136,7 @@ class ServerApp:
                 await self._closing.enter_async_context(self.tracer)
             # Made inside the loop that it serves on.
             self._server = self._make_server()
-            address = f"{config.grpc_hostname}:{config.grpc_port}"
-            self.port = self._listen(self._server, address)
+            await self._listen(self._server, tls)
             await self._server.start()
         except BaseException:
             await self._closing.aclose()
@@ -145,7 +148,12 @@ class ServerApp:
         self._closing.push_async_callback(_end, loading)
         self._closing.push_async_callback(self._requests.close)
         self._closing.enter_context(self._watch_gpus())
-        _logger.info("listening", grpc_port=self.port, metrics_port=self.metrics_port)
+        _logger.info(
+            "listening",
+            grpc_port=self.port,
+            has_tls=tls is not None,
+            metrics_port=self.metrics_port,
+        )
         return self
 
     async def __aexit__(
@@ -219,15 +227,17 @@ class ServerApp:
             add_reflection(server, [service.full_name for service in services])
         return server
 
-    def _listen(self, server: grpc.aio.Server, address: str) -> int:
-        try:
-            return server.add_insecure_port(address)
-        except RuntimeError as error:
-            # gRPC does not say why.
-            problem = find_problem(self._config.grpc_listener)
-            raise ConfigurationError(
-                [problem or f"LLM_GRPC_PORT: cannot listen on {address}"]
-            ) from error
+    async def _listen(self, server: grpc.aio.Server, tls: WatchedCredentials | None) -> None:
+        config = self._config
+        credentials = None
+        if tls is not None:
+            self._metrics.registry.register(TlsMetrics(tls))
+            await self._closing.enter_async_context(tls.watching())
+            credentials = tls.grpc_credentials()
+        self.port = open_port(server, config.grpc_listener, credentials)
+        if config.grpc_socket is not None:
+            open_socket(server, config.grpc_socket)
+            self._closing.callback(config.grpc_socket.unlink, missing_ok=True)
 
 
 async def serve(config: ServerConfig, metrics_socket: socket.socket | None = None) -> int:

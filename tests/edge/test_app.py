@@ -7,14 +7,17 @@ import os
 import signal
 import socket
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import aiohttp
 import pytest
 import uvloop
+from tokenwire.edge import app as edge_app
 from tokenwire.edge.app import EdgeApp, serve
 from tokenwire.environment import ConfigurationError
 
+from ..certificates import PairFiles
 from .conftest import edge_config
 from .scripted import MODEL, ScriptedFront, ended, started, text
 from .sse_reading import parse_events
@@ -160,3 +163,24 @@ async def _listening(port: int) -> None:
         writer.close()
         await writer.wait_closed()
         return
+
+
+async def test_a_handshake_has_an_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who connects to the port of TLS and says nothing is hung up on."""
+    monkeypatch.setattr(edge_app, "_HANDSHAKE_TIMEOUT_S", 0.05)
+    config = edge_config(LLM_GRPC_TARGET="127.0.0.1:1", **PairFiles(tmp_path).variables())
+    async with EdgeApp(config) as edge, asyncio.timeout(GUARD_S):
+        reader, writer = await asyncio.open_connection("127.0.0.1", edge.port)
+        assert await reader.read() == b""
+        writer.close()
+
+
+async def test_files_of_tls_are_checked_before_the_port_opens(tmp_path: Path) -> None:
+    """Those of either end: the server's own, and what it trusts in the front."""
+    pair = PairFiles(tmp_path)
+    trusts_nothing = {"LLM_GRPC_TARGET_CA_PATH": str(tmp_path / "nowhere.pem")}
+    config = edge_config(LLM_GRPC_TARGET="127.0.0.1:1", **pair.variables(), **trusts_nothing)
+    edge = EdgeApp(config)
+    with pytest.raises(ConfigurationError, match=r"LLM_GRPC_TARGET_CA_PATH: .* cannot be read"):
+        await edge.__aenter__()
+    assert edge.port == 0

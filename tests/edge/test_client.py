@@ -18,7 +18,7 @@ from tokenwire.generated.tokenwire.v1 import inference_pb2
 
 from ..conftest import MODEL_ID
 from .conftest import edge_config
-from .scripted import MODEL, ScriptedFront, final, started, text
+from .scripted import MODEL, ScriptedFront, ended, final, started, text
 from .sse_reading import read_events
 
 CHAT = {"model": MODEL, "messages": [{"role": "user", "content": "Hi"}]}
@@ -205,3 +205,46 @@ async def test_a_unary_call_has_a_deadline_of_its_own(scripted: ScriptedFront) -
             await client.unary(client.stub.ListModels, request, context)
             assert scripted.remaining_s is not None
             assert scripted.remaining_s < less_than_s
+
+
+async def test_other_credentials_leave_running_calls_alone(scripted: ScriptedFront) -> None:
+    """A call goes on over the channel that it began on; new ones go over another."""
+    goes_on = asyncio.Event()
+
+    async def script(request: Any, _context: Any) -> AsyncIterator[Any]:
+        yield started(request)
+        await goes_on.wait()
+        for event in ended(request):
+            yield event
+
+    scripted.script = script
+    context = RequestContext("r1", time.monotonic())
+    async with asyncio.timeout(GUARD_S), opened(scripted.target) as client:
+        events = client.events(client.stub.Chat, QUESTION, context)
+        async with aclosing(events):
+            await anext(events)
+            before = client.stub
+            client.renew(None)
+            assert client.stub is not before
+            await client.unary(client.stub.ListModels, inference_pb2.ListModelsRequest(), context)
+            goes_on.set()
+            assert [event.WhichOneof("event") async for event in events][-1] == "finished"
+
+
+async def test_closing_ends_calls_of_earlier_channels(scripted: ScriptedFront) -> None:
+    """What still runs with earlier credentials ends with the client."""
+
+    async def script(request: Any, _context: Any) -> AsyncIterator[Any]:
+        yield started(request)
+        await asyncio.Event().wait()
+
+    scripted.script = script
+    context = RequestContext("r1", time.monotonic())
+    async with asyncio.timeout(GUARD_S), opened(scripted.target) as client:
+        events = client.events(client.stub.Chat, QUESTION, context)
+        await anext(events)
+        client.renew(None)
+        await client.close()
+        await scripted.cancelled.wait()
+        with pytest.raises(asyncio.CancelledError):
+            await anext(events)

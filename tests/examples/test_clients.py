@@ -10,7 +10,9 @@ from urllib.request import urlopen
 
 import pytest
 
-from ..server.fronts import Client, collect
+from ..certificates import PairFiles
+from ..server.fronts import Client, collect, start_front
+from ..server.scripted_engine import ScriptedEngine, ScriptedLauncher
 from .conftest import EXAMPLES, Example
 
 QUESTION = "What is the capital of France?"
@@ -78,6 +80,23 @@ async def test_shell_quotes_its_message(front: Client, shell_example: Example) -
     """Quotes, backslashes and line ends of a message do not break the request."""
     outcome = await shell_example.run(front, 'Say "hi" \\ and\nthen\tstop.')
     assert outcome.status == 0, outcome.complaints
+
+
+@pytest.mark.parametrize("example", CLIENTS, indirect=True)
+async def test_tls(tmp_path: Path, example: Example) -> None:
+    """With the CA a client is answered in TLS; with another's, and in plaintext, it is refused."""
+    pair = PairFiles(tmp_path / "pair")
+    pair.replace("localhost")
+    engine = ScriptedEngine()
+    async with start_front(ScriptedLauncher(engine).prepare, **pair.variables()) as secured:
+        engine.allow(engine.info.context_length)
+        target = ("--target", f"localhost:{secured.app.port}")
+        outcome = await example.run(secured, *target, "--ca", str(pair.authorities), "hello")
+        assert outcome.output.startswith("0 1 2 "), outcome.complaints
+        other = PairFiles(tmp_path / "other").authorities
+        for trusted in (("--ca", str(other)), ()):
+            outcome = await example.run(secured, *target, *trusted, "hello")
+            assert "0 1 2" not in outcome.output
 
 
 def test_node_versions_are_exact() -> None:

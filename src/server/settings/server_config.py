@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from typing import Self
 
-from pydantic import ValidationInfo, field_validator
+from pydantic import ValidationInfo, field_validator, model_validator
 
-from ...environment import setting
+from ...environment import ExpandedPath, setting
 from ...listening import Listener
 from ...logs.settings import LogSettings
+from ...pem_files import PemFiles
+from ...tls_settings import CLIENT_AUTHORITIES, PEM_FILE, TlsSettings
 from ...tracing.settings import TracingSettings
 from .hub_settings import HubSettings
 from .isq_settings import IsqSettings
@@ -18,7 +20,6 @@ from .timeout_settings import TimeoutSettings
 
 DEFAULT_MAX_TOKENS = 512
 _MAX_PORT = 65535
-_PLAINTEXT = "TLS is not in force yet; the server speaks plaintext"
 
 
 class ServerConfig(
@@ -29,6 +30,7 @@ class ServerConfig(
     TimeoutSettings,
     TracingSettings,
     LogSettings,
+    TlsSettings,
 ):
     """The configuration of `tokenwire server`, without what one engine alone reads.
 
@@ -46,6 +48,12 @@ class ServerConfig(
         ge=0,
         le=_MAX_PORT,
         description="Port that gRPC listens on; 0: any free one",
+    )
+    grpc_socket: ExpandedPath | None = setting(
+        "LLM_GRPC_SOCKET",
+        None,
+        description="Unix socket that gRPC listens on, too, without TLS, for the same user",
+        takes="a path",
     )
     grpc_reflection: bool = setting(
         "LLM_GRPC_REFLECTION", True, description="Serves gRPC reflection"
@@ -143,22 +151,11 @@ class ServerConfig(
         description="Time between not ready and refusing requests, in seconds, for load balancers",
     )
 
-    server_ssl_enabled: bool = setting(
-        "SERVER_SSL_ENABLED", False, description="Serves TLS", not_yet=_PLAINTEXT
-    )
-    tls_server_cert_path: Path | None = setting(
-        "TLS_SERVER_CERT_PATH",
+    tls_client_ca_path: ExpandedPath | None = setting(
+        CLIENT_AUTHORITIES,
         None,
-        description="Certificate of the server",
-        takes="a PEM file",
-        not_yet=_PLAINTEXT,
-    )
-    tls_server_key_path: Path | None = setting(
-        "TLS_SERVER_KEY_PATH",
-        None,
-        description="Private key of the server",
-        takes="a PEM file",
-        not_yet=_PLAINTEXT,
+        description="Authorities whose certificate gRPC clients must show",
+        takes=PEM_FILE,
     )
 
     @field_validator("default_max_tokens")
@@ -168,6 +165,16 @@ class ServerConfig(
         if limit is not None and value > limit:
             raise ValueError(f"is above LLM_MAX_TOKENS_LIMIT, which is {limit}")
         return value
+
+    @model_validator(mode="after")
+    def _client_certificates_need_tls(self) -> Self:
+        self.refuse_without_tls({CLIENT_AUTHORITIES: self.tls_client_ca_path})
+        return self
+
+    @property
+    def pem_files(self) -> PemFiles | None:
+        """The files of TLS on gRPC; None: it speaks plaintext."""
+        return self.server_pem_files(self.tls_client_ca_path)
 
     @property
     def grpc_listener(self) -> Listener:

@@ -143,15 +143,3 @@ def test_a_lower_limit_lowers_the_default(monkeypatch: pytest.MonkeyPatch, tmp_p
     """LLM_MAX_TOKENS_LIMIT below 512 needs no LLM_DEFAULT_MAX_TOKENS beside it."""
     surround(monkeypatch, tmp_path, LLM_ALLOWED_MODELS=MODEL_ID, LLM_MAX_TOKENS_LIMIT="100")
     assert load(config_class()).default_max_tokens == 100
-
-
-def test_what_comes_later_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Variables of features that are not built yet are reported."""
-    surround(
-        monkeypatch,
-        tmp_path,
-        LLM_ALLOWED_MODELS=MODEL_ID,
-        SERVER_SSL_ENABLED="true",
-    )
-    notices = "\n".join(load(config_class()).notices())
-    assert "SERVER_SSL_ENABLED is set, but TLS is not in force yet; the server speaks" in notices

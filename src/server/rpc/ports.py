@@ -1,0 +1,64 @@
+"""Where gRPC listens: a port, in TLS or without, and a Unix socket inside this machine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import grpc
+
+from ...environment import ConfigurationError
+from ...listening import Listener, find_problem
+
+# What the address of a Unix socket holds on Linux, less the zero at its end.
+_MAX_SOCKET_PATH_BYTES = 107
+
+
+def open_port(
+    server: grpc.aio.Server, listener: Listener, credentials: grpc.ServerCredentials | None
+) -> int:
+    """Adds a port to a server that has not started, and returns its number.
+
+    Without `credentials` it is in plaintext.
+
+    Raises:
+        ConfigurationError: it cannot be listened on.
+    """
+    address = f"{listener.hostname}:{listener.port}"
+    try:
+        if credentials is None:
+            return server.add_insecure_port(address)
+        return server.add_secure_port(address, credentials)
+    except RuntimeError as error:
+        # gRPC does not say why.
+        problem = find_problem(listener)
+        if problem is None and credentials is not None:
+            problem = f"TLS_SERVER_CERT_PATH: gRPC cannot use the pair to listen on {address}"
+        raise ConfigurationError(
+            [problem or f"{listener.port_variable}: cannot listen on {address}"]
+        ) from error
+
+
+def open_socket(server: grpc.aio.Server, path: Path) -> None:
+    """Adds a Unix socket, in plaintext, which processes of the same user alone can call.
+
+    A folder that is missing is made for this user alone, too. A socket that is left over there is
+    replaced.
+
+    Raises:
+        ConfigurationError: it cannot be listened on.
+    """
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise _socket_problem(path, (error.strerror or str(error)).lower()) from error
+    if len(bytes(path.absolute())) > _MAX_SOCKET_PATH_BYTES:
+        raise _socket_problem(path, f"a socket's path has at most {_MAX_SOCKET_PATH_BYTES} bytes")
+    try:
+        server.add_insecure_port(f"unix:{path.absolute()}")
+        path.chmod(0o600)
+    except RuntimeError as error:
+        raise _socket_problem(path, "no file can be made there, or another is") from error
+
+
+def _socket_problem(path: Path, why: str) -> ConfigurationError:
+    return ConfigurationError([f"LLM_GRPC_SOCKET: cannot listen on {path}: {why}"])

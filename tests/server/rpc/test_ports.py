@@ -1,0 +1,79 @@
+"""Where gRPC listens, and what is told where it cannot."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import grpc
+import pytest
+import pytest_asyncio
+from tokenwire.environment import ConfigurationError
+from tokenwire.listening import Listener
+from tokenwire.server.rpc.ports import open_port, open_socket
+from tokenwire.tls import WatchedCredentials
+
+from ...certificates import PairFiles
+
+
+@pytest_asyncio.fixture
+async def server() -> AsyncIterator[grpc.aio.Server]:
+    made = grpc.aio.server(options=[("grpc.so_reuseport", 0)])
+    yield made
+    await made.stop(None)
+
+
+def listener(port: int) -> Listener:
+    return Listener("LLM_GRPC_HOSTNAME", "127.0.0.1", "LLM_GRPC_PORT", port)
+
+
+@pytest.mark.parametrize("has_tls", [False, True])
+async def test_a_taken_port_is_told(server: grpc.aio.Server, tmp_path: Path, has_tls: bool) -> None:
+    """With and without TLS it is the port that is named, not the certificate."""
+    credentials = None
+    if has_tls:
+        watched = WatchedCredentials(PairFiles(tmp_path).pem_files(), "grpc")
+        credentials = watched.grpc_credentials()
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.raises(ConfigurationError) as raised:
+            open_port(server, listener(port), credentials)
+    assert raised.value.problems == (
+        f"LLM_GRPC_PORT: cannot listen on 127.0.0.1:{port}: address already in use",
+    )
+
+
+async def test_a_socket_that_is_left_over_is_replaced(
+    server: grpc.aio.Server, tmp_path: Path
+) -> None:
+    """What a front that was killed left behind does not keep the next one from listening."""
+    path = tmp_path / "grpc.sock"
+    with socket.socket(socket.AF_UNIX) as left_over:
+        left_over.bind(str(path))
+    open_socket(server, path)
+    await server.start()
+    async with grpc.aio.insecure_channel(f"unix:{path}") as channel:
+        await channel.channel_ready()
+
+
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        ("x" * 107, "a socket's path has at most 107 bytes"),
+        ("file/grpc.sock", "file exists"),
+        ("folder", "no file can be made there, or another is"),
+    ],
+)
+async def test_a_socket_that_cannot_be_made(
+    server: grpc.aio.Server, tmp_path: Path, name: str, why: str
+) -> None:
+    """It is told by its variable."""
+    (tmp_path / "file").touch()
+    (tmp_path / "folder").mkdir()
+    path = tmp_path / name
+    with pytest.raises(ConfigurationError) as raised:
+        open_socket(server, path)
+    assert raised.value.problems == (f"LLM_GRPC_SOCKET: cannot listen on {path}: {why}",)
