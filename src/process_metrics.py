@@ -8,8 +8,16 @@ from . import __version__
 from .metric_readings import MetricReadings
 
 
+def none_dropped() -> int:
+    """Nothing is lost where a program around the process takes its lines."""
+    return 0
+
+
 def register_process(
-    readings: MetricReadings, process: str, num_spans_dropped: Callable[[], int]
+    readings: MetricReadings,
+    process: str,
+    num_spans_dropped: Callable[[], int],
+    num_lines_dropped: Callable[[], int] = none_dropped,
 ) -> None:
     """Adds the version of a process, and what was lost on the way to whoever looks at it.
 
@@ -26,4 +34,10 @@ def register_process(
         "Spans of traces that were not sent.",
         ("process",),
         lambda: {(process,): float(num_spans_dropped())},
+    )
+    readings.counter(
+        "llm_log_lines_dropped",
+        "Lines of the log that nobody took.",
+        ("process",),
+        lambda: {(process,): float(num_lines_dropped())},
     )

@@ -91,7 +91,7 @@ def run_server(*, ends_with_stdin: bool, metrics_fd: int | None = None) -> int:
     from ..server.app import serve  # noqa: PLC0415 - after the mistakes are told
 
     metrics = None if metrics_fd is None else socket.socket(fileno=metrics_fd)
-    return _run(serve(config, metrics))
+    return _run(serve(config, metrics, lambda: stderr.lines.num_dropped))
 
 
 def run_edge(*, ends_with_stdin: bool) -> int:
@@ -108,7 +108,7 @@ def run_edge(*, ends_with_stdin: bool) -> int:
         end_with_parent(_STDIN, config.drain_timeout_s + _STOP_MARGIN_S)
     from ..edge.app import serve  # noqa: PLC0415 - after the mistakes are told
 
-    return _run(serve(config))
+    return _run(serve(config, lambda: stderr.lines.num_dropped))
 
 
 def run_both(*, has_welcome: bool) -> int:

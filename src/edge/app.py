@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
@@ -14,6 +15,7 @@ from aiohttp import web
 from ..environment import ConfigurationError
 from ..lifecycle import shutdown_signals, wait_first
 from ..metric_readings import new_registry
+from ..process_metrics import none_dropped
 from ..tracing.making import make_tracer
 from .api.routes import API
 from .body import BodyReader, answer_expectation
@@ -60,8 +62,10 @@ class EdgeApp:
         dialects: tuple[Dialect, ...] = DIALECTS,
         forced: asyncio.Event | None = None,
         keepalive_timeout_s: float = KEEPALIVE_TIMEOUT_S,
+        num_lines_dropped: Callable[[], int] = none_dropped,
     ) -> None:
         self._config = config
+        self._num_lines_dropped = num_lines_dropped
         self._dialects = dialects
         self._keepalive_timeout_s = keepalive_timeout_s
         self._in_flight = InFlight()
@@ -131,7 +135,10 @@ class EdgeApp:
         bodies = BodyReader(config.body_timeout_s)
         front_metrics = FrontMetrics(self._session, config.metrics_target)
         register_edge(
-            registry, front_metrics, lambda: self.tracer.num_dropped if self.tracer else 0
+            registry,
+            front_metrics,
+            lambda: self.tracer.num_dropped if self.tracer else 0,
+            self._num_lines_dropped,
         )
         routes = [
             *HealthRoutes(self._front, self._in_flight).routes(),
@@ -186,16 +193,16 @@ class EdgeApp:
             await wait_first(self._in_flight.wait_idle(), timeout_s=_CLEANUP_TIMEOUT_S)
 
 
-async def serve(config: EdgeConfig) -> int:
+async def serve(config: EdgeConfig, num_lines_dropped: Callable[[], int] = none_dropped) -> int:
     """Runs the edge until a signal ends it, then drains; returns the exit status of the process.
 
-    A second signal forces the end.
+    A second signal forces the end. `num_lines_dropped` counts the lines that the log lost.
 
     Raises:
         ConfigurationError: the address cannot be listened on.
     """
     with shutdown_signals() as shutdown:
-        async with EdgeApp(config, forced=shutdown.forced):
+        async with EdgeApp(config, forced=shutdown.forced, num_lines_dropped=num_lines_dropped):
             await shutdown.draining.wait()
     _logger.info("stopped")
     return 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 from types import TracebackType
 from typing import Any, cast
@@ -16,6 +17,7 @@ from ..environment import ConfigurationError
 from ..generated.tokenwire.v1 import inference_pb2, inference_pb2_grpc
 from ..generated.xds.service.orca.v3 import orca_pb2, orca_pb2_grpc
 from ..lifecycle import Shutdown, shutdown_signals, wait_first
+from ..process_metrics import none_dropped
 from ..tls import WatchedCredentials
 from ..tls_metrics import TlsMetrics
 from ..tracing.making import make_tracer
@@ -61,6 +63,7 @@ class ServerApp:
         config: ServerConfig,
         prepare: Prepare | None = None,
         metrics_socket: socket.socket | None = None,
+        num_lines_dropped: Callable[[], int] = none_dropped,
     ) -> None:
         self._config = config
         self._closing = AsyncExitStack()
@@ -80,6 +83,7 @@ class ServerApp:
             _methods(),
             gpus=lambda: self._gpus.readings,
             num_spans_dropped=lambda: self.tracer.num_dropped if self.tracer else 0,
+            num_lines_dropped=num_lines_dropped,
         )
         self._metrics_server = MetricsServer(
             self._metrics.registry, config.metrics_hostname, config.metrics_port, metrics_socket
@@ -240,14 +244,19 @@ class ServerApp:
             self._closing.callback(config.grpc_socket.unlink, missing_ok=True)
 
 
-async def serve(config: ServerConfig, metrics_socket: socket.socket | None = None) -> int:
+async def serve(
+    config: ServerConfig,
+    metrics_socket: socket.socket | None = None,
+    num_lines_dropped: Callable[[], int] = none_dropped,
+) -> int:
     """Runs the front until a signal ends it; returns the exit status of the process.
 
     `metrics_socket` listens for scrapes, where whoever started this process opened it.
+    `num_lines_dropped` counts the lines that the log lost.
     """
     limit_arenas()
     with shutdown_signals() as shutdown:
-        async with ServerApp(config, metrics_socket=metrics_socket) as app:
+        async with ServerApp(config, None, metrics_socket, num_lines_dropped) as app:
             await shutdown.draining.wait()
             await app.drain(shutdown)
     _logger.info("stopped")

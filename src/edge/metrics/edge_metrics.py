@@ -12,7 +12,10 @@ from .front_metrics import FrontMetrics
 
 
 def register_edge(
-    registry: CollectorRegistry, front: FrontMetrics, num_spans_dropped: Callable[[], int]
+    registry: CollectorRegistry,
+    front: FrontMetrics,
+    num_spans_dropped: Callable[[], int],
+    num_lines_dropped: Callable[[], int],
 ) -> None:
     """Adds what is read of the edge when it is scraped."""
     readings = MetricReadings(registry)
@@ -22,4 +25,4 @@ def register_edge(
         (),
         lambda: {(): float(front.is_up)},
     )
-    register_process(readings, "edge", num_spans_dropped)
+    register_process(readings, "edge", num_spans_dropped, num_lines_dropped)

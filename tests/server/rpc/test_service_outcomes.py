@@ -182,9 +182,11 @@ async def test_bug_while_sending_is_recorded_as_internal(monkeypatch: pytest.Mon
     assert logged["exc_info"]
 
 
-async def test_refusal_is_recorded_as_such() -> None:
-    """A call that no engine began is rejected, and not aborted."""
-    async with recorded_front(ScriptedEngine(context_length=2)) as (client, read):
+@pytest.mark.parametrize("lazy", ["false", "true"])
+async def test_refusal_is_recorded_as_such(lazy: str) -> None:
+    """A call that no engine began is rejected, not aborted, even where it had a slot by then."""
+    engine = ScriptedEngine(context_length=2)
+    async with recorded_front(engine, wait=lazy == "false", LLM_LAZY_LOAD=lazy) as (client, read):
         await failure_of(client.inference.Chat(client.chat("one two three")))
         recorded = await read()
     assert recorded.line["outcome"] == "CONTEXT_TOO_LONG"

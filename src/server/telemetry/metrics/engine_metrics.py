@@ -97,20 +97,26 @@ class EngineMetrics(Collector):
             return
         asking = asyncio.run_coroutine_threadsafe(self._ask_all(), loop)
         try:
-            texts = asking.result(_LOOP_S)
+            answers = asking.result(_LOOP_S)
         except (FutureTimeoutError, asyncio.CancelledError):
             asking.cancel()  # the loop is busy, or ends
             return
-        for model_id, text in texts.items():
-            self._readings[model_id].families = parse_families(text)
+        for reading, page in answers:
+            try:
+                reading.families = parse_families(page)
+            except (ValueError, LookupError) as error:  # the other series go on
+                _logger.warning("engine_metrics_unreadable", error=str(error))
+            else:
+                reading.is_fresh = True
 
-    async def _ask_all(self) -> dict[str, str]:
+    async def _ask_all(self) -> list[tuple[_Reading, str]]:
         """Asks every engine at once; returns the pages of those that answered in time."""
         serving = [model for model in self._models if model.is_serving]
-        self._readings = {model.model_id: self._reading_of(model) for model in serving}
-        pages = await asyncio.gather(*(self._ask(model.model_id) for model in serving))
-        named = zip(serving, pages, strict=True)
-        return {model.model_id: page for model, page in named if page is not None}
+        readings = {model.model_id: self._reading_of(model) for model in serving}
+        self._readings = readings
+        pages = await asyncio.gather(*map(_ask, readings.values()))
+        named = zip(readings.values(), pages, strict=True)
+        return [(reading, page) for reading, page in named if page is not None]
 
     def _reading_of(self, model: ServedModel) -> _Reading:
         """Returns what the model's engine said last: another engine counts anew."""
@@ -118,16 +124,15 @@ class EngineMetrics(Collector):
         is_same = known is not None and known.engine is model.engine
         return known if known is not None and is_same else _Reading(model.engine, [])
 
-    async def _ask(self, model_id: str) -> str | None:
-        reading = self._readings[model_id]
-        try:
-            async with asyncio.timeout(_ENGINE_S):
-                status, page = await asyncio.gather(
-                    reading.engine.status(), reading.engine.read_metrics()
-                )
-        except (TimeoutError, InferenceError) as error:
-            _logger.debug("engine_metrics_late", model=model_id, error=type(error).__name__)
-            return None
-        reading.kv_usage = status.kv_usage or 0.0
-        reading.is_fresh = True
-        return page
+
+async def _ask(reading: _Reading) -> str | None:
+    try:
+        async with asyncio.timeout(_ENGINE_S):
+            status, page = await asyncio.gather(
+                reading.engine.status(), reading.engine.read_metrics()
+            )
+    except (TimeoutError, InferenceError) as error:
+        _logger.debug("engine_metrics_late", error=type(error).__name__)
+        return None
+    reading.kv_usage = status.kv_usage or 0.0
+    return page

@@ -29,7 +29,7 @@ class DrainStage(enum.Enum):
 class FrontMetrics:
     """The registry of the front, with all that counts into it.
 
-    metrics = FrontMetrics(models, methods, lambda: gpus.readings, lambda: 0)
+    metrics = FrontMetrics(models, methods, lambda: gpus.readings, ...)
     RunningRequests(inference, metrics.requests.record)
     """
 
@@ -39,6 +39,7 @@ class FrontMetrics:
         methods: Iterable[CallLabels],
         gpus: Callable[[], Sequence[GpuReading]],
         num_spans_dropped: Callable[[], int],
+        num_lines_dropped: Callable[[], int],
     ) -> None:
         self.drain_stage = DrainStage.SERVING
         self.registry = new_registry()
@@ -48,7 +49,7 @@ class FrontMetrics:
         model_ids = [model.model_id for model in models]
         self.requests = RequestMetrics(self.registry, [*model_ids, *models.adapters])
         self.readings = MetricReadings(self.registry)
-        register_process(self.readings, "front", num_spans_dropped)
+        register_process(self.readings, "front", num_spans_dropped, num_lines_dropped)
         self._register(gpus)
         register_models(self.readings, models)
         # Last: it waits for the engines, and the other numbers should be as old as theirs.

@@ -18,7 +18,7 @@ from ....metric_forms import choose_form
 _SERVER: Final = "tokenwire"
 _REQUEST_TIMEOUT_S: Final = 10.0
 _TEXT: Final = ("Content-Type", "text/plain; charset=utf-8")
-_GZIP_LEVEL: Final = 1  # a tenth of the size, at a fifth of the time of the usual one
+_GZIP_LEVEL: Final = 1  # a fifteenth of the size, in less than half a millisecond
 
 
 class MetricsServer:

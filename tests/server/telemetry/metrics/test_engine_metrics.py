@@ -42,6 +42,16 @@ async def test_series_of_engines_have_their_model() -> None:
     assert sum(line.startswith("process_open_fds ") for line in lines) == 1
 
 
+async def test_what_cannot_be_read_is_left_out() -> None:
+    """A page of an engine that is no page of metrics costs its own series, and no others."""
+    engine = ScriptedEngine()
+    engine.page = "engine:steps_total{ 3.0"
+    async with start_front(ScriptedLauncher(engine).prepare, LLM_ALLOWED_MODELS=A) as client:
+        lines = await scrape(client)
+    assert up(A, 0.0) in lines
+    assert "llm_drain_state 0.0" in lines
+
+
 async def test_a_frozen_engine_holds_nothing_up() -> None:
     """What an engine said before stays on the page while it does not answer, and is told as old.
 
