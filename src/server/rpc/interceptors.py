@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-import uuid
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, replace
@@ -16,13 +15,12 @@ import structlog
 from google.protobuf.message import DecodeError
 
 from ...tracing.rpc_spans import end_served
-from ...tracing.trace_context import TraceContext
 from ..contract.errors import InferenceError, InvalidRequest
-from ..request.calls import INTERNAL, CallContext
+from ..request.calls import INTERNAL
 from ..request.running_request import RequestBroke
-from ..settings.fixed_limits import MAX_REQUEST_ID_CHARACTERS
 from ..telemetry.metrics.grpc_metrics import GrpcMetrics, MessageCounts
 from .intake import Intake
+from .known_context import KnownContext, has_deadline_passed, read_call_context
 from .load_reports import LoadReports, Trailer
 from .statuses import CallStatus, internal_status, status_of
 
@@ -174,7 +172,7 @@ class _Watched:
         messages: MessageCounts,
     ) -> None:
         self._start_s = time.monotonic()
-        self._call = _call_context(context, self._start_s)
+        self._call = read_call_context(context, self._start_s)
         self._method = "/".join(labels[1:])
         self._span: Span | None = None
         if watchers.tracer is not None:
@@ -277,45 +275,6 @@ def _decoded(request: Any) -> Any:
     return request
 
 
-class KnownContext:
-    """What gRPC gives a handler, with the facts about its call: everything else of it is as before.
-
-    async def Chat(self, request, context: KnownContext) -> None:
-        call = decode_chat(request, context.call)
-    """
-
-    def __init__(self, context: _Context, call: CallContext) -> None:
-        self.call = call
-        self.grpc = context
-
-    def __getattr__(self, name: str) -> Any:  # whatever gRPC's own class has
-        return getattr(self.grpc, name)
-
-
-def has_deadline_passed(call: CallContext, start_s: float) -> bool:
-    """Tells a caller's deadline from a caller who left: gRPC cancels the call for both.
-
-    `start_s` is when the call arrived, on the clock of `time.monotonic`.
-    """
-    if call.deadline_s is None:
-        return False
-    # A deadline is rounded up by a hundredth at most on its way here, and the caller ends the call
-    # when his own has passed.
-    return call.deadline_s - time.monotonic() <= 0.01 * (call.deadline_s - start_s)
-
-
-def _call_context(context: _Context, start_s: float) -> CallContext:
-    rest_s: Any = context.time_remaining()  # None where there is no deadline, against its type
-    return CallContext(
-        request_id=_request_id(context),
-        deadline_s=None if rest_s is None else start_s + rest_s,
-        caller=str(context.peer()),
-        trace=TraceContext.read(
-            _metadata(context, "traceparent"), _metadata(context, "tracestate")
-        ),
-    )
-
-
 async def _abort(context: _Context, status: CallStatus) -> None:
     # gRPC raises it once more by itself, when the handler has returned.
     with suppress(grpc.aio.AbortError):
@@ -327,16 +286,3 @@ def _code_of(context: _Context) -> Any:
     if isinstance(code, grpc.StatusCode):
         return code
     return next((known for known in grpc.StatusCode if known.value[0] == code), code)
-
-
-def _request_id(context: _Context) -> str:
-    value = _metadata(context, "x-request-id")
-    is_usable = len(value) <= MAX_REQUEST_ID_CHARACTERS and value.isprintable() and value.isascii()
-    return value if value and is_usable else uuid.uuid4().hex
-
-
-def _metadata(context: _Context, name: str) -> str:
-    for key, value in context.invocation_metadata() or ():
-        if key == name and isinstance(value, str):
-            return value
-    return ""

@@ -20,7 +20,7 @@ from ..request.calls import (
     CallOutcome,
 )
 from ..request.running_request import RunningRequests
-from .interceptors import KnownContext, has_deadline_passed
+from .known_context import KnownContext, has_deadline_passed
 from .model_codec import encode_models
 from .request_codec import Request, decode_chat, decode_generate
 from .sender import Response, Sender

@@ -15,11 +15,8 @@ import pytest
 from prometheus_client import CollectorRegistry
 from tokenwire.generated.tokenwire.v1 import events_pb2, inference_pb2, inference_pb2_grpc
 from tokenwire.server.request.calls import CallContext
-from tokenwire.server.rpc.interceptors import (
-    CallInterceptor,
-    KnownContext,
-    has_deadline_passed,
-)
+from tokenwire.server.rpc.interceptors import CallInterceptor
+from tokenwire.server.rpc.known_context import KnownContext
 from tokenwire.server.telemetry.metrics.grpc_metrics import GrpcMetrics
 from tokenwire.tracing.trace_context import NO_TRACE
 
@@ -200,13 +197,3 @@ async def test_facts_travel_in_no_context_variable() -> None:
     async with intercepted() as (handlers, stub):
         known = await chat(handlers, stub)
     assert known.variables - outside == {"structlog_request_id"}
-
-
-@pytest.mark.parametrize(
-    ("rest_s", "has_passed"), [(None, False), (30.0, False), (0.0, True), (-1.0, True)]
-)
-def test_deadline_is_told_from_a_caller_who_left(rest_s: float | None, has_passed: bool) -> None:
-    """A call that is cancelled before its deadline was cancelled by its caller."""
-    now_s = time.monotonic()
-    call = CallContext("r", None if rest_s is None else now_s + rest_s)
-    assert has_deadline_passed(call, now_s - 10) is has_passed
