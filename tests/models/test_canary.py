@@ -17,4 +17,3 @@ async def test_texts_stay_between_caller_and_sglang(tmp_path: Path) -> None:
     assert len(watched.events("request")) > 10
     levels = {event["level"] for event in watched.events("engine_output")}
     assert levels <= {"info", "warning", "error"}
-    (tmp_path / "lines").write_text("".join(watched.lines))
