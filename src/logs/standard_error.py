@@ -43,7 +43,9 @@ class StandardError:
         raw = io.BufferedWriter(_RawLines(self.lines))
         sys.stderr = io.TextIOWrapper(raw, errors="backslashreplace", line_buffering=True)
         # A fault of native code kills the process without a look at any queue.
-        faulthandler.enable(self.lines.fd)
+        fault_fd = _open_again(self.lines.fd)
+        if fault_fd is not None:
+            faulthandler.enable(fault_fd)
         atexit.register(self._close)
 
     def log(
@@ -94,6 +96,18 @@ def _real_fd() -> int:
         os.set_inheritable(fd, True)
     os.close(fd)
     return fcntl.fcntl(_STDERR, fcntl.F_DUPFD_CLOEXEC, _STDERR + 1)
+
+
+def _open_again(fd: int) -> int | None:
+    """Returns the same file in a mode of its own, in which nothing waits; None for a socket.
+
+    A process that is dying would wait for a reader for ever, and nobody would start the next one.
+    """
+    flags = os.O_WRONLY | os.O_NONBLOCK | os.O_APPEND | os.O_NOCTTY
+    try:
+        return os.open(f"/proc/self/fd/{fd}", flags)
+    except OSError:
+        return None
 
 
 def _tell_dropped(num_lines: int) -> str:

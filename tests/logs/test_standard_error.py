@@ -123,8 +123,6 @@ async def test_a_process_ends_where_nobody_reads(end: str) -> None:
     try:
         status, _ = await run(
             f"""
-import faulthandler
-faulthandler.disable()  # it writes itself
 for number in range(100):
     log.info("an event", extra={{"number": number}})
 {end}

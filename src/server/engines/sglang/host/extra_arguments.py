@@ -15,6 +15,7 @@ MODEL_OVERRIDES: Final = "json_model_override_args"
 
 _OWN_PROCESS: Final = "the service runs SGLang in a process of its own and listens itself"
 _OWN_STREAM: Final = "the service needs its own value to read SGLang's answers"
+_OWN_LOG: Final = "the log has SGLang's warnings and errors; below them it prints prompts"
 _OWN_PROMPTS: Final = "prompts are tokenised and rendered by the service"
 
 OWNED: Final[Mapping[str, str]] = {
@@ -53,6 +54,11 @@ OWNED: Final[Mapping[str, str]] = {
     "admin_api_key": "the service has no such route",
     "ssl_keyfile": _OWN_PROCESS,
     "ssl_certfile": _OWN_PROCESS,
+    "log_level": _OWN_LOG,
+    "log_requests": _OWN_LOG,
+    "log_requests_level": _OWN_LOG,
+    "log_requests_format": _OWN_LOG,
+    "log_requests_target": _OWN_LOG,
     "skip_server_warmup": "the service sends a first request of its own",
     "warmups": "the service sends a first request of its own",
     "allowed_media_domains": "the service takes no pictures or sounds",
