@@ -11,7 +11,6 @@ from collections.abc import Callable, Coroutine, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
-from pathlib import Path
 from typing import Any
 
 import grpc
@@ -20,7 +19,9 @@ from paced_engine import NUM_PROMPT_TOKENS, TOKEN, PacedEngine, PacedLauncher, P
 from tokenwire.edge.app import EdgeApp
 from tokenwire.edge.config import EdgeConfig
 from tokenwire.generated.tokenwire.v1 import events_pb2, inference_pb2, inference_pb2_grpc
-from tokenwire.logs import LogSettings, configure_logging
+from tokenwire.logs.configure import configure_logging
+from tokenwire.logs.settings import LogSettings
+from tokenwire.logs.writer import LineWriter
 from tokenwire.server.app import ServerApp
 from tokenwire.server.settings.server_config import ServerConfig
 
@@ -113,7 +114,7 @@ async def serve_edge(pipe: Connection, front_port: int) -> None:
 
 
 def _log_to_nowhere(settings: LogSettings) -> None:
-    configure_logging(settings, stream=Path(os.devnull).open("w"))  # noqa: SIM115 - for good
+    configure_logging(settings, (), LineWriter(os.open(os.devnull, os.O_WRONLY)))
 
 
 async def _serve_until_closed(pipe: Connection, port: int) -> None:

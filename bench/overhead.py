@@ -28,7 +28,7 @@ from tokenwire import __version__
 from tokenwire.edge.app import EdgeApp
 from tokenwire.edge.config import EdgeConfig
 from tokenwire.generated.tokenwire.v1 import inference_pb2, inference_pb2_grpc
-from tokenwire.logs import configure_logging
+from tokenwire.logs.standard_error import StandardError
 from tokenwire.server.app import ServerApp
 from tokenwire.server.contract.engine import Engine, EngineRequest, SamplingParams, TextPrompt
 from tokenwire.server.contract.events import TextDelta
@@ -147,7 +147,7 @@ async def main() -> None:
             "LOG_LEVEL": "warning",
         }
     )
-    configure_logging(server_config)
+    StandardError().log(server_config)
     async with ServerApp(server_config) as front:
         ready = asyncio.Event()
         front.models.observe(lambda: ready.set() if front.models.is_ready else None)
