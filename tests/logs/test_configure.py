@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextvars
 import io
 import json
 import logging
@@ -19,7 +20,6 @@ def restored_logging() -> Generator[None]:
     root.handlers[:] = handlers
     root.setLevel(level)
     structlog.reset_defaults()
-    structlog.contextvars.clear_contextvars()
 
 
 def lines(stream: io.StringIO) -> list[dict[str, object]]:
@@ -30,9 +30,14 @@ def test_an_event_is_one_json_object() -> None:
     """Events of ours and of libraries have the same fields, the request id among them."""
     stream = io.StringIO()
     configure_logging(LogSettings(service_name="name"), (), stream)
-    with structlog.contextvars.bound_contextvars(request_id="r1"):
+
+    def log() -> None:
+        structlog.contextvars.bind_contextvars(request_id="r1")
         structlog.stdlib.get_logger("ours").info("finished", num_prompt_tokens=3)
         logging.getLogger("theirs").warning("slow %s", "disk", extra={"free_bytes": 7})
+
+    # In a context of its own: what is bound stays in the one that it is bound in.
+    contextvars.copy_context().run(log)
     ours, theirs = lines(stream)
     assert ours["event"] == "finished"
     assert ours["num_prompt_tokens"] == 3
