@@ -23,6 +23,11 @@ if TYPE_CHECKING:
     from ..tracing.tracer import Tracer
 
 _SERVICE = inference_pb2.DESCRIPTOR.services_by_name["InferenceService"]
+# By the request's type: no two methods share one.
+_METHODS = {
+    method.input_type.full_name: f"{_SERVICE.full_name}/{method.name}"
+    for method in _SERVICE.methods
+}
 _Metadata = tuple[tuple[str, str], ...]
 
 ResponseT = TypeVar("ResponseT", bound=Message)
@@ -68,10 +73,6 @@ class FrontClient:
             request_serializer=health_pb2.HealthCheckRequest.SerializeToString,
             response_deserializer=health_pb2.HealthCheckResponse.FromString,
         )
-        self._names: dict[object, str] = {
-            getattr(self.stub, method.name): f"{_SERVICE.full_name}/{method.name}"
-            for method in _SERVICE.methods
-        }
 
     def renew(self, tls: ChannelTls | None) -> None:
         """Makes new calls with other credentials; those that run go on as they began."""
@@ -94,7 +95,7 @@ class FrontClient:
             EdgeError: `end_calls` ended it.
         """
         timeout_s = context.remaining_s()
-        with self._span(method, context) as metadata:
+        with self._span(request, context) as metadata:
             call = method(request, metadata=metadata, timeout=timeout_s)
             self._calls.add(call)
             try:
@@ -141,7 +142,7 @@ class FrontClient:
         """
         remaining_s = context.remaining_s()
         timeout_s = _UNARY_TIMEOUT_S if remaining_s is None else min(_UNARY_TIMEOUT_S, remaining_s)
-        with self._span(method, context) as metadata:
+        with self._span(request, context) as metadata:
             return await method(request, metadata=metadata, timeout=timeout_s)
 
     async def is_ready(self) -> bool:
@@ -160,9 +161,9 @@ class FrontClient:
             call.cancel()
 
     @contextmanager
-    def _span(self, method: object, context: RequestContext) -> Generator[_Metadata]:
+    def _span(self, request: Message, context: RequestContext) -> Generator[_Metadata]:
         """Spans a call, and gives the metadata that goes with it."""
-        name = self._names[method]
+        name = _METHODS[request.DESCRIPTOR.full_name]
         with calling(self._tracer, name, self._target, context.trace) as trace:
             yield replace(context, trace=trace).metadata()
 
