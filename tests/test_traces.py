@@ -129,6 +129,18 @@ async def lose_the_engine(service: Service, door: str) -> None:
         assert b"the engine of the model stopped" in await answer.read()
 
 
+async def meet_a_bug(service: Service, door: str) -> None:
+    """An engine that raises what nobody foresaw, in place of the first token."""
+    service.engine.failure = ValueError("canary-exception")
+    service.engine.allow(1)
+    if door == "grpc":
+        call = service.client.inference.Chat(service.client.chat("canary-prompt"))
+        assert (await failure_of(call)).code is grpc.StatusCode.INTERNAL
+        return
+    async with service.http.post("/api/chat/stream", json=BODY) as answer:
+        assert answer.status == 500
+
+
 STEPS = [["render"], ["queue"], ["prefill"], ["decode"]]
 
 
@@ -162,6 +174,10 @@ CASES = {
     "engine death": Case(
         lose_the_engine,
         *(STEPS, "failed", "ENGINE_LOST", "UNAVAILABLE", True, 200, 503, "decode", 1),
+    ),
+    "bug": Case(
+        meet_a_bug,
+        *(STEPS[:3], "failed", "INTERNAL", "INTERNAL", True, 500, 500, "prefill", 0),
     ),
 }
 
@@ -307,6 +323,31 @@ async def test_a_share_of_all_traces_is_recorded_whole() -> None:
     num_traces = names.count("GET /api/llms")
     assert 0 < num_traces < 40
     assert len(names) == 3 * num_traces
+
+
+@pytest.mark.parametrize("door", ["grpc", "http"])
+async def test_a_mistake_of_the_caller_is_no_fault(door: str) -> None:
+    """What names no model of ours is an error of the request alone, and its text is in no span."""
+    async with start_sink() as sink, serve(sink.variables) as service:
+        if door == "grpc":
+            call = service.client.inference.Chat(service.client.on("canary/model").chat("go"))
+            assert (await failure_of(call)).code is grpc.StatusCode.NOT_FOUND
+        else:
+            body = {**BODY, "model": "canary/model"}
+            async with service.http.post("/api/chat", json=body) as answer:
+                assert answer.status == 400
+    assert b"canary" not in sink.raw
+    request = [CALL, ["chat"]]
+    assert sink.tree() == (request if door == "grpc" else ["POST /api/chat", [CALL, request]])
+    assert_status(sink.one("chat"), "UNSUPPORTED_MODEL")
+    served = sink.one(CALL, "server")
+    assert_status(served, "")
+    assert served.attributes["rpc.response.status_code"] == "NOT_FOUND"
+    assert served.attributes["tokenwire.reason"] == "UNSUPPORTED_MODEL"
+    if door == "http":
+        http = sink.one("POST /api/chat")
+        assert_status(http, "")
+        assert http.attributes["tokenwire.reason"] == "UNSUPPORTED_MODEL"
 
 
 async def test_probes_and_scrapes_are_not_traced() -> None:

@@ -43,9 +43,9 @@ class RequestContext:
             timeout=headers.get(TIMEOUT_HEADER),
         )
 
-    def metadata(self) -> tuple[tuple[str, str], ...]:
-        """Returns the metadata of the gRPC call that serves the request."""
-        return (("x-request-id", self.request_id), *self.trace.headers())
+    def metadata(self, trace: TraceContext | None = None) -> tuple[tuple[str, str], ...]:
+        """Returns the metadata of the gRPC call that serves the request, as part of `trace`."""
+        return (("x-request-id", self.request_id), *(trace or self.trace).headers())
 
     def remaining_s(self) -> float | None:
         """Returns the seconds left until the caller's deadline, None without one.

@@ -18,7 +18,7 @@ from .context import CONTEXT, FAILURE, REQUEST_ID_HEADER, RequestContext
 from .cors import Cors
 from .dialect import DIALECT, Dialect, dialect_of, error_response
 from .errors import EdgeError, failure_of
-from .metrics.http_metrics import UNMATCHED, HttpMetrics, route_of
+from .metrics.http_metrics import HttpMetrics, route_of
 
 if TYPE_CHECKING:
     from ..tracing.tracer import Span, Tracer
@@ -177,14 +177,15 @@ def _end_span(span: Span, request: web.Request, status: int) -> None:
     failure = request.get(FAILURE)
     told: tuple[str, int] | None = None
     if failure is not None:
-        # Without a reason gRPC itself ended the call, for the deadline above all.
-        reason = failure.reason or code_pb2.Code.Name(failure.status.code)
+        # Without one gRPC itself ended the call, for the deadline above all, or nobody foresaw it.
+        has_reason = failure.reason not in ("", "UNSPECIFIED")
+        reason = failure.reason if has_reason else code_pb2.Code.Name(failure.status.code)
         told = reason, failure.traits.http_status
     route = route_of(request)
     end_http(
         span,
         method=request.method,
-        route="" if route == UNMATCHED else route,
+        route=route if route.startswith("/") else "",  # else none fits
         path=request.path[:_MAX_SHOWN],
         scheme=request.scheme,
         status=status,

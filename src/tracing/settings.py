@@ -152,6 +152,14 @@ class TracingSettings(Settings):
             read_pairs(value)
         return value
 
+    @field_validator("otel_exporter_otlp_endpoint", "otel_exporter_otlp_traces_endpoint")
+    @classmethod
+    def _has_no_user(cls, value: str | None) -> str | None:
+        if value is not None and "@" in value:
+            # Exporters put the address into what they log.
+            raise ValueError("takes no user; OTEL_EXPORTER_OTLP_HEADERS can hold a key")
+        return value
+
     @field_validator("otel_exporter_otlp_protocol", "otel_traces_sampler", mode="before")
     @classmethod
     def _lower(cls, value: object) -> object:

@@ -118,7 +118,7 @@ class Tracer:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Exports what is left, for two seconds at most."""
+        """Exports what is left, for a second at most."""
         await asyncio.to_thread(self._provider.shutdown)
 
     def begin_server(self, name: str, caller: TraceContext) -> Span:

@@ -70,6 +70,7 @@ def test_where_spans_go(variables: dict[str, str], endpoint: str) -> None:
     ("name", "value", "told"),
     [
         (ENDPOINT, "collector:4317", "takes an http or https address"),
+        (ENDPOINT, "http://me:canary@collector", "takes no user; OTEL_EXPORTER_OTLP_HEADERS can"),
         ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/json", "takes one of grpc, http/protobuf"),
         ("OTEL_EXPORTER_OTLP_TIMEOUT", "10000", "takes a number above 0 and of at most 600"),
         ("OTEL_TRACES_SAMPLER", "jaeger_remote", "takes one of always_on"),
@@ -88,6 +89,7 @@ def test_a_mistake_is_told_by_its_name(
         load(EdgeConfig)
     (problem,) = caught.value.problems
     assert problem.startswith(f"{name}: {told}")
+    assert "canary" not in problem
 
 
 def test_headers_are_secret(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -76,6 +76,14 @@ async def test_question_without_system_line(sglang_engine: SglangEngine) -> None
     assert "Paris" in (await answer(sglang_engine, prompt)).text
 
 
+async def test_trace_of_a_request_is_taken(sglang_engine: SglangEngine) -> None:
+    """SGLang takes the trace that a request belongs to, also while it does not trace itself."""
+    traceparent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+    request = request_for(await sglang_engine.render(PARIS))
+    traced = replace(request, trace_headers=(("traceparent", traceparent), ("tracestate", "a=b")))
+    assert (await drain(sglang_engine.generate(traced))).text == PARIS_ANSWER
+
+
 async def test_template_argument_unknown_to_template(sglang_engine: SglangEngine) -> None:
     """An argument that the template does not read changes nothing."""
     argued = msgspec.structs.replace(PARIS, template_arguments={"enable_thinking": False})
