@@ -133,6 +133,7 @@ def _describe(ended: EndedRequest) -> Attributes:
         "gen_ai.request.frequency_penalty": sampling.frequency_penalty or None,
         "gen_ai.request.presence_penalty": sampling.presence_penalty or None,
         "gen_ai.response.id": call.context.request_id,
+        "tokenwire.key": call.context.key or None,
         _INPUT_TOKENS: ended.num_prompt_tokens,
         _OUTPUT_TOKENS: ended.num_completion_tokens,
     }
