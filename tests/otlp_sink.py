@@ -91,12 +91,18 @@ class OtlpSink:
 
 
 @asynccontextmanager
-async def start_sink() -> AsyncGenerator[OtlpSink]:
-    """Runs a collector on a free port."""
+async def start_sink(
+    credentials: grpc.ServerCredentials | None = None,
+) -> AsyncGenerator[OtlpSink]:
+    """Runs a collector on a free port, with TLS where it gets credentials."""
     sink = OtlpSink()
     server = grpc.aio.server()
     trace_service_pb2_grpc.add_TraceServiceServicer_to_server(sink, server)
-    sink.endpoint = f"http://127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
+    if credentials is None:
+        sink.endpoint = f"http://127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
+    else:
+        port = server.add_secure_port("127.0.0.1:0", credentials)
+        sink.endpoint = f"https://127.0.0.1:{port}"
     await server.start()
     try:
         yield sink

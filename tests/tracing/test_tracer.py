@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
+import grpc
 import pytest
+import trustme
 from aiohttp import web
 from opentelemetry.proto.collector.trace.v1 import trace_service_pb2
 from tokenwire.tracing.settings import TracingSettings
@@ -130,3 +133,28 @@ async def test_headers_go_with_spans_over_grpc() -> None:
         async with Tracer(settings, "service", "edge") as tracer:
             tracer.begin_server("call", NO_TRACE).end()
         assert sink.metadata["x-key"] == "a b"
+
+
+@pytest.mark.parametrize("has_certificate", [True, False])
+async def test_spans_go_over_tls(tmp_path: Path, has_certificate: bool) -> None:
+    """The collector is known by its certificate, and a process that it demands one of by its."""
+    authority = trustme.CA()
+    server, client = authority.issue_cert("127.0.0.1"), authority.issue_cert("client")
+    files = {name: tmp_path / f"{name}.pem" for name in ("ca", "certificate", "key")}
+    authority.cert_pem.write_to_path(files["ca"])
+    client.cert_chain_pems[0].write_to_path(files["certificate"])
+    client.private_key_pem.write_to_path(files["key"])
+    pair = server.private_key_pem.bytes(), server.cert_chain_pems[0].bytes()
+    credentials = grpc.ssl_server_credentials(
+        [pair], authority.cert_pem.bytes(), require_client_auth=True
+    )
+    variables = {"OTEL_EXPORTER_OTLP_CERTIFICATE": str(files["ca"])}
+    if has_certificate:
+        variables["OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE"] = str(files["certificate"])
+        variables["OTEL_EXPORTER_OTLP_CLIENT_KEY"] = str(files["key"])
+    async with start_sink(credentials) as sink:
+        settings = TracingSettings.model_validate({**sink.variables, **variables})
+        async with Tracer(settings, "service", "edge") as tracer:
+            tracer.begin_server("call", NO_TRACE).end()
+        assert [span.name for span in sink.spans] == (["call"] if has_certificate else [])
+        assert tracer.num_dropped == (not has_certificate)
