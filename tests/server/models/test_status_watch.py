@@ -12,7 +12,8 @@ from tokenwire.server.models import status_watch
 from tokenwire.server.models.standing import Standing
 from tokenwire.server.models.status_watch import StatusWatch
 
-from ..scripted_engine import MODEL_ID, ScriptedEngine
+from ..fronts import check, start_front, wait_until
+from ..scripted_engine import MODEL_ID, ScriptedEngine, ScriptedLauncher
 
 
 class Watched:
@@ -139,3 +140,19 @@ async def test_a_fault_in_an_engine_is_logged(monkeypatch: pytest.MonkeyPatch) -
         model.standing.serve(engine)
         await _asked(engine, 1)
         assert model.watch.latest == EngineStatus(0, 0)
+
+
+async def test_a_front_asks_an_engine_once_it_serves() -> None:
+    """A model that was loading for long tells its engine's status as soon as it serves."""
+    engine = ScriptedEngine()
+    engine.kv_usage = 0.25
+    launcher = ScriptedLauncher(engine)
+    launcher.gate.clear()
+    async with start_front(launcher.prepare, wait=False) as client:
+        await wait_until(client.app.models, lambda: launcher.num_launches == 1)
+        await check(client, "")  # the watch has looked meanwhile, and found no engine
+        model = next(iter(client.app.models))
+        assert model.status is None
+        launcher.gate.set()
+        await _asked(engine, 1)
+        assert model.status == EngineStatus(0, 0, 0.25)

@@ -5,16 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from ....contract.engine import Capabilities, ModelInfo
 from ....files.formats.safetensors_file import MalformedSafetensors, read_tensor_shapes
 from ..isq.outcome import METHOD_NAMES
 from ..messages import Begin
 from .internals import VERSION, resolved_argument
+from .kv_pool import kv_pool_bytes
 from .token_bytes import max_token_bytes
-
-_GIB: Final = 1 << 30  # SGLang calls it GB
 
 
 def count_parameters(files: Iterable[Path]) -> int:
@@ -48,13 +47,6 @@ def _quantization(server_args: Any, hf_config: Any, begin: Begin) -> str:
 def count_pool_tokens(engine: Any) -> int:  # SGLang has no types
     """Reads the size of the KV pool of a running engine, of one copy of the model."""
     return int(engine._scheduler_init_result.scheduler_infos[0]["max_total_num_tokens"])
-
-
-def _kv_pool_bytes(loads: Iterable[Any]) -> int | None:  # SGLang has no types
-    """Reads what each GPU reserved for the KV cache: of several copies the least."""
-    sizes = [float(getattr(getattr(load, "memory", None), "kv_cache_gb", 0.0)) for load in loads]
-    # A size of 0 is one that was not told.
-    return int(min(sizes) * _GIB) if sizes and all(sizes) else None
 
 
 def describe_model(  # SGLang has no types
@@ -105,7 +97,7 @@ def describe_model(  # SGLang has no types
         has_kv_cache_scales=begin.has_kv_cache_scales if is_fp8 else None,
         lora_adapters=begin.lora_adapters,
         gpu_ids=begin.gpu_ids,
-        kv_pool_bytes=_kv_pool_bytes(loads),
+        kv_pool_bytes=kv_pool_bytes(loads),
     )
 
 
