@@ -98,4 +98,4 @@ def _free_pool_bytes(model: ServedModel) -> int | None:
     info, status = model.view.info, model.status
     if info is None or info.kv_pool_bytes is None or status is None or status.kv_usage is None:
         return None
-    return int(info.kv_pool_bytes * (1 - status.kv_usage))
+    return int(info.kv_pool_bytes * max(0.0, 1 - status.kv_usage))

@@ -113,7 +113,7 @@ class LoadReports(orca_pb2_grpc.OpenRcaServiceServicer):
         # server with one slot and no queue would never report work.
         num_held = max(self._num_open, num_in_flight + num_queued)
         report = OrcaLoadReport(
-            application_utilization=num_held / num_slots,
+            application_utilization=num_held / max(1, num_slots),
             rps_fractional=calls_per_s,
             eps=errors_per_s,
             named_metrics={

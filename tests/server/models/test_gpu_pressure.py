@@ -66,6 +66,7 @@ async def _refusal(model: ServedModel) -> InferenceError | None:
         (98.0, 80, 0.9, None),  # 90
         (98.0, 80, 1.0, "GPU memory use is 98.0 %, the limit is 95.0 %"),
         (99.0, 80, 0.975, "GPU memory use is 97.0 %, the limit is 95.0 %"),
+        (95.0, 80, 1.1, None),  # no pool is fuller than full
     ],
 )
 async def test_the_free_part_of_the_own_pool_is_free(
