@@ -70,7 +70,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         made: _Handler = make(
             serve,
             request_deserializer=wrapped.deserialize,
-            response_serializer=wrapped.serialize,
+            response_serializer=handler.response_serializer,
         )
         return made
 
@@ -106,16 +106,10 @@ class _CallHandler:
         # Any: typed for synchronous servers, where a handler returns an iterator.
         self._serve: Any = handler.unary_stream or handler.unary_unary or handler.stream_stream
         self._deserialize: Any = handler.request_deserializer
-        self._serialize: Any = handler.response_serializer
         self._messages = MessageCounts()
         _, self._service, self._method = method.split("/", 2)
         self._watchers = watchers
         self._received = received
-
-    def serialize(self, message: Any) -> bytes:
-        self._messages.num_sent += 1
-        data: bytes = self._serialize(message)
-        return data
 
     def deserialize(self, data: bytes) -> Any:
         self._messages.num_received += 1
@@ -135,7 +129,7 @@ class _CallHandler:
     async def serve_stream(self, request: Any, context: _Context) -> None:
         with self._watch(context, "server_stream") as watched:
             outcome = self._serve(_decoded(request), watched.context)
-            await _written(outcome, context)
+            await _written(outcome, watched.context)
             return
         await _abort(context, watched.status)
 
@@ -143,7 +137,7 @@ class _CallHandler:
         decoded = (_decoded(request) async for request in requests)
         with self._watch(context, "bidi_stream") as watched:
             outcome = self._serve(decoded, watched.context)
-            await _written(outcome, context)
+            await _written(outcome, watched.context)
             return
         await _abort(context, watched.status)
 
@@ -184,7 +178,7 @@ class _Watched:
         self._reports = watchers.reports
         self._grpc = context
         self._status: CallStatus | None = None
-        self.context = KnownContext(context, self._call)
+        self.context = KnownContext(context, self._call, messages)
 
     @property
     def status(self) -> CallStatus:
@@ -258,12 +252,12 @@ class _Watched:
         return self._status.code
 
 
-def _written(outcome: Any, context: _Context) -> Awaitable[None]:
+def _written(outcome: Any, context: KnownContext) -> Awaitable[None]:
     # One that writes by itself has no coroutine of ours between it and gRPC, for each message.
     return _write_all(outcome, context) if hasattr(outcome, "__aiter__") else outcome
 
 
-async def _write_all(messages: AsyncGenerator[Any], context: _Context) -> None:
+async def _write_all(messages: AsyncGenerator[Any], context: KnownContext) -> None:
     async with aclosing(messages):
         async for message in messages:
             await context.write(message)

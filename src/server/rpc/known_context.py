@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 import uuid
+from collections.abc import Awaitable
 from typing import Any
 
 import grpc
@@ -11,6 +12,7 @@ import grpc
 from ...tracing.trace_context import TraceContext
 from ..request.calls import CallContext
 from ..settings.fixed_limits import MAX_REQUEST_ID_CHARACTERS
+from ..telemetry.metrics.grpc_metrics import MessageCounts
 
 _Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -22,12 +24,18 @@ class KnownContext:
         call = decode_chat(request, context.call)
     """
 
-    def __init__(self, context: _Context, call: CallContext) -> None:
+    def __init__(self, context: _Context, call: CallContext, messages: MessageCounts) -> None:
         self.call = call
-        self.grpc = context
+        self._grpc = context
+        self._messages = messages
+
+    def write(self, message: Any) -> Awaitable[None]:
+        """Writes a message, and counts it."""
+        self._messages.num_sent += 1
+        return self._grpc.write(message)
 
     def __getattr__(self, name: str) -> Any:  # whatever gRPC's own class has
-        return getattr(self.grpc, name)
+        return getattr(self._grpc, name)
 
 
 def has_deadline_passed(call: CallContext, start_s: float) -> bool:

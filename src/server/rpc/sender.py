@@ -6,8 +6,6 @@ import asyncio
 from functools import partial
 from typing import Any, cast
 
-import grpc
-
 from ...generated.tokenwire.v1 import inference_pb2
 from ..contract.events import ChoiceFinished, Delta, ReasoningDelta, TextDelta, ToolCallDelta
 from ..request.answer import collect_choices
@@ -21,6 +19,7 @@ from .event_codec import (
     encode_progress,
     encode_started,
 )
+from .known_context import KnownContext
 
 Response = type[inference_pb2.GenerateResponse] | type[inference_pb2.ChatResponse]
 
@@ -30,7 +29,7 @@ class Sender:
 
     def __init__(
         self,
-        context: grpc.aio.ServicerContext[Any, Any],
+        context: KnownContext,
         response: Response,
         request_id: str,
         *,

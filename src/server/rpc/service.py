@@ -70,7 +70,7 @@ class InferenceService(inference_pb2_grpc.InferenceServiceServicer):
         validate(request)
         call = decode(request, context.call)
         sender = Sender(
-            context.grpc,
+            context,
             response,
             call.context.request_id,
             wants_progress=call.wants_progress,
