@@ -35,6 +35,7 @@ class Admission:
         self._explain_closed = explain_closed
         self._explain_refusal: Callable[[], InferenceError] | None = None
         self._is_open = False
+        self._num_closings = 0
         self._is_on_demand = False
         self._load_progress: LoadProgress | None = None
         self._resuming: asyncio.TimerHandle | None = None
@@ -72,6 +73,7 @@ class Admission:
         `is_on_demand`, and are refused where they do not.
         """
         self._is_open = False
+        self._num_closings += 1
         self._explain_refusal = None  # it was of the engine that is gone
         self._resume()
         self._is_on_demand = is_on_demand
@@ -118,13 +120,19 @@ class Admission:
         waiter = Waiter(ticket, report)
         waited_s = await self._enter(waiter)
         start_s = time.monotonic()
+        num_closings = self._num_closings
+        has_failed = False
         try:
             yield waited_s
-        except EngineLost:
-            self._suspend()
+        except InferenceError as error:
+            has_failed = True
+            # A request may hear of its engine's death when the next one serves already.
+            if isinstance(error, EngineLost) and num_closings == self._num_closings:
+                self._suspend()
             raise
         finally:
-            self._record_hold_time(time.monotonic() - start_s)
+            if not has_failed:  # most that fail do at once, which says nothing of the others
+                self._record_hold_time(time.monotonic() - start_s)
             self._leave(waiter)
 
     async def _enter(self, waiter: Waiter) -> float:

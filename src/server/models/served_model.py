@@ -137,7 +137,8 @@ class ServedModel:
         """Opens or closes the queue, and starts or stops the idle timer, as the model stands."""
         if self.is_serving:
             info = self.engine.info
-            max_in_flight = min(self._max_in_flight, info.max_running)
+            # An engine may not know its own number, and say 0.
+            max_in_flight = max(1, min(self._max_in_flight, info.max_running))
             self.admission.open(max_in_flight)
             self._usage.idle_timer.start()
             _logger.info(

@@ -408,6 +408,37 @@ async def test_engine_that_was_not_dead_is_used_again(monkeypatch: pytest.Monkey
         await _hold(admission)
 
 
+async def test_late_news_of_a_death_hold_up_nobody_at_the_next_engine() -> None:
+    """A request that hears of its engine's death when the next one serves suspends nothing."""
+    admission, lost = _make_admission(2, 0), asyncio.Event()
+    losing = asyncio.create_task(_lose_engine(admission, lost))
+    await asyncio.sleep(0)
+    admission.close(LoadProgress("restarting"), is_on_demand=False)
+    admission.open(2)
+    lost.set()
+    await asyncio.gather(losing, return_exceptions=True)
+    await _hold(admission, 0)  # refused where the slots are suspended
+
+
+async def test_requests_that_fail_shorten_no_estimate() -> None:
+    """How long a slot is held is learnt from requests that succeed or are given up."""
+    admission = _make_admission(1, 10)
+    with pytest.raises(QueueTimeout):
+        async with admission.slot(Ticket(0)):
+            raise QueueTimeout("any failure")
+    seen: list[WaitProgress] = []
+
+    async def watch() -> None:
+        async with admission.slot(Ticket(10), seen.append):
+            pass
+
+    async with admission.slot(Ticket(0)):
+        task = asyncio.create_task(watch())
+        await asyncio.sleep(0)
+    await task
+    assert seen[0] == QueuePlace(1, None)
+
+
 @pytest.mark.parametrize("wait_s", [0.0, 0.01])
 async def test_wait_for_a_load_that_is_too_long_says_why(wait_s: float) -> None:
     """Who will not wait for the load, or not so long, hears that the model is loading."""
