@@ -73,7 +73,7 @@ async def serve_front(pipe: Connection, rate: float, num_streams: int) -> None:
     config = ServerConfig.model_validate(
         {
             "LLM_ALLOWED_MODELS": MODEL_ID,
-            "LLM_GRPCHOSTNAME": HOST,
+            "LLM_GRPC_HOSTNAME": HOST,
             "LLM_GRPC_PORT": "0",
             "LLM_METRICS_PORT": "0",
             "LLM_MAX_CONCURRENT_REQUESTS": str(num_streams),
@@ -103,7 +103,7 @@ async def serve_edge(pipe: Connection, front_port: int) -> None:
     """Runs an edge of the front until the other end of `pipe` closes."""
     config = EdgeConfig.model_validate(
         {
-            "LLM_INFERENCEHOSTNAME": HOST,
+            "LLM_INFERENCE_HOSTNAME": HOST,
             "LLM_INFERENCE_PORT": "0",
             "LLM_GRPC_TARGET": f"{HOST}:{front_port}",
         }

@@ -5,6 +5,9 @@
 All three ways lead to the same engine, which is started once. They alternate within each
 round, so that a machine whose speed drifts slows all of them. Printed are the medians of tokens per
 second, and the ratios to the direct call, round by round: median, least and largest.
+
+With `--telemetry` as well a second front and edge share that engine, one request in ten traced to a
+collector; the first ones count and log no request. Their ratio is what it costs to be seen.
 """
 
 from __future__ import annotations
@@ -17,10 +20,11 @@ import platform
 import statistics
 import time
 import uuid
-from collections.abc import Awaitable, Callable
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import aclosing, asynccontextmanager
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import grpc
@@ -32,6 +36,8 @@ from tokenwire.logs.standard_error import StandardError
 from tokenwire.server.app import ServerApp
 from tokenwire.server.contract.engine import Engine, EngineRequest, SamplingParams, TextPrompt
 from tokenwire.server.contract.events import TextDelta
+from tokenwire.server.contract.load_progress import ReportProgress
+from tokenwire.server.models.model_state import PreparedModel
 from tokenwire.server.preparation.kits import config_class
 
 MODEL_ID = "HuggingFaceTB/SmolLM2-135M-Instruct"
@@ -127,54 +133,122 @@ def cpu_name() -> str:
     return platform.machine()
 
 
-async def main() -> None:
-    """Starts the service once and compares the three ways."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--engine", choices=["llamacpp", "sglang"], default="llamacpp")
-    parser.add_argument("--pairs", type=int, default=5)
-    parser.add_argument("--tokens", type=int, default=64)
-    parser.add_argument("--streams", type=int, nargs="+", default=[1, 8])
-    options = parser.parse_args()
-    server_config = config_class().model_validate(
-        {
-            "LLM_ALLOWED_MODELS": MODEL_ID,
-            "LLM_ENGINE": options.engine,
-            "LLM_GRPC_HOSTNAME": "127.0.0.1",
-            "LLM_GRPC_PORT": "0",
-            "LLM_METRICS_PORT": "0",
-            "LLM_MAX_CONCURRENT_REQUESTS": str(max(options.streams)),
-            "LLM_MAX_MODEL_LEN": "1024",
-            "LOG_LEVEL": "warning",
-        }
+class SharedEngine:
+    """An engine that whoever started it ends."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def __getattr__(self, name: str) -> Any:  # whatever an engine has
+        return getattr(self._engine, name)
+
+    async def close(self) -> None:
+        pass
+
+    async def launch(self, report: ReportProgress) -> Any:  # noqa: ARG002 - it has been launched
+        return self
+
+    async def prepare(self, model_id: str, report: ReportProgress) -> PreparedModel:  # noqa: ARG002
+        return PreparedModel(self)
+
+
+@asynccontextmanager
+async def collector() -> AsyncGenerator[str]:
+    """Takes spans and drops them; gives its address."""
+
+    async def export(_request: bytes, _context: object) -> bytes:
+        return b""
+
+    server = grpc.aio.server()
+    server.add_generic_rpc_handlers(
+        (
+            grpc.method_handlers_generic_handler(
+                "opentelemetry.proto.collector.trace.v1.TraceService",
+                {"Export": grpc.unary_unary_rpc_method_handler(export)},
+            ),
+        )
     )
-    StandardError().log(server_config)
-    async with ServerApp(server_config) as front:
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    try:
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        await server.stop(0)
+
+
+@asynccontextmanager
+async def serve(front: ServerApp, **variables: str) -> AsyncGenerator[dict[str, Way]]:
+    """Runs a front and an edge; gives the two ways through them."""
+    async with front:
         ready = asyncio.Event()
         front.models.observe(lambda: ready.set() if front.models.is_ready else None)
         await ready.wait()
-        engine = front.models.route(MODEL_ID).model.engine
         edge_config = EdgeConfig.model_validate(
             {
                 "LLM_INFERENCE_HOSTNAME": "127.0.0.1",
                 "LLM_INFERENCE_PORT": "0",
                 "LLM_GRPC_TARGET": f"127.0.0.1:{front.port}",
+                **variables,
             }
         )
-        print(f"{date.today()}, tokenwire {__version__}, {engine.info.engine}, {MODEL_ID}")
-        print(f"{cpu_name()}, {len(os.sched_getaffinity(0))} CPUs")
-        print("client, front and edge in one process")
         async with (
             EdgeApp(edge_config) as edge,
             grpc.aio.insecure_channel(f"127.0.0.1:{front.port}") as channel,
             aiohttp.ClientSession(f"http://127.0.0.1:{edge.port}") as session,
         ):
-            ways = {
-                "direct": directly(engine),
-                "gRPC": over_grpc(channel),
-                "SSE": over_sse(session),
-            }
+            yield {"gRPC": over_grpc(channel), "SSE": over_sse(session)}
+
+
+async def main() -> None:
+    """Starts the service once and compares the ways."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--engine", choices=["llamacpp", "sglang"], default="llamacpp")
+    parser.add_argument("--pairs", type=int, default=5)
+    parser.add_argument("--tokens", type=int, default=64)
+    parser.add_argument("--streams", type=int, nargs="+", default=[1, 8])
+    parser.add_argument("--telemetry", action="store_true", help="what traces and metrics cost")
+    options = parser.parse_args()
+    variables = {
+        "LLM_ALLOWED_MODELS": MODEL_ID,
+        "LLM_ENGINE": options.engine,
+        "LLM_GRPC_HOSTNAME": "127.0.0.1",
+        "LLM_GRPC_PORT": "0",
+        "LLM_METRICS_PORT": "0",
+        "LLM_MAX_CONCURRENT_REQUESTS": str(max(options.streams)),
+        "LLM_MAX_MODEL_LEN": "1024",
+        "LOG_LEVEL": "warning",
+    }
+    server_config = config_class().model_validate(variables)
+    StandardError().log(server_config)
+    front = ServerApp(server_config)
+    if options.telemetry:
+        # Neither has a switch of its own: metrics and log lines are made by observers.
+        front._requests._observers = ()
+    async with serve(front) as ways, collector() as endpoint:
+        engine = front.models.route(MODEL_ID).model.engine
+        print(f"{date.today()}, tokenwire {__version__}, {engine.info.engine}, {MODEL_ID}")
+        print(f"{cpu_name()}, {len(os.sched_getaffinity(0))} CPUs")
+        print("client, front and edge in one process")
+        if not options.telemetry:
             for num_streams in options.streams:
-                await compare(ways, options.pairs, num_streams, options.tokens)
+                await compare(
+                    {"direct": directly(engine), **ways},
+                    options.pairs,
+                    num_streams,
+                    options.tokens,
+                )
+            return
+        tracing = {
+            "OTEL_EXPORTER_OTLP_ENDPOINT": endpoint,
+            "OTEL_TRACES_SAMPLER": "parentbased_traceidratio",
+            "OTEL_TRACES_SAMPLER_ARG": "0.1",
+        }
+        seen = config_class().model_validate(variables | tracing)
+        async with serve(ServerApp(seen, SharedEngine(engine).prepare), **tracing) as seen_ways:
+            for num_streams in options.streams:
+                for name, way in ways.items():
+                    pair = {f"{name} bare": way, f"{name} seen": seen_ways[name]}
+                    await compare(pair, options.pairs, num_streams, options.tokens)
 
 
 if __name__ == "__main__":
