@@ -32,6 +32,7 @@ FILES = {
     "sampling": "Sampling and constraints",
     "events": "Events",
     "models": "Models",
+    "access": "Access",
 }
 INTRODUCTION = """\
 <!-- Written from protos/ by scripts/document_api.py; run `make generate` after a change. -->
@@ -79,7 +80,7 @@ _LITERAL = re.compile(r"'([^']*)'")
 def main() -> int:
     """Writes the page."""
     sources = read_sources()
-    parts = [INTRODUCTION, *_service(sources["inference"])]
+    parts = [INTRODUCTION, *_service(sources["inference"]), *_service(sources["access"])]
     for stem, title in FILES.items():
         source = sources[stem]
         parts.append(f"## {title}\n")
@@ -111,7 +112,7 @@ def _service(source: Source) -> Iterator[str]:
                     f"[`{method.name}`](#{method.name.lower()})",
                     _link(method.input_type),
                     stream + _link(method.output_type),
-                    f"`{verb.upper()} {getattr(http, verb)}`",
+                    f"`{verb.upper()} {getattr(http, verb)}`" if verb else "none",
                 )
             )
         yield _table(("Rpc", "Request", "Response", "HTTP route"), rows)

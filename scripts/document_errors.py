@@ -127,7 +127,9 @@ def _is_given(reason: str) -> bool:
 
 
 def _raised() -> set[str]:
-    return {kind.reason for kind in errors.InferenceError.__subclasses__()}
+    kinds = errors.InferenceError.__subclasses__()
+    # A base of several has no reason of its own.
+    return {leaf.reason for kind in kinds for leaf in (kind.__subclasses__() or [kind])}
 
 
 def _call_status(reason: str, traits: options_pb2.ErrorTraits) -> CallStatus:

@@ -26,6 +26,8 @@ _JSON = "application/json"
 _SSE = "text/event-stream"
 _OF_ROUTING = frozenset({"NOT_FOUND", "METHOD_NOT_ALLOWED"})
 _OF_EVERY_ROUTE = frozenset({"HEADERS_TOO_LARGE", "EXPECTATION_FAILED", "DRAINING", "UNSPECIFIED"})
+_OF_KEYS = frozenset({"UNAUTHENTICATED", "PERMISSION_DENIED"})
+_OF_LISTS = frozenset({"DEADLINE_EXCEEDED", "INVALID_REQUEST", "QUOTA_EXCEEDED"})
 _PROBE: Schema = {
     "type": "object",
     "required": ["status"],
@@ -40,6 +42,10 @@ _RETRY_AFTER = {
         "schema": {"type": "integer"},
     }
 }
+_AUTHENTICATE = {
+    "WWW-Authenticate": {"description": "`Bearer`.", "schema": {"type": "string"}},
+}
+_HEADERS = {401: _AUTHENTICATE, 429: _RETRY_AFTER, 503: _RETRY_AFTER}
 _CANONICAL_REQUESTS: dict[str, dict[str, Any]] = {
     "Generate": {"model": MODEL, "text": "The capital of France is", "delivery": "DELIVERY_FINAL"},
     "Chat": {
@@ -90,8 +96,14 @@ def _document() -> dict[str, Any]:
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
         "tags": [{"name": name} for name in ("api", "tokenwire.v1", "operation")],
+        # Where keys are in force; a server without them asks for none.
+        "security": [{"bearer": []}, {"apiKey": []}, {}],
         "paths": paths,
         "components": {
+            "securitySchemes": {
+                "bearer": {"type": "http", "scheme": "bearer"},
+                "apiKey": {"type": "apiKey", "in": "header", "name": "X-Api-Key"},
+            },
             "schemas": {
                 **SCHEMAS,
                 **message_schemas(messages),
@@ -144,7 +156,7 @@ def _canonical(binding: Binding) -> dict[str, Any]:
         description = "Events, or with delivery FINAL the one message."
         content[_SSE] = {"schema": {"type": "string"}, "example": _CANONICAL_TRANSCRIPT}
     else:
-        reasons = _OF_EVERY_ROUTE | {"DEADLINE_EXCEEDED", "INVALID_REQUEST"}
+        reasons = _OF_EVERY_ROUTE | _OF_KEYS | _OF_LISTS
     operation = {
         **_head("tokenwire.v1", rpc.name, f"The rpc {rpc.full_name}"),
         "responses": {
@@ -173,7 +185,7 @@ def _errors(dialect: Dialect, schema: str, reasons: frozenset[str]) -> dict[str,
         str(status): {
             "description": ", ".join(examples),
             "content": {_JSON: {"schema": reference(schema), "examples": examples}},
-            **({"headers": _RETRY_AFTER} if status in (429, 503) else {}),
+            **({"headers": _HEADERS[status]} if status in _HEADERS else {}),
         }
         for status, examples in sorted(by_status.items())
     }
@@ -195,7 +207,7 @@ def _llms() -> dict[str, Any]:
                 "description": "The models.",
                 "content": {_JSON: {"schema": schema, "example": [example]}},
             },
-            **_errors(API, "Error", _OF_EVERY_ROUTE | {"DEADLINE_EXCEEDED", "INVALID_REQUEST"}),
+            **_errors(API, "Error", _OF_EVERY_ROUTE | _OF_KEYS | _OF_LISTS),
         },
     }
 
@@ -205,14 +217,21 @@ def _probe(operation_id: str, summary: str, *, has_not_ready: bool) -> dict[str,
     responses: dict[str, Any] = {"200": {"description": "Yes.", "content": content}}
     if has_not_ready:
         responses["503"] = {"description": "Not now.", "content": content}
-    return {**_head("operation", operation_id, summary, is_call=False), "responses": responses}
+    return {
+        **_head("operation", operation_id, summary, is_call=False),
+        "security": [],
+        "responses": responses,
+    }
 
 
 def _text(operation_id: str, summary: str, content_type: str) -> dict[str, Any]:
     content = {content_type: {"schema": {"type": "string"}}}
     return {
         **_head("operation", operation_id, summary, is_call=False),
-        "responses": {"200": {"description": "The text.", "content": content}},
+        "responses": {
+            "200": {"description": "The text.", "content": content},
+            **_errors(API, "Error", _OF_KEYS),
+        },
     }
 
 
@@ -220,7 +239,10 @@ def _openapi_operation() -> dict[str, Any]:
     content = {_JSON: {"schema": {"type": "object"}}}
     return {
         **_head("operation", "openapi", "This document", is_call=False),
-        "responses": {"200": {"description": "The document.", "content": content}},
+        "responses": {
+            "200": {"description": "The document.", "content": content},
+            **_errors(API, "Error", _OF_KEYS),
+        },
     }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import ipaddress
 import os
 import socket
 from dataclasses import dataclass
@@ -42,3 +43,13 @@ def find_problem(listener: Listener) -> str | None:
             reason = os.strerror(code).lower()
             return f"{variable}: cannot listen on {listener.hostname}:{listener.port}: {reason}"
     return None
+
+
+def is_loopback(hostname: str) -> bool:
+    """Whether only this machine can reach what listens on a host's name or address."""
+    if hostname == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(hostname).is_loopback
+    except ValueError:
+        return False

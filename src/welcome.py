@@ -78,11 +78,14 @@ class StatusLine:
             self._sink.write(f"{_ERASE}{self._text}")
 
 
-async def welcome(line: StatusLine, addresses: Addresses, engines: Mapping[str, str]) -> None:
+async def welcome(
+    line: StatusLine, addresses: Addresses, engines: Mapping[str, str], *, needs_key: bool = False
+) -> None:
     """Shows how far the models are until the service is ready, then what to try; ends there.
 
     `engines` says for each model id which engine runs it. Models that cannot be loaded are told
-    with the reason; when none can be, it ends, too.
+    with the reason; when none can be, it ends, too. Where calls need a key it has none, and shows
+    no more than that the service is ready.
     """
     started_s = time.monotonic()
     line.write(_head(addresses, engines))
@@ -91,8 +94,12 @@ async def welcome(line: StatusLine, addresses: Addresses, engines: Mapping[str, 
         changes = _StateChanges(engines)
         turn = 0
         while True:
-            models = await _models(stub)
+            models = () if needs_key else await _models(stub)
             elapsed_s = time.monotonic() - started_s
+            if needs_key and await _is_ready(addresses):
+                line.clear()
+                line.write(f"Ready after {elapsed_s:.1f} s; calls need an API key.\n")
+                return
             if reported := changes.report(models, elapsed_s):
                 line.clear()
                 line.write(reported)

@@ -3,12 +3,17 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import sys
 from pathlib import Path
 
 import pytest
 from tokenwire import __version__
+from tokenwire.server.access.key_file import parse_keys
 
+from .server.fronts import start_front
+from .server.key_files import write_keys
+from .server.scripted_engine import ScriptedEngine, ScriptedLauncher
 from .surroundings import MODEL_ID
 
 GUARD_S = 120.0
@@ -44,6 +49,7 @@ async def test_help_names_every_command(tmp_path: Path) -> None:
         "models",
         "chat",
         "healthcheck",
+        "keys",
         "config",
         "version",
     ]:
@@ -130,3 +136,60 @@ async def test_nobody_answers(tmp_path: Path) -> None:
         assert err.startswith("127.0.0.1:9: ")
         assert "UNAVAILABLE" in err
         assert "Traceback" not in err
+
+
+async def test_keys_new_prints_a_key_and_lines_that_know_it(tmp_path: Path) -> None:
+    """The key goes to standard error, once; standard output is a file of keys with it in force."""
+    status, out, err = await tokenwire(tmp_path, "keys", "new", "alice.smith")
+    assert status == 0
+    (text,) = [word for word in err.split() if word.startswith("tw_")]
+    assert text not in out
+    keys = parse_keys(out.encode(), ())
+    assert keys.find(text) is keys.by_name["alice.smith"]
+    # What stands there as a comment is right without its sign.
+    everything = re.sub(r"^# ", "", out, flags=re.MULTILINE).encode()
+    key = parse_keys(everything, ("Chat", "ListModels")).by_name["alice.smith"]
+    assert None not in (key.models, key.calls, key.expires, key.limits.tokens_per_minute)
+
+
+async def test_keys_new_refuses_what_is_no_name(tmp_path: Path) -> None:
+    """A name that a file would not take is refused before a key is made."""
+    status, out, err = await tokenwire(tmp_path, "keys", "new", "alice smith")
+    assert (status, out) == (2, "")
+    assert err.startswith("'alice smith' is no name of a key: it takes up to 64 letters")
+
+
+async def test_a_broken_file_of_keys_ends_the_start(tmp_path: Path) -> None:
+    """One sentence names variable, line and field, before anything listens."""
+    path = tmp_path / "keys.toml"
+    path.write_text("[keys.alice]\nid = 1\n")
+    for command in ("serve", "server"):
+        status, _, err = await tokenwire(
+            tmp_path, command, LLM_ALLOWED_MODELS=MODEL_ID, LLM_API_KEYS_FILE=str(path)
+        )
+        assert status == 2
+        assert f"  LLM_API_KEYS_FILE: {path}: line 2: keys.alice.id: takes 16 hexa" in err
+        assert "listening" not in err
+
+
+async def test_models_and_chat_call_with_a_key(tmp_path: Path) -> None:
+    """From `--api-key` or LLM_API_KEY, also in `.env`; without one the refusal is one line."""
+    path = tmp_path / "keys.toml"
+    text = write_keys(path, alice="")["alice"]
+    engine = ScriptedEngine()
+    engine.allow(100)
+    async with start_front(ScriptedLauncher(engine).prepare, LLM_API_KEYS_FILE=str(path)) as client:
+        target = ("--target", f"127.0.0.1:{client.app.port}")
+        status, _, err = await tokenwire(tmp_path, "models", *target)
+        assert status == 1
+        assert "an API key is required" in err
+        assert "UNAUTHENTICATED" in err
+        status, out, _ = await tokenwire(tmp_path, "models", *target, LLM_API_KEY=text)
+        assert (status, "test/scripted" in out) == (0, True)
+        (tmp_path / ".env").write_text(f"LLM_API_KEY={text}\n")
+        command = ("chat", *target, "--max-tokens", "1", "hello")
+        status, _, err = await tokenwire(tmp_path, *command)
+        assert (status, err.startswith("1 tokens")) == (0, True)
+        status, _, err = await tokenwire(tmp_path, *command, "--api-key", "tw_wrong")
+        assert (status, "the API key is not valid" in err) == (1, True)
+        assert "tw_wrong" not in err

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import socket
 
-from tokenwire.listening import Listener, find_problem
+import pytest
+from tokenwire.listening import Listener, find_problem, is_loopback
 
 
 def listener(hostname: str, port: int) -> Listener:
@@ -44,3 +45,15 @@ def test_unknown_name_names_the_hostname_variable() -> None:
     problem = find_problem(listener("nohost.invalid", 0))
     assert problem is not None
     assert problem.startswith("LLM_GRPC_HOSTNAME: 'nohost.invalid': ")
+
+
+@pytest.mark.parametrize("hostname", ["localhost", "127.0.0.1", "127.9.9.9", "::1"])
+def test_loopback(hostname: str) -> None:
+    """Addresses that only this machine reaches."""
+    assert is_loopback(hostname)
+
+
+@pytest.mark.parametrize("hostname", ["0.0.0.0", "::", "10.0.0.1", "gpu-1", "localhost.example"])
+def test_not_loopback(hostname: str) -> None:
+    """All others; a name that says nothing is taken for one of them."""
+    assert not is_loopback(hostname)

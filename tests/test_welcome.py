@@ -15,6 +15,7 @@ from pathlib import Path
 from tokenwire.welcome import StatusLine
 
 from .certificates import PairFiles
+from .server.key_files import write_keys
 from .surroundings import MODEL_ID, free_port
 from .test_cli import GUARD_S, tokenwire
 
@@ -162,3 +163,15 @@ async def test_welcome_in_tls(tmp_path: Path) -> None:
         question = ("Say hello", "--max-tokens", "1")
         status, _, err = await tokenwire(tmp_path, *line.split()[1:], *question)
         assert status == 0, err
+
+
+async def test_welcome_where_calls_need_a_key(tmp_path: Path) -> None:
+    """It has no key itself: it says so once the service is ready, and is refused nothing."""
+    path = tmp_path / "keys.toml"
+    write_keys(path, alice="")
+    end = "; calls need an API key."
+    variables = {"LLM_API_KEYS_FILE": str(path), "LLM_LAZY_LOAD": "true"}
+    async with welcomed(tmp_path, end, **variables) as (_, _, text):
+        assert "Ready after " in text
+        assert "curl" not in text
+        assert "access_refused" not in text

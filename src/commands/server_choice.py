@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..channel import ChannelTls
 from ..edge.config import EdgeConfig
 from ..environment import ConfigurationError, load
 from ..pem_files import PemFile, PemFiles
+from .caller_settings import CallerSettings
+
+Metadata = tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +24,21 @@ class ServerChoice:
     certificate: Path | None = None
     key: Path | None = None
     server_name: str = ""
+    api_key: str | None = field(default=None, repr=False)
+
+    def credentials(self) -> Metadata:
+        """Returns the metadata of calls with the key that is chosen; nothing without one.
+
+        Raises:
+            ConfigurationError: `.env` cannot be read, or the key cannot be one.
+        """
+        configured = load(CallerSettings).api_key
+        key = self.api_key or (configured.get_secret_value() if configured else "")
+        if not (key.isascii() and key.isprintable()):
+            raise ConfigurationError(
+                ["LLM_API_KEY or --api-key: takes the text of a key, all of ASCII"]
+            )
+        return (("authorization", f"Bearer {key}"),) if key else ()
 
     def resolve(self) -> tuple[str, ChannelTls | None]:
         """Returns the target, and what a channel to it trusts and shows; None: plaintext.

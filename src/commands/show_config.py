@@ -16,6 +16,7 @@ from ..server.files.model_finder import BUILT_IN_PACKAGE
 from ..server.preparation.engine_choice import EngineDecision, Machine, inspect_machine
 from ..server.preparation.kits import KITS, config_class
 from ..variables import Variable, shown_value, variables
+from .caller_settings import CallerSettings
 from .decisions import decide_all
 from .start import known_variables, load_both
 
@@ -39,7 +40,7 @@ def show(*, as_json: bool) -> int:
         ConfigurationError: the environment holds mistakes.
     """
     server, edge = load_both()
-    rows = _rows(server, edge)
+    rows = _rows(server, edge, load(CallerSettings))
     warnings = [*server.notices(), *unknown_variables(known_variables())]
     engines = decide_all(server, inspect_machine())
     if as_json:

@@ -30,12 +30,14 @@ from ..lifecycle import end_with_parent, shutdown_signals
 from ..listening import Listener, find_problem
 from ..logs.standard_error import StandardError
 from ..pem_files import Credentials, PemFiles
+from ..server.access.key_ring import read_keys
 from ..server.preparation.engine_choice import inspect_machine
 from ..server.preparation.kits import config_class
 from ..server.settings.server_config import ServerConfig
 from ..supervisor import ChildCommand, Supervisor
 from ..variables import variables
 from ..welcome import StatusLine, welcome
+from .caller_settings import CallerSettings
 from .decisions import decide_all, describe
 from .metrics_port import MetricsPort, open_metrics_port
 
@@ -68,7 +70,7 @@ def known_variables() -> list[str]:
     """Lists the name of every variable that some part of the service reads."""
     return [
         variable.name
-        for settings in (config_class(), EdgeConfig)
+        for settings in (config_class(), EdgeConfig, CallerSettings)
         for variable in variables(settings)
     ]
 
@@ -124,6 +126,10 @@ def run_both(*, has_welcome: bool) -> int:
     problems = [problem for at in _listeners(server, edge) if (problem := find_problem(at))]
     credentials = _load_pem_files(server.pem_files, problems)
     _load_pem_files(edge.target_pem_files if edge.grpc_target_tls else None, problems)
+    try:
+        read_keys(server)
+    except ConfigurationError as error:
+        problems += error.problems
     if problems:
         raise ConfigurationError(problems)
     line = StatusLine(stderr.lines) if has_welcome else None
@@ -223,7 +229,10 @@ async def _supervise(
             if line is not None:
                 engines = decide_all(server, inspect_machine())
                 texts = {str(model): describe(decision) for model, decision in engines.items()}
-                greeting = tasks.create_task(welcome(line, between.addresses, texts))
+                needs_key = server.api_keys_file is not None
+                greeting = tasks.create_task(
+                    welcome(line, between.addresses, texts, needs_key=needs_key)
+                )
                 tasks.create_task(_farewell(line, shutdown.draining, greeting))
             return await supervisor.run()
 

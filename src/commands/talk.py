@@ -20,7 +20,7 @@ from ..channel import open_blocking_channel
 from ..environment import EXIT_CONFIGURATION
 from ..generated.tokenwire.v1 import chat_pb2, events_pb2, inference_pb2, models_pb2, sampling_pb2
 from ..generated.tokenwire.v1.inference_pb2_grpc import InferenceServiceStub
-from .server_choice import ServerChoice
+from .server_choice import Metadata, ServerChoice
 
 _PIPE_COLUMNS = 200
 _LIST_TIMEOUT_S = 10.0
@@ -45,7 +45,7 @@ def list_models(choice: ServerChoice, *, as_json: bool) -> int:
     Raises:
         ConfigurationError: the environment holds mistakes.
     """
-    return _with_stub(choice, lambda stub: _print_models(stub, as_json=as_json))
+    return _with_stub(choice, lambda stub, metadata: _print_models(stub, metadata, as_json=as_json))
 
 
 def chat(choice: ServerChoice, message: str | None, options: ChatOptions) -> int:
@@ -60,8 +60,8 @@ def chat(choice: ServerChoice, message: str | None, options: ChatOptions) -> int
         sys.stderr.write("There is nothing to answer: the message is empty.\n")
         return EXIT_CONFIGURATION
 
-    def talk(stub: InferenceServiceStub) -> int:
-        conversation = _Conversation(stub, options)
+    def talk(stub: InferenceServiceStub, metadata: Metadata) -> int:
+        conversation = _Conversation(stub, metadata, options)
         if message is not None:
             return 0 if conversation.ask(message) else EXIT_FAILURE
         return _interactive(conversation)
@@ -69,11 +69,12 @@ def chat(choice: ServerChoice, message: str | None, options: ChatOptions) -> int
     return _with_stub(choice, talk)
 
 
-def _with_stub(choice: ServerChoice, use: Callable[[InferenceServiceStub], int]) -> int:
+def _with_stub(choice: ServerChoice, use: Callable[[InferenceServiceStub, Metadata], int]) -> int:
     target, tls = choice.resolve()
+    metadata = choice.credentials()
     with open_blocking_channel(target, tls) as channel:
         try:
-            return use(InferenceServiceStub(channel))
+            return use(InferenceServiceStub(channel), metadata)
         except grpc.RpcError as error:
             sys.stderr.write(f"{target}: {_explain(error)}\n")
             return EXIT_FAILURE
@@ -85,8 +86,13 @@ def _explain(error: grpc.RpcError) -> str:
     return f"{error.details()} ({error.code().name})"
 
 
-def _print_models(stub: InferenceServiceStub, *, as_json: bool) -> int:
-    answer = stub.ListModels(inference_pb2.ListModelsRequest(), timeout=_LIST_TIMEOUT_S)
+def _list(stub: InferenceServiceStub, metadata: Metadata) -> inference_pb2.ListModelsResponse:
+    request = inference_pb2.ListModelsRequest()
+    return stub.ListModels(request, timeout=_LIST_TIMEOUT_S, metadata=metadata)
+
+
+def _print_models(stub: InferenceServiceStub, metadata: Metadata, *, as_json: bool) -> int:
+    answer = _list(stub, metadata)
     if as_json:
         sys.stdout.write(json.dumps(MessageToDict(answer), indent=2) + "\n")
         return 0
@@ -126,8 +132,11 @@ def _format(model: models_pb2.Model) -> str:
 class _Conversation:
     """The messages so far, and how the next one is answered."""
 
-    def __init__(self, stub: InferenceServiceStub, options: ChatOptions) -> None:
+    def __init__(
+        self, stub: InferenceServiceStub, metadata: Metadata, options: ChatOptions
+    ) -> None:
         self._stub = stub
+        self._metadata = metadata
         self._options = options
         self._messages: list[chat_pb2.Message] = []
         self.model = options.model or self._first_model()
@@ -146,7 +155,7 @@ class _Conversation:
             model=self.model, messages=self._messages, sampling=self._sampling()
         )
         answer = _Answer()
-        call = self._stub.Chat(request)
+        call = self._stub.Chat(request, metadata=self._metadata)
         try:
             answer.show(call)
         except KeyboardInterrupt:
@@ -171,7 +180,7 @@ class _Conversation:
         return sampling
 
     def _first_model(self) -> str:
-        answer = self._stub.ListModels(inference_pb2.ListModelsRequest(), timeout=_LIST_TIMEOUT_S)
+        answer = _list(self._stub, self._metadata)
         serving = [m for m in answer.models if m.state == models_pb2.MODEL_STATE_SERVING]
         first = next(iter(serving or answer.models), None)
         return first.id if first else ""

@@ -29,6 +29,15 @@ Target = Annotated[
         help="Server to call, as host:port. Default: LLM_GRPC_TARGET, or LLM_GRPC_PORT here."
     ),
 ]
+ApiKey = Annotated[
+    str | None,
+    typer.Option(
+        help="API key to call with. Default: LLM_API_KEY, which no list of processes shows."
+    ),
+]
+
+keys_app = typer.Typer(no_args_is_help=True)
+app.add_typer(keys_app, name="keys", help="Make API keys for the callers of a server.")
 
 Tls = Annotated[
     bool | None,
@@ -91,6 +100,7 @@ def models(
     tls_client_cert: ClientCertificate = None,
     tls_client_key: ClientKey = None,
     tls_server_name: ServerName = "",
+    api_key: ApiKey = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """List the models of a server and where each one stands."""
@@ -98,7 +108,7 @@ def models(
     from .talk import list_models
 
     choice = ServerChoice(
-        target, tls, tls_ca_cert, tls_client_cert, tls_client_key, tls_server_name
+        target, tls, tls_ca_cert, tls_client_cert, tls_client_key, tls_server_name, api_key
     )
     raise typer.Exit(list_models(choice, as_json=as_json))
 
@@ -115,6 +125,7 @@ def chat(
     tls_client_cert: ClientCertificate = None,
     tls_client_key: ClientKey = None,
     tls_server_name: ServerName = "",
+    api_key: ApiKey = None,
     model: Annotated[
         str | None, typer.Option(help="Id of the model. Default: the first that serves.")
     ] = None,
@@ -129,10 +140,20 @@ def chat(
     from .talk import chat as talk
 
     choice = ServerChoice(
-        target, tls, tls_ca_cert, tls_client_cert, tls_client_key, tls_server_name
+        target, tls, tls_ca_cert, tls_client_cert, tls_client_key, tls_server_name, api_key
     )
     options = ChatOptions(model, system, temperature, max_tokens, seed)
     raise typer.Exit(talk(choice, message, options))
+
+
+@keys_app.command("new")
+def new_key(
+    name: Annotated[str, typer.Argument(help="Who will have the key. Logs and metrics show it.")],
+) -> None:
+    """Make a key: print it once, and the lines that a server needs to know it."""
+    from .keys import print_new
+
+    raise typer.Exit(print_new(name))
 
 
 @app.command(add_help_option=False, context_settings={"ignore_unknown_options": True})

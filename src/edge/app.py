@@ -13,6 +13,7 @@ import structlog
 from aiohttp import web
 
 from ..environment import ConfigurationError
+from ..generated.tokenwire.v1.access_pb2 import RESOURCE_METRICS, RESOURCE_SWAGGER
 from ..lifecycle import shutdown_signals, wait_first
 from ..metric_readings import new_registry
 from ..process_metrics import none_dropped
@@ -25,6 +26,7 @@ from .config import EdgeConfig
 from .connection import Connection
 from .cors import Cors
 from .dialect import Dialect
+from .guard import Guard
 from .health import HealthRoutes
 from .metrics.edge_metrics import register_edge
 from .metrics.front_metrics import FrontMetrics
@@ -32,6 +34,7 @@ from .metrics.http_metrics import HttpMetrics
 from .metrics.routes import MetricsRoutes
 from .middleware import InFlight, Middleware
 from .pages.routes import PageRoutes
+from .plaintext import PlaintextKeys
 from .tls_ends import TlsEnds
 
 if TYPE_CHECKING:
@@ -130,7 +133,14 @@ class EdgeApp:
         tls.register(registry)
         metrics = HttpMetrics(registry)
         cors = Cors(config.cors_allowed_origins)
-        middleware = Middleware(self._dialects, cors, metrics, self._in_flight, self.tracer)
+        middleware = Middleware(
+            self._dialects,
+            cors,
+            metrics,
+            self._in_flight,
+            plaintext_keys=PlaintextKeys(config.hostname),
+            tracer=self.tracer,
+        )
         middleware.install(app)
         bodies = BodyReader(config.body_timeout_s)
         front_metrics = FrontMetrics(self._session, config.metrics_target)
@@ -140,10 +150,11 @@ class EdgeApp:
             lambda: self.tracer.num_dropped if self.tracer else 0,
             self._num_lines_dropped,
         )
+        guard = Guard(self._front)
         routes = [
             *HealthRoutes(self._front, self._in_flight).routes(),
-            *MetricsRoutes(registry, front_metrics).routes(),
-            *PageRoutes().routes(),
+            *guard.guarded(MetricsRoutes(registry, front_metrics).routes(), RESOURCE_METRICS),
+            *guard.guarded(PageRoutes().routes(), RESOURCE_SWAGGER),
         ]
         for dialect in self._dialects:
             routes += dialect.routes(self._front, bodies)

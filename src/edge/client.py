@@ -12,7 +12,8 @@ from google.protobuf.message import Message
 from grpc_health.v1 import health_pb2
 
 from ..channel import ChannelTls, open_channel
-from ..generated.tokenwire.v1 import inference_pb2
+from ..generated.tokenwire.v1 import access_pb2, inference_pb2
+from ..generated.tokenwire.v1.access_pb2_grpc import AccessServiceStub
 from ..generated.tokenwire.v1.inference_pb2_grpc import InferenceServiceStub
 from ..tracing.rpc_spans import calling
 from .context import RequestContext
@@ -34,6 +35,7 @@ ResponseT_co = TypeVar("ResponseT_co", covariant=True)
 
 _UNARY_TIMEOUT_S = 5.0
 _HEALTH_TIMEOUT_S = 2.0
+_ACCESS_TIMEOUT_S = 1.0
 # How long the calls of a channel that was replaced may go on.
 _LAST_CALLS_S = 86_400.0
 
@@ -67,6 +69,7 @@ class FrontClient:
     def _open(self, tls: ChannelTls | None) -> None:
         self._channel = open_channel(self._target, tls)
         self.stub = InferenceServiceStub(self._channel)
+        self._access = AccessServiceStub(self._channel)
         self._check = self._channel.unary_unary(
             "/grpc.health.v1.Health/Check",
             request_serializer=health_pb2.HealthCheckRequest.SerializeToString,
@@ -152,6 +155,20 @@ class FrontClient:
         except grpc.aio.AioRpcError:
             return False
         return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)
+
+    async def check_access(
+        self, resource: access_pb2.Resource.ValueType, context: RequestContext
+    ) -> bool:
+        """Asks whether the caller may use something; returns whether only those with a key may.
+
+        Raises:
+            AioRpcError: he may not, or the front cannot be asked.
+        """
+        request = access_pb2.CheckAccessRequest(resource=resource)
+        answer = await self._access.CheckAccess(
+            request, metadata=context.metadata(), timeout=_ACCESS_TIMEOUT_S
+        )
+        return answer.needs_key
 
     def end_calls(self) -> None:
         """Ends every running stream with a DRAINING failure."""

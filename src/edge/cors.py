@@ -37,7 +37,9 @@ class Cors:
             response.headers["Vary"] = "Access-Control-Request-Headers"
         elif self._is_allowed(request.headers):
             response.headers["Access-Control-Allow-Methods"] = "GET, POST, OPTIONS"
-            response.headers["Access-Control-Allow-Headers"] = "Content-Type, Authorization"
+            response.headers["Access-Control-Allow-Headers"] = (
+                "Content-Type, Authorization, X-Api-Key"
+            )
         response.headers["Access-Control-Max-Age"] = str(_MAX_AGE_S)
         return response
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Any
 
 from aiohttp import web
@@ -57,4 +58,6 @@ def error_response(failure: Failure, dialect: Dialect) -> web.Response:
     headers = dict(failure.headers)
     if answer.retry_after_s:
         headers["Retry-After"] = str(answer.retry_after_s)
+    if answer.status == HTTPStatus.UNAUTHORIZED:
+        headers["WWW-Authenticate"] = "Bearer"  # RFC 9110, section 11.6.1: a 401 names how
     return json_response(answer.body, status=answer.status, headers=headers)

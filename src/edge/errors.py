@@ -86,6 +86,14 @@ class Failure:
         """What went wrong, for people, with the names of proto fields."""
         return str(self.status.message)
 
+    @property
+    def retry_after_s(self) -> int:
+        """When another try is worthwhile: as the front says, else as the table does; 0: never."""
+        retry = error_details_pb2.RetryInfo()
+        if any(detail.Unpack(retry) for detail in self.status.details):
+            return int(retry.retry_delay.seconds)
+        return self.traits.retry_after_s
+
 
 def failure_of(error: BaseException) -> Failure:
     """Reads a failure out of anything raised while a request was served.

@@ -19,6 +19,7 @@ from .cors import Cors
 from .dialect import DIALECT, Dialect, dialect_of, error_response
 from .errors import EdgeError, failure_of
 from .metrics.http_metrics import HttpMetrics, route_of
+from .plaintext import PlaintextKeys
 
 if TYPE_CHECKING:
     from ..tracing.tracer import Span, Tracer
@@ -75,6 +76,8 @@ class Middleware:
         cors: Cors,
         metrics: HttpMetrics,
         in_flight: InFlight,
+        *,
+        plaintext_keys: PlaintextKeys,
         tracer: Tracer | None = None,
     ) -> None:
         self._dialects = dialects
@@ -82,6 +85,7 @@ class Middleware:
         self._metrics = metrics
         self._in_flight = in_flight
         self._tracer = tracer
+        self._plaintext_keys = plaintext_keys
 
     def install(self, app: web.Application) -> None:
         """Adds what runs around the handlers, and the headers of every response."""
@@ -99,6 +103,7 @@ class Middleware:
             context = self.identify(request)
             span = self._begin_span(request)
             structlog.contextvars.bind_contextvars(request_id=context.request_id)
+            self._plaintext_keys.record(request)
             status = _CLIENT_LEFT
             self._metrics.begin()
             try:

@@ -9,7 +9,9 @@ from typing import Any, Final
 
 HIDDEN: Final = "(hidden)"
 _SECRET_KEY: Final = re.compile(r"(?i)token$|secret|password|authorization|api_key|cookie")
-_SECRET_TEXT: Final = re.compile(r"\bhf_[A-Za-z0-9]{8,}\b|(?i:(?<=bearer )\S+)")
+_SECRET_TEXT: Final = re.compile(
+    r"\bhf_[A-Za-z0-9]{8,}\b|\btw_[0-9a-f]{16}_[\w-]+|(?i:(?<=bearer )\S+)"
+)
 
 
 class Redactor:

@@ -6,6 +6,7 @@ import asyncio
 import socket
 from collections.abc import Callable
 from contextlib import AsyncExitStack
+from functools import partial
 from types import TracebackType
 from typing import Any, cast
 
@@ -14,13 +15,23 @@ import structlog
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from ..environment import ConfigurationError
-from ..generated.tokenwire.v1 import inference_pb2, inference_pb2_grpc
+from ..generated.tokenwire.v1 import (
+    access_pb2,
+    access_pb2_grpc,
+    inference_pb2,
+    inference_pb2_grpc,
+)
 from ..generated.xds.service.orca.v3 import orca_pb2, orca_pb2_grpc
 from ..lifecycle import Shutdown, shutdown_signals, wait_first
 from ..process_metrics import none_dropped
 from ..tls import WatchedCredentials
 from ..tls_metrics import TlsMetrics
 from ..tracing.making import make_tracer
+from .access.access import Access
+from .access.access_service import AccessService
+from .access.call_names import METRICS
+from .access.key_ring import read_keys
+from .access.plaintext import warn_of_plaintext
 from .machine.c_allocator import limit_arenas
 from .machine.gpu_monitor import GpuMonitor
 from .models.gpu_pressure import GpuPressure
@@ -33,12 +44,12 @@ from .request.sampling import SamplingDefaults
 from .rpc.health import Health
 from .rpc.interceptors import CallInterceptor
 from .rpc.load_reports import LoadReports
-from .rpc.ports import open_port, open_socket
+from .rpc.ports import open_port, open_socket, server_options
 from .rpc.reflection import add_reflection
 from .rpc.service import InferenceService
-from .settings.fixed_limits import MAX_CONCURRENT_STREAMS, MAX_METADATA_BYTES
 from .settings.server_config import ServerConfig
 from .telemetry.metrics.front_metrics import DrainStage, FrontMetrics
+from .telemetry.metrics.key_metrics import KeyMetrics
 from .telemetry.metrics.metrics_server import MetricsServer
 from .telemetry.request_line import log_request
 from .telemetry.spans import RequestSpans
@@ -48,6 +59,7 @@ _logger = structlog.get_logger(__name__)
 _SERVICE = inference_pb2.DESCRIPTOR.services_by_name["InferenceService"]
 _LOAD_REPORTS = orca_pb2.DESCRIPTOR.services_by_name["OpenRcaService"]
 _HEALTH = health_pb2.DESCRIPTOR.services_by_name["Health"]
+_ACCESS = access_pb2.DESCRIPTOR.services_by_name["AccessService"]
 # What calls have left to write their last event, once the drain has ended them.
 _LAST_EVENT_S = 5.0
 
@@ -85,8 +97,16 @@ class ServerApp:
             num_spans_dropped=lambda: self.tracer.num_dropped if self.tracer else 0,
             num_lines_dropped=num_lines_dropped,
         )
+        keys = KeyMetrics(self._metrics.registry if config.api_keys_file else None)
+        ring = read_keys(config, keys.reload_failed)
+        self._access = Access(ring, config.api_keys_open, keys.refused)
+        keys.add(self._access.key_names)
         self._metrics_server = MetricsServer(
-            self._metrics.registry, config.metrics_hostname, config.metrics_port, metrics_socket
+            self._metrics.registry,
+            config.metrics_hostname,
+            config.metrics_port,
+            metrics_socket,
+            check=partial(self._access.check, METRICS),
         )
         self._gpu_pressure = GpuPressure(self.models, config.gpu_pressure_threshold)
         self._health = Health(self.models, _SERVICE.full_name)
@@ -105,10 +125,14 @@ class ServerApp:
             ),
             log_request,
             self._metrics.requests.record,
+            keys.record,
+            self._access.record,
             *spans,
         )
         self._load_reports = self._make_load_reports() if config.load_reports else None
-        self._service = InferenceService(self._requests, self.models, config.max_tokens_limit)
+        self._service = InferenceService(
+            self._requests, self.models, self._access, config.max_tokens_limit
+        )
         self._server: grpc.aio.Server | None = None
         self.port = config.grpc_port
 
@@ -152,6 +176,9 @@ class ServerApp:
         self._closing.push_async_callback(_end, loading)
         self._closing.push_async_callback(self._requests.close)
         self._closing.enter_context(self._watch_gpus())
+        await self._closing.enter_async_context(self._access.watching())
+        if self._access.key_names and tls is None:
+            warn_of_plaintext(config.grpc_hostname)
         _logger.info(
             "listening",
             grpc_port=self.port,
@@ -200,30 +227,15 @@ class ServerApp:
     def _make_server(self) -> grpc.aio.Server:
         config = self._config
         server = grpc.aio.server(
-            interceptors=[CallInterceptor(self._metrics.grpc, self.tracer, self._load_reports)],
-            options=[
-                ("grpc.max_receive_message_length", config.max_message_bytes),
-                ("grpc.max_send_message_length", -1),
-                ("grpc.max_metadata_size", MAX_METADATA_BYTES),
-                ("grpc.absolute_max_metadata_size", MAX_METADATA_BYTES),
-                ("grpc.max_concurrent_streams", MAX_CONCURRENT_STREAMS),
-                ("grpc.http2.bdp_probe", 0),
-                ("grpc.so_reuseport", 0),  # two servers on one port would share its calls
-                # Pings of proxies are welcome; without data, too.
-                ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
-                ("grpc.http2.max_ping_strikes", 0),
-                ("grpc.keepalive_permit_without_calls", 1),
-                # A frozen client under a live stream is found after these two: without
-                # ping_timeout_ms it took a minute more.
-                ("grpc.keepalive_time_ms", 20_000),
-                ("grpc.keepalive_timeout_ms", 10_000),
-                ("grpc.http2.ping_timeout_ms", 10_000),
-                ("grpc.server_handshake_timeout_ms", 10_000),
+            interceptors=[
+                CallInterceptor(self._metrics.grpc, self._access, self.tracer, self._load_reports)
             ],
+            options=server_options(config.max_message_bytes),
         )
         inference_pb2_grpc.add_InferenceServiceServicer_to_server(self._service, server)
+        access_pb2_grpc.add_AccessServiceServicer_to_server(AccessService(self._access), server)
         cast("Any", health_pb2_grpc).add_HealthServicer_to_server(self._health, server)  # untyped
-        services = [_SERVICE, _HEALTH]
+        services = [_SERVICE, _ACCESS, _HEALTH]
         if self._load_reports is not None:
             orca_pb2_grpc.add_OpenRcaServiceServicer_to_server(self._load_reports, server)
             services.append(_LOAD_REPORTS)
@@ -266,7 +278,7 @@ async def serve(
 def _methods() -> list[tuple[str, str, str]]:
     return [
         ("server_stream" if method.server_streaming else "unary", service.full_name, method.name)
-        for service in (_SERVICE, _HEALTH, _LOAD_REPORTS)
+        for service in (_SERVICE, _ACCESS, _HEALTH, _LOAD_REPORTS)
         for method in service.methods
     ]
 

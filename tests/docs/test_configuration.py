@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tokenwire.commands.caller_settings import CallerSettings
 from tokenwire.edge.config import EdgeConfig
 from tokenwire.server.preparation.kits import config_class
 from tokenwire.variables import Variable, variables
@@ -10,7 +11,9 @@ from .pages import read_page, table_below
 
 SERVER = {variable.name: variable for variable in variables(config_class())}
 EDGE = {variable.name: variable for variable in variables(EdgeConfig)}
-EVERY = SERVER | EDGE
+CALLER = {variable.name: variable for variable in variables(CallerSettings)}
+EVERY = SERVER | EDGE | CALLER
+READERS = {"server": SERVER, "edge": EDGE, "chat, models": CALLER}
 
 
 def documented() -> dict[str, list[str]]:
@@ -21,9 +24,7 @@ def documented() -> dict[str, list[str]]:
 
 def expected(variable: Variable) -> list[str]:
     """What the row of a variable must say."""
-    readers = [
-        name for name, known in (("server", SERVER), ("edge", EDGE)) if variable.name in known
-    ]
+    readers = [name for name, known in READERS.items() if variable.name in known]
     return [
         f"`{variable.default}`" if variable.default else "-",
         variable.takes,

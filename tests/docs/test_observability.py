@@ -10,8 +10,10 @@ from dataclasses import dataclass
 
 import aiohttp
 import pytest
+from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 from tokenwire.server.models.model_state import State
+from tokenwire.server.telemetry.metrics.key_metrics import KeyMetrics
 from tokenwire.server.telemetry.metrics.outcomes import ABORT_CAUSES, REJECT_REASONS
 
 from ..server.fronts import collect, failure_of
@@ -111,8 +113,9 @@ async def test_page_of_the_edge() -> None:
         for sample, value in page.samples.items()
         if value and not NOT_ZERO.match(sample)
     }
-    # The scrape itself.
-    assert moved.keys() <= {"http_requests_in_flight[]"}
+    # The scrape itself, and its question whether it may.
+    own = {sample for sample in moved if "'CheckAccess'" in sample}
+    assert moved.keys() - own <= {"http_requests_in_flight[]"}
 
 
 async def test_page_of_the_front() -> None:
@@ -163,6 +166,15 @@ async def test_requests_bring_no_new_series() -> None:
         *("", "CLIENT_LEFT", "UNSUPPORTED_MODEL", "CONTEXT_TOO_LONG", "INTERNAL")
     }
     assert page.by_label["method"] <= {"GET", "POST", "HEAD", "OPTIONS", "other"}
+
+
+def test_series_of_keys() -> None:
+    """Those that a server with API keys has beside the others."""
+    registry = CollectorRegistry()
+    KeyMetrics(registry).add(["alice"])
+    page = parse(generate_latest(registry).decode())
+    assert differences(page.series, documented("## API keys")) == []
+    assert not any(value for sample, value in page.samples.items() if "_created" not in sample)
 
 
 @pytest.mark.parametrize("reason", [*REJECT_REASONS, *ABORT_CAUSES])

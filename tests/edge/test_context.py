@@ -110,3 +110,39 @@ def test_a_state_without_its_trace_is_dropped() -> None:
     """`tracestate` means nothing where `traceparent` is missing or malformed."""
     untraced = RequestContext.from_headers({"tracestate": "a=b", "traceparent": "00-nonsense"})
     assert untraced.metadata() == (("x-request-id", untraced.request_id),)
+
+
+@pytest.mark.parametrize(
+    ("headers", "passed"),
+    [
+        ({"Authorization": "Bearer tw_1"}, {"authorization": "Bearer tw_1"}),
+        ({"authorization": "bearer  tw_1"}, {"authorization": "bearer  tw_1"}),
+        ({"X-Api-Key": "tw_1"}, {"x-api-key": "tw_1"}),
+        (
+            {"Authorization": "Bearer tw_1", "X-Api-Key": "tw_2"},
+            {"authorization": "Bearer tw_1", "x-api-key": "tw_2"},
+        ),
+        ({"Authorization": "Basic dXNlcg=="}, {}),
+        ({"Authorization": "Bearer " + "x" * 257}, {}),
+        ({"X-Api-Key": "é"}, {}),
+        ({"X-Api-Key": "a b"}, {}),
+        ({"X-Api-Key": ""}, {}),
+    ],
+)
+async def test_what_may_be_a_key_goes_to_the_front(
+    scripted: ScriptedFront,
+    scripted_http: aiohttp.ClientSession,
+    headers: dict[str, str],
+    passed: dict[str, str],
+) -> None:
+    """Both headers as they came; nothing that could not be a key, or break the call."""
+    async with scripted_http.post("/api/generate", json=BODY, headers=headers) as response:
+        assert response.status == 200
+    names = ("authorization", "x-api-key")
+    assert {n: scripted.metadata[n] for n in names if n in scripted.metadata} == passed
+
+
+def test_a_context_shows_no_key() -> None:
+    """Whoever logs it, or an error with it, logs no key."""
+    shown = repr(RequestContext.from_headers({"x-api-key": "tw_canary"}))
+    assert "canary" not in shown

@@ -48,7 +48,7 @@ async def test_any_origin_may_call(scripted_http: aiohttp.ClientSession) -> None
 async def test_listed_origins_are_exact(
     scripted: ScriptedFront, origin: str, is_allowed: bool
 ) -> None:
-    """With a list only its very origins may call, with credentials, two headers, three methods."""
+    """With a list only its origins may call, with credentials, three headers, three methods."""
     config = edge_config(
         LLM_GRPC_TARGET=scripted.target,
         CORS_ALLOWED_ORIGINS="https://app.example, http://localhost:3000",
@@ -69,7 +69,9 @@ async def test_listed_origins_are_exact(
         assert got.get("Access-Control-Allow-Credentials") == ("true" if is_allowed else None)
     if is_allowed:
         assert preflight["Access-Control-Allow-Methods"] == "GET, POST, OPTIONS"
-        assert preflight["Access-Control-Allow-Headers"] == "Content-Type, Authorization"
+        assert preflight["Access-Control-Allow-Headers"] == (
+            "Content-Type, Authorization, X-Api-Key"
+        )
         assert preflight["Access-Control-Max-Age"] == "3600"
     else:
         assert "Access-Control-Allow-Methods" not in preflight

@@ -25,6 +25,7 @@ from tokenwire.server.contract.errors import (
     ModelLoadFailed,
     ModelLoading,
     QueueTimeout,
+    QuotaExceeded,
     UnsupportedModel,
 )
 
@@ -221,3 +222,19 @@ def test_every_reason_is_written_from_the_table(reason: str) -> None:
     assert api.body.startswith(f'{{"error":"{prefix}why"'.encode())
     is_retried = bool(traits.retry_after_s or traits.api_retry_after_s)
     assert ("Retry-After" in api.headers) == is_retried
+
+
+@pytest.mark.parametrize("path", ["/api/generate", "/tokenwire/v1/generate"])
+async def test_the_front_may_know_better_when_to_come_back(
+    scripted: ScriptedFront, scripted_http: aiohttp.ClientSession, path: str
+) -> None:
+    """The time of the failure itself, rounded up, goes before that of its reason."""
+
+    async def script(_request: Any, context: Any) -> AsyncIterator[Any]:
+        await fail(context, QuotaExceeded("used up", limit=1, retry_after_s=16.2))
+        yield
+
+    scripted.script = script
+    prompt = {"text": "x"} if "v1" in path else {"prompt": "x"}
+    async with scripted_http.post(path, json={"model": MODEL, **prompt}) as response:
+        assert (response.status, response.headers["Retry-After"]) == (429, "17")

@@ -10,6 +10,7 @@ import pytest
 import structlog
 from tokenwire.logs.configure import configure_logging
 from tokenwire.logs.settings import LogFormat, LogLevel, LogSettings
+from tokenwire.server.access.api_key import make_key
 
 
 @pytest.fixture(autouse=True)
@@ -61,6 +62,17 @@ def test_secrets_are_hidden() -> None:
         log.exception("failed")
     for secret in ("opensesame", "t0", "t1", "hf_abcdefgh1234"):
         assert secret not in stream.getvalue()
+
+
+def test_keys_are_hidden_wherever_they_stand() -> None:
+    """The text of an API key is hidden by its form, also inside another text; its name is not."""
+    stream = io.StringIO()
+    configure_logging(LogSettings(), (), stream)
+    text = make_key("alice").text
+    structlog.stdlib.get_logger("x").info("x", key="alice", detail=f"header {text!r} was sent")
+    assert "alice" in stream.getvalue()
+    assert "was sent" in stream.getvalue()
+    assert text[-20:] not in stream.getvalue()
 
 
 def test_names_of_variables_are_no_secrets() -> None:

@@ -16,7 +16,7 @@ def encode_failure(failure: Failure) -> FailureAnswer:
     traits = failure.traits
     return FailureAnswer(
         traits.api_http_status or traits.http_status,
-        traits.api_retry_after_s or traits.retry_after_s,
+        traits.api_retry_after_s or failure.retry_after_s,
         error_body(failure),
     )
 

@@ -42,7 +42,7 @@ def encode(message: Message) -> dict[str, Any]:
 def encode_failure(failure: Failure) -> FailureAnswer:
     """Writes a failure as its `google.rpc.Status`."""
     traits = failure.traits
-    return FailureAnswer(traits.http_status, traits.retry_after_s, encode(failure.status))
+    return FailureAnswer(traits.http_status, failure.retry_after_s, encode(failure.status))
 
 
 class CanonicalStream:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import aiohttp
 import structlog
 
 from .page import has_metrics
+
+Credentials = Iterable[tuple[str, str]]
 
 _logger = structlog.get_logger(__name__)
 
@@ -26,10 +30,13 @@ class FrontMetrics:
         self._url = url
         self._timeout = aiohttp.ClientTimeout(total=_TIMEOUT_S)
 
-    async def fetch(self, content_type: str) -> bytes:
-        """Returns the front's page in the form that `content_type` names; empty without one."""
+    async def fetch(self, content_type: str, credentials: Credentials = ()) -> bytes:
+        """Returns the front's page in the form that `content_type` names; empty without one.
+
+        `credentials` are the caller's headers: the front may ask for a key.
+        """
         try:
-            page = await self._get(content_type)
+            page = await self._get({"Accept": content_type, **dict(credentials)}, content_type)
         except (aiohttp.ClientError, TimeoutError, ValueError) as error:
             self._record(is_up=False, why=type(error).__name__)
             return b""
@@ -39,10 +46,8 @@ class FrontMetrics:
         self._record(is_up=True)
         return page
 
-    async def _get(self, content_type: str) -> bytes:
-        async with self._session.get(
-            self._url, headers={"Accept": content_type}, timeout=self._timeout
-        ) as response:
+    async def _get(self, headers: dict[str, str], content_type: str) -> bytes:
+        async with self._session.get(self._url, headers=headers, timeout=self._timeout) as response:
             response.raise_for_status()
             if response.content_type != content_type.partition(";")[0]:
                 return b""  # another form cannot stand on one page with ours

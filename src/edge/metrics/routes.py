@@ -6,6 +6,7 @@ from aiohttp import web
 from prometheus_client import CollectorRegistry
 
 from ...metric_forms import choose_form
+from ..context import CONTEXT
 from .front_metrics import FrontMetrics
 from .page import merge_pages
 
@@ -24,7 +25,7 @@ class MetricsRoutes:
     async def show(self, request: web.Request) -> web.Response:
         """Answers the front's metrics and, behind them, the edge's, in the form asked for."""
         encode, content_type = choose_form(request.headers.get("Accept", ""))
-        front = await self._front.fetch(content_type)
+        front = await self._front.fetch(content_type, request[CONTEXT].credentials)
         # Behind the fetch, which is one of the numbers.
         body = merge_pages(front, encode(self._registry))
         return web.Response(body=body, headers={"Content-Type": content_type})

@@ -6,6 +6,7 @@ stand there, once.
 
 from __future__ import annotations
 
+import math
 from typing import ClassVar
 
 
@@ -23,6 +24,8 @@ class InferenceError(Exception):
 
     reason: ClassVar[str]
     violations: tuple[tuple[str, str], ...] = ()
+    retry_after_s: int | None = None
+    """When another try is worthwhile, where that is known better than by the reason alone."""
 
     def __init__(
         self, message: str, *, metadata: dict[str, str] | None = None, detail: str = ""
@@ -143,3 +146,39 @@ class ResumeExpired(InferenceError):
             f"position {position} is no longer kept, the oldest is {oldest}",
             metadata={"oldest_position": str(oldest)},
         )
+
+
+class AccessRefused(InferenceError):
+    """The caller may not do this, or not now. `key` is the name of the caller's key, if known."""
+
+    key = ""
+
+
+class Unauthenticated(AccessRefused):
+    """An API key is needed, and the call came with none that is good."""
+
+    reason = "UNAUTHENTICATED"
+
+
+class PermissionDenied(AccessRefused):
+    """The key of the call is good, and not for this."""
+
+    reason = "PERMISSION_DENIED"
+
+
+class QuotaExceeded(AccessRefused):
+    """The key of the call has used what it may."""
+
+    reason = "QUOTA_EXCEEDED"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        limit: int,
+        actual: int | None = None,
+        retry_after_s: float | None = None,
+    ) -> None:
+        used = {} if actual is None else {"actual": str(actual)}
+        super().__init__(message, metadata={"limit": str(limit), **used})
+        self.retry_after_s = None if retry_after_s is None else math.ceil(retry_after_s)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import aclosing, suppress
+from contextlib import aclosing
 from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -15,14 +15,15 @@ import structlog
 from google.protobuf.message import DecodeError
 
 from ...tracing.rpc_spans import end_served
-from ..contract.errors import InferenceError, InvalidRequest
+from ..access.access import Access
+from ..contract.errors import AccessRefused, InferenceError, InvalidRequest
 from ..request.calls import INTERNAL
 from ..request.running_request import RequestBroke
-from ..telemetry.metrics.grpc_metrics import GrpcMetrics, MessageCounts
+from ..telemetry.metrics.grpc_metrics import CallLabels, GrpcMetrics, MessageCounts, labels_of
 from .intake import Intake
 from .known_context import KnownContext, has_deadline_passed, read_call_context
 from .load_reports import LoadReports, Trailer
-from .statuses import CallStatus, internal_status, status_of
+from .statuses import CallStatus, abort, code_of, internal_status, status_of
 
 _logger = structlog.get_logger(__name__)
 
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     # Generic for type checkers only.
     _Handler = grpc.RpcMethodHandler[Any, Any]
 _Context = grpc.aio.ServicerContext[Any, Any]
+_UNTRACED = ("/grpc.health.", "/tokenwire.v1.AccessService/")
 
 
 class CallInterceptor(grpc.aio.ServerInterceptor):
@@ -40,10 +42,12 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
     def __init__(
         self,
         metrics: GrpcMetrics,
+        access: Access,
         tracer: Tracer | None = None,
         reports: LoadReports | None = None,
     ) -> None:
         self._watchers = _Watchers(metrics, tracer, reports)
+        self._access = access
         self._intake = Intake()
 
     async def intercept_service(
@@ -56,11 +60,17 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         if handler is None:
             return None  # an unknown method
         method = handler_call_details.method
+        labels = labels_of(method, handler.request_streaming, handler.response_streaming)
+        watchers = self._watchers.of(method)
+        try:  # before its message is read: strangers send none
+            key = self._access.enter(method, handler_call_details.invocation_metadata or ())
+        except AccessRefused as error:
+            return _refusing(labels, watchers, error.with_traceback(None))
         # gRPC reads the message after this. That of a probe is small, and must never wait, and
         # several messages come one by one.
         is_bounded = not (handler.request_streaming or method.startswith("/grpc.health."))
         received = await self._intake.admit() if is_bounded else None
-        wrapped = _CallHandler(handler, method, self._watchers.of(method), received)
+        wrapped = _CallHandler(handler, labels, watchers, received, key)
         make: Any = grpc.unary_unary_rpc_method_handler
         serve: Any = wrapped.serve_unary
         if handler.request_streaming:
@@ -85,8 +95,8 @@ class _Watchers:
 
     def of(self, method: str) -> _Watchers:
         """Those of the calls of a method."""
-        # Probes come every few seconds. Calls to others than ours cause no load that is worth it.
-        tracer = None if method.startswith("/grpc.health.") else self.tracer
+        # Probes and scrapes come every few seconds. Calls to others than ours cause no load.
+        tracer = None if method.startswith(_UNTRACED) else self.tracer
         reports = self.reports if method.startswith("/tokenwire.") else None
         return _Watchers(self.metrics, tracer, reports)
 
@@ -99,17 +109,19 @@ class _CallHandler:
     def __init__(
         self,
         handler: _Handler,
-        method: str,
+        labels: CallLabels,
         watchers: _Watchers,
         received: Callable[[int], None] | None,
+        key: str,
     ) -> None:
         # Any: typed for synchronous servers, where a handler returns an iterator.
         self._serve: Any = handler.unary_stream or handler.unary_unary or handler.stream_stream
         self._deserialize: Any = handler.request_deserializer
         self._messages = MessageCounts()
-        _, self._service, self._method = method.split("/", 2)
+        self._labels = labels
         self._watchers = watchers
         self._received = received
+        self._key = key
 
     def deserialize(self, data: bytes) -> Any:
         self._messages.num_received += 1
@@ -122,28 +134,36 @@ class _CallHandler:
             return _Undecodable()
 
     async def serve_unary(self, request: Any, context: _Context) -> Any:
-        with self._watch(context, "unary") as watched:
+        with self._watch(context) as watched:
             return await self._serve(_decoded(request), watched.context)
-        return await _abort(context, watched.status)
+        return await abort(context, watched.status)
 
     async def serve_stream(self, request: Any, context: _Context) -> None:
-        with self._watch(context, "server_stream") as watched:
+        with self._watch(context) as watched:
             outcome = self._serve(_decoded(request), watched.context)
             await _written(outcome, watched.context)
             return
-        await _abort(context, watched.status)
+        await abort(context, watched.status)
 
     async def serve_streams(self, requests: Any, context: _Context) -> None:
         decoded = (_decoded(request) async for request in requests)
-        with self._watch(context, "bidi_stream") as watched:
+        with self._watch(context) as watched:
             outcome = self._serve(decoded, watched.context)
             await _written(outcome, watched.context)
             return
-        await _abort(context, watched.status)
+        await abort(context, watched.status)
 
-    def _watch(self, context: _Context, kind: str) -> _Watched:
-        labels = (kind, self._service, self._method)
-        return _Watched(context, labels, self._watchers, self._messages)
+    def _watch(self, context: _Context) -> _Watched:
+        return _Watched(context, self._labels, self._watchers, self._messages, self._key)
+
+
+def _refusing(labels: CallLabels, watchers: _Watchers, refusal: AccessRefused) -> _Handler:
+    async def refuse(_requests: Any, context: _Context) -> None:
+        with _Watched(context, labels, watchers, MessageCounts()) as watched:
+            raise refusal
+        await abort(context, watched.status)
+
+    return grpc.stream_stream_rpc_method_handler(refuse)
 
 
 class _Watched:
@@ -151,7 +171,7 @@ class _Watched:
 
         with _Watched(context, labels, watchers, messages) as watched:
             return await serve(request, watched.context)
-        await _abort(context, watched.status)
+        await abort(context, watched.status)
 
     The status is sent behind the handling of the error: gRPC keeps what is raised there with the
     call, and an error in its context would keep every frame of the call, the whole request in them,
@@ -161,12 +181,13 @@ class _Watched:
     def __init__(
         self,
         context: _Context,
-        labels: tuple[str, str, str],
+        labels: CallLabels,
         watchers: _Watchers,
         messages: MessageCounts,
+        key: str = "",
     ) -> None:
         self._start_s = time.monotonic()
-        self._call = read_call_context(context, self._start_s)
+        self._call = read_call_context(context, self._start_s, key)
         self._method = "/".join(labels[1:])
         self._span: Span | None = None
         if watchers.tracer is not None:
@@ -239,7 +260,11 @@ class _Watched:
                 code = grpc.StatusCode
                 return code.DEADLINE_EXCEEDED if is_late else code.CANCELLED
             case grpc.aio.AbortError():
-                return grpc.StatusCode(_code_of(self._grpc))
+                return code_of(self._grpc)
+            case AccessRefused():
+                method = self._labels[2]
+                _logger.info("access_refused", key=error.key, reason=error.reason, method=method)
+                self._status = status_of(error, call_id)
             case InferenceError():
                 self._status = status_of(error, call_id)
             case RequestBroke():  # in the log already
@@ -267,16 +292,3 @@ def _decoded(request: Any) -> Any:
     if isinstance(request, _Undecodable):
         raise InvalidRequest("request", "is not a message of the method's type")
     return request
-
-
-async def _abort(context: _Context, status: CallStatus) -> None:
-    # gRPC raises it once more by itself, when the handler has returned.
-    with suppress(grpc.aio.AbortError):
-        await context.abort_with_status(status)
-
-
-def _code_of(context: _Context) -> Any:
-    code: Any = context.code()  # a number, in this release
-    if isinstance(code, grpc.StatusCode):
-        return code
-    return next((known for known in grpc.StatusCode if known.value[0] == code), code)

@@ -50,8 +50,8 @@ def has_deadline_passed(call: CallContext, start_s: float) -> bool:
     return call.deadline_s - time.monotonic() <= 0.01 * (call.deadline_s - start_s)
 
 
-def read_call_context(context: _Context, start_s: float) -> CallContext:
-    """Gathers what came around a call that arrived at `start_s`."""
+def read_call_context(context: _Context, start_s: float, key: str) -> CallContext:
+    """Gathers what came around a call that arrived at `start_s` with the key of this name."""
     rest_s: Any = context.time_remaining()  # None where there is no deadline, against its type
     return CallContext(
         request_id=_request_id(context),
@@ -60,6 +60,7 @@ def read_call_context(context: _Context, start_s: float) -> CallContext:
         trace=TraceContext.read(
             _metadata(context, "traceparent"), _metadata(context, "tracestate")
         ),
+        key=key,
     )
 
 

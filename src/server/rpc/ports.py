@@ -1,4 +1,4 @@
-"""Where gRPC listens: a port, in TLS or without, and a Unix socket inside this machine."""
+"""Where and how gRPC listens: a port, in TLS or without, and a Unix socket inside this machine."""
 
 from __future__ import annotations
 
@@ -8,9 +8,33 @@ import grpc
 
 from ...environment import ConfigurationError
 from ...listening import Listener, find_problem
+from ..settings.fixed_limits import MAX_CONCURRENT_STREAMS, MAX_METADATA_BYTES
 
 # What the address of a Unix socket holds on Linux, less the zero at its end.
 _MAX_SOCKET_PATH_BYTES = 107
+
+
+def server_options(max_message_bytes: int) -> list[tuple[str, int]]:
+    """Returns how a gRPC server treats connections, calls and messages."""
+    return [
+        ("grpc.max_receive_message_length", max_message_bytes),
+        ("grpc.max_send_message_length", -1),
+        ("grpc.max_metadata_size", MAX_METADATA_BYTES),
+        ("grpc.absolute_max_metadata_size", MAX_METADATA_BYTES),
+        ("grpc.max_concurrent_streams", MAX_CONCURRENT_STREAMS),
+        ("grpc.http2.bdp_probe", 0),
+        ("grpc.so_reuseport", 0),  # two servers on one port would share its calls
+        # Pings of proxies are welcome; without data, too.
+        ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
+        ("grpc.http2.max_ping_strikes", 0),
+        ("grpc.keepalive_permit_without_calls", 1),
+        # A frozen client under a live stream is found after these two: without
+        # ping_timeout_ms it took a minute more.
+        ("grpc.keepalive_time_ms", 20_000),
+        ("grpc.keepalive_timeout_ms", 10_000),
+        ("grpc.http2.ping_timeout_ms", 10_000),
+        ("grpc.server_handshake_timeout_ms", 10_000),
+    ]
 
 
 def open_port(

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from ...generated.tokenwire.v1 import events_pb2, inference_pb2, inference_pb2_grpc
+from ..access.access import Access
 from ..contract.errors import InferenceError
 from ..models.models import Models
 from ..request.calls import (
@@ -32,9 +33,12 @@ _RequestT = TypeVar("_RequestT", bound=Request)
 class InferenceService(inference_pb2_grpc.InferenceServiceServicer):
     """Serves Generate, Chat and ListModels."""
 
-    def __init__(self, requests: RunningRequests, models: Models, max_output_tokens: int) -> None:
+    def __init__(
+        self, requests: RunningRequests, models: Models, access: Access, max_output_tokens: int
+    ) -> None:
         self._requests = requests
         self._models = models
+        self._access = access
         self._max_output_tokens = max_output_tokens
 
     def Generate(  # type: ignore[override]  # typed for generators, and gRPC's own context
@@ -52,10 +56,11 @@ class InferenceService(inference_pb2_grpc.InferenceServiceServicer):
     async def ListModels(  # type: ignore[override]  # typed for gRPC's own context
         self,
         request: inference_pb2.ListModelsRequest,  # noqa: ARG002 - it has no fields
-        context: KnownContext,  # noqa: ARG002
+        context: KnownContext,
     ) -> inference_pb2.ListModelsResponse:
-        """Lists the models and their adapters, and where each one stands."""
-        return encode_models(self._models.views, self._max_output_tokens)
+        """Lists the models and adapters that the caller may use, and where each one stands."""
+        views = self._access.visible(context.call.key, self._models.views)
+        return encode_models(views, self._max_output_tokens)
 
     async def _serve(
         self,
@@ -76,6 +81,8 @@ class InferenceService(inference_pb2_grpc.InferenceServiceServicer):
             wants_progress=call.wants_progress,
             wants_token_ids=call.wants_token_ids,
         )
+        # It counts from here, where nothing stands between, to its end, which `access` is told.
+        self._access.start(call, (view.model_id for view in self._models.views))
         running = self._requests.start(call)
         why: CallOutcome = CallFailed(INTERNAL)
         try:

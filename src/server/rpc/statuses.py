@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
+from typing import Any
 
 import grpc
 from google.protobuf.any_pb2 import Any as AnyMessage
@@ -41,6 +43,19 @@ def internal_status(request_id: str) -> CallStatus:
     )
 
 
+async def abort(context: grpc.aio.ServicerContext[Any, Any], status: CallStatus) -> None:
+    """Ends a call with a status."""
+    # gRPC raises it once more by itself, when the handler has returned.
+    with suppress(grpc.aio.AbortError):
+        await context.abort_with_status(status)
+
+
+def code_of(context: grpc.aio.ServicerContext[Any, Any]) -> grpc.StatusCode:
+    """Returns the code that a handler ended its call with by itself."""
+    code: Any = context.code()  # a number, in this release
+    return code if isinstance(code, grpc.StatusCode) else _CODES[code]
+
+
 def _status(reason: str, error: InferenceError | None, message: str, request_id: str) -> CallStatus:
     traits = TRAITS[reason]
     details: list[Message] = [
@@ -67,11 +82,12 @@ def _status(reason: str, error: InferenceError | None, message: str, request_id:
                 resource_type="tokenwire.v1.Model", resource_name=error.model_id
             )
         )
-    if traits.retry_after_s:
+    retry_after_s = (error.retry_after_s if error else None) or traits.retry_after_s
+    if retry_after_s:
         retry = error_details_pb2.RetryInfo()
-        retry.retry_delay.FromSeconds(traits.retry_after_s)
+        retry.retry_delay.FromSeconds(retry_after_s)
         details.append(retry)
-        trailers.append(("grpc-retry-pushback-ms", str(traits.retry_after_s * 1000)))
+        trailers.append(("grpc-retry-pushback-ms", str(retry_after_s * 1000)))
     rich = RpcStatus(code=traits.grpc_code, message=message, details=[_pack(d) for d in details])
     trailers.append(("grpc-status-details-bin", rich.SerializeToString()))
     return CallStatus(_CODES[traits.grpc_code], message, tuple(trailers))

@@ -12,6 +12,7 @@ from ...logs.settings import LogSettings
 from ...pem_files import PemFiles
 from ...tls_settings import CLIENT_AUTHORITIES, PEM_FILE, TlsSettings
 from ...tracing.settings import TracingSettings
+from .access_settings import AccessSettings
 from .hub_settings import HubSettings
 from .isq_settings import IsqSettings
 from .kv_cache_settings import CONTEXT_SIZE_FROM_MEMORY, KvCacheSettings
@@ -28,6 +29,7 @@ class ServerConfig(
     IsqSettings,
     KvCacheSettings,
     TimeoutSettings,
+    AccessSettings,
     TracingSettings,
     LogSettings,
     TlsSettings,

@@ -14,6 +14,7 @@ import grpc
 import pytest
 from prometheus_client import CollectorRegistry
 from tokenwire.generated.tokenwire.v1 import events_pb2, inference_pb2, inference_pb2_grpc
+from tokenwire.server.access.access import Access
 from tokenwire.server.request.calls import CallContext
 from tokenwire.server.rpc.interceptors import CallInterceptor
 from tokenwire.server.rpc.known_context import KnownContext
@@ -126,7 +127,7 @@ class KeptMetrics(GrpcMetrics):
 async def intercepted(metrics: GrpcMetrics | None = None) -> AsyncGenerator[tuple[Handlers, Any]]:
     """Handlers behind the interceptor, and a stub for them."""
     handlers = Handlers()
-    interceptor = CallInterceptor(metrics or GrpcMetrics(CollectorRegistry(), []))
+    interceptor = CallInterceptor(metrics or GrpcMetrics(CollectorRegistry(), []), Access())
     server = grpc.aio.server(interceptors=[interceptor])
     inference_pb2_grpc.add_InferenceServiceServicer_to_server(handlers, server)
     port = server.add_insecure_port("127.0.0.1:0")

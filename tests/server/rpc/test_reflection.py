@@ -17,6 +17,7 @@ from ..fronts import Client, failure_of, scrape, start_front
 from ..scripted_engine import ScriptedEngine, ScriptedLauncher
 
 V1, V1_ALPHA = (f"grpc.reflection.{version}.ServerReflection" for version in ("v1", "v1alpha"))
+ACCESS = "tokenwire.v1.AccessService"
 INFERENCE = "tokenwire.v1.InferenceService"
 LOAD_REPORTS = "xds.service.orca.v3.OpenRcaService"
 
@@ -37,7 +38,7 @@ async def test_both_versions_list_every_service(service: str) -> None:
     async with start_front(ScriptedLauncher(ScriptedEngine()).prepare) as client:
         answer = await ask(client, service, list_services="")
     names = {each.name for each in answer.list_services_response.service}
-    assert names == {INFERENCE, LOAD_REPORTS, "grpc.health.v1.Health", V1, V1_ALPHA}
+    assert names == {INFERENCE, ACCESS, LOAD_REPORTS, "grpc.health.v1.Health", V1, V1_ALPHA}
 
 
 @pytest.mark.parametrize("service", [V1, V1_ALPHA])

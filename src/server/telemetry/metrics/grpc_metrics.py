@@ -17,6 +17,13 @@ CallLabels = tuple[str, str, str]
 """Kind, service and method of a call."""
 
 
+def labels_of(method: str, has_requests: bool, has_responses: bool) -> CallLabels:
+    """Returns the labels of a method, `/service/name`, by which side streams."""
+    _, service, name = method.split("/", 2)
+    kind = "server_stream" if has_responses else "unary"
+    return ("bidi_stream" if has_requests else kind), service, name
+
+
 @dataclass(slots=True)
 class MessageCounts:
     """The messages of one call: counted here for each of them, and added up at its end."""

@@ -14,6 +14,7 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 from prometheus_client import CollectorRegistry
 
 from ....metric_forms import choose_form
+from .metrics_guard import Check, allow_all, guarded
 
 _SERVER: Final = "tokenwire"
 _REQUEST_TIMEOUT_S: Final = 10.0
@@ -25,6 +26,7 @@ class MetricsServer:
     """Serves a registry over HTTP from a thread of its own, also while the event loop is busy.
 
     `listening` is a socket that listens already, for whoever needs to know the port before.
+    `check` says who may read, in any thread.
     """
 
     def __init__(
@@ -33,11 +35,14 @@ class MetricsServer:
         hostname: str,
         port: int,
         listening: socket.socket | None = None,
+        *,
+        check: Check = allow_all,
     ) -> None:
         self._registry = registry
         self._hostname = hostname
         self._port = port
         self._listening = listening
+        self._check = check
         self._server: _Server | None = None
         self._thread: threading.Thread | None = None
 
@@ -49,7 +54,7 @@ class MetricsServer:
         """
         listening = self._listening or listen(self._hostname, self._port)
         self._server = _Server(listening)
-        self._server.set_app(_application(self._registry))
+        self._server.set_app(guarded(_application(self._registry), self._check))
         self._port = self._server.server_port
         self._thread = threading.Thread(
             target=self._server.serve_forever, name="metrics", daemon=True

@@ -1,0 +1,61 @@
+"""What stands before routes that the edge answers by itself: the front says who may use them."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable
+from typing import cast
+
+import grpc
+from aiohttp import web
+
+from ..generated.tokenwire.v1 import access_pb2
+from .client import FrontClient
+from .context import CONTEXT, RequestContext
+
+_Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+_REFUSALS = (grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED)
+
+
+class Guard:
+    """Asks the front whether the caller may use a route.
+
+    While the front is away its last word counts: what needed no key is open, and what did is shut.
+    With no word yet it is open: an edge whose front was never there has nothing to hide.
+    """
+
+    def __init__(self, front: FrontClient) -> None:
+        self._front = front
+        self._needs_key: dict[access_pb2.Resource.ValueType, bool] = {}
+
+    def guarded(
+        self, routes: Iterable[web.RouteDef], resource: access_pb2.Resource.ValueType
+    ) -> list[web.RouteDef]:
+        """Returns the routes for those alone who may use `resource`."""
+
+        def guard(route: web.RouteDef) -> _Handler:
+            handler = cast("_Handler", route.handler)  # aiohttp takes classes, too; we have none
+
+            async def guarded(request: web.Request) -> web.StreamResponse:
+                await self._check(resource, request[CONTEXT])
+                return await handler(request)
+
+            return guarded
+
+        return [
+            web.route(route.method, route.path, guard(route), **route.kwargs) for route in routes
+        ]
+
+    async def _check(
+        self, resource: access_pb2.Resource.ValueType, context: RequestContext
+    ) -> None:
+        try:
+            self._needs_key[resource] = await self._front.check_access(resource, context)
+        except grpc.aio.AioRpcError as error:
+            if error.code() is grpc.StatusCode.UNIMPLEMENTED:  # a front that knows no keys
+                return
+            if error.code() in _REFUSALS:
+                self._needs_key[resource] = True
+            is_away = error.code() is grpc.StatusCode.UNAVAILABLE
+            if self._needs_key.get(resource, not is_away):
+                raise
