@@ -1,4 +1,4 @@
-"""What a scrape is told about the certificate of a door; there is nothing to tell without TLS."""
+"""What a scrape is told about certificates, door by door; without TLS there is nothing to tell."""
 
 from __future__ import annotations
 
@@ -14,27 +14,32 @@ _DOOR = ("door",)
 
 
 class TlsMetrics(Collector):
-    """Reads the credentials in force when it is scraped."""
+    """Reads the credentials in force of all doors of a process when it is scraped.
 
-    def __init__(self, credentials: WatchedCredentials) -> None:
-        self._credentials = credentials
+    One for all of them: a metric stands once on a page, with the samples of every door.
+    """
+
+    def __init__(self, *doors: WatchedCredentials) -> None:
+        self._doors = doors
 
     def collect(self) -> Iterator[Metric]:
-        """Yields when the certificate in force ends, and how often new files were refused."""
-        door = (self._credentials.door,)
+        """Yields when the certificates in force end, and how often new files were refused."""
         expiry = GaugeMetricFamily(
             "llm_tls_cert_expiry_timestamp_seconds",
             "When the certificate in force is no longer valid, in seconds since 1970.",
             labels=_DOOR,
         )
-        expires_at_s = self._credentials.current.expires_at_s
-        if expires_at_s is not None:
-            expiry.add_metric(door, expires_at_s)
-        yield expiry
         failures = CounterMetricFamily(
             "llm_tls_reload_failures",
             "Replaced files of TLS that could not be used, so that the old ones stay in force.",
             labels=_DOOR,
         )
-        failures.add_metric(door, self._credentials.num_failed_reloads)
-        yield failures
+        for credentials in self._doors:
+            door = (credentials.door,)
+            expires_at_s = credentials.current.expires_at_s
+            if expires_at_s is not None:
+                expiry.add_metric(door, expires_at_s)
+            failures.add_metric(door, credentials.num_failed_reloads)
+        if self._doors:
+            yield expiry
+            yield failures

@@ -51,5 +51,4 @@ class TlsEnds:
 
     def register(self, registry: CollectorRegistry) -> None:
         """Adds what a scrape is told about each end."""
-        for end in self.watched:
-            registry.register(TlsMetrics(end))
+        registry.register(TlsMetrics(*self.watched))

@@ -527,7 +527,7 @@ async def test_serve_wires_its_ends(tmp_path: Path) -> None:
         if process.returncode is None:
             process.kill()
             await process.wait()
-    assert said.count('"event": "tls_certificate_expired"') == 2  # on each door
+    assert said.count('"event":"tls_certificate_expired"') == 2  # on each door
     assert not list(temporary.iterdir())
 
 
