@@ -26,7 +26,7 @@ from .config import EdgeConfig
 from .connection import Connection
 from .cors import Cors
 from .dialect import Dialect
-from .guard import Guard
+from .guard import Guard, PlaintextKeys
 from .health import HealthRoutes
 from .metrics.edge_metrics import register_edge
 from .metrics.front_metrics import FrontMetrics
@@ -34,7 +34,6 @@ from .metrics.http_metrics import HttpMetrics
 from .metrics.routes import MetricsRoutes
 from .middleware import InFlight, Middleware
 from .pages.routes import PageRoutes
-from .plaintext import PlaintextKeys
 from .tls_ends import TlsEnds
 
 if TYPE_CHECKING:

@@ -1,4 +1,7 @@
-"""What stands before routes that the edge answers by itself: the front says who may use them."""
+"""What stands before routes that the edge answers by itself: the front says who may use them.
+
+And what is said where anyone on the way can read the keys.
+"""
 
 from __future__ import annotations
 
@@ -6,15 +9,40 @@ from collections.abc import Awaitable, Callable, Iterable
 from typing import cast
 
 import grpc
+import structlog
 from aiohttp import web
 
 from ..generated.tokenwire.v1 import access_pb2
+from ..listening import is_loopback
 from .client import FrontClient
 from .context import CONTEXT, RequestContext
+
+_logger = structlog.get_logger(__name__)
 
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 _REFUSALS = (grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED)
+
+
+class PlaintextKeys:
+    """Warns once, when the first key comes without TLS where other machines can send one.
+
+    Which keys there are, and whether any, the front alone knows.
+    """
+
+    def __init__(self, hostname: str) -> None:
+        self._hostname = hostname
+        self._is_due = not is_loopback(hostname)
+
+    def record(self, request: web.Request) -> None:
+        """Looks at a request, which has its context."""
+        if self._is_due and request[CONTEXT].credentials and not request.secure:
+            self._is_due = False
+            _logger.warning(
+                "keys_over_plaintext",
+                hostname=self._hostname,
+                advice="set SERVER_SSL_ENABLED, or listen on 127.0.0.1 behind what ends TLS",
+            )
 
 
 class Guard:

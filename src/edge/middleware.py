@@ -18,8 +18,8 @@ from .context import CONTEXT, FAILURE, REQUEST_ID_HEADER, RequestContext
 from .cors import Cors
 from .dialect import DIALECT, Dialect, dialect_of, error_response
 from .errors import EdgeError, failure_of
+from .guard import PlaintextKeys
 from .metrics.http_metrics import HttpMetrics, route_of
-from .plaintext import PlaintextKeys
 
 if TYPE_CHECKING:
     from ..tracing.tracer import Span, Tracer

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from tokenwire.server.models.idle_timer import IdleTimer
+from tokenwire.server.models.usage import IdleTimer
 
 from .hand_clock import HandClock
 
@@ -11,7 +11,7 @@ IDLE_S = 100.0
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> HandClock:
     made = HandClock()
-    monkeypatch.setattr("tokenwire.server.models.idle_timer.get_running_loop", lambda: made)
+    monkeypatch.setattr("tokenwire.server.models.usage.get_running_loop", lambda: made)
     return made
 
 
