@@ -70,6 +70,7 @@ class ScriptedEngine:
                 token_ids=True,
                 min_tokens=False,
                 stop_token_ids=True,
+                logprobs=True,
             ),
             has_kv_cache_scales=has_kv_cache_scales,
             lora_adapters=lora_adapters,

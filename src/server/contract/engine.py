@@ -85,6 +85,10 @@ class SamplingParams:
     Temperature 0 is greedy, and none is between 0 and 1e-6. `top_k` 0, `min_p` 0, `top_p` 1,
     `repetition_penalty` 1 and the other penalties 0 are off. `seed` is a uint32, None where the
     engine honours none. `max_tokens` is at least 1 and fits into the context behind the prompt.
+
+    `n` choices are made of the prompt, from 1 to 16, each with a seed of its own (`seed_of`).
+    `logprobs` is how many of the likeliest tokens are told with each token, from 0 to 20; None: no
+    log-probabilities at all.
     """
 
     temperature: float
@@ -101,6 +105,12 @@ class SamplingParams:
     stop_token_ids: tuple[int, ...] = ()
     logit_bias: Mapping[int, float] = field(default_factory=dict[int, float])
     ignore_eos: bool = False
+    n: int = 1
+    logprobs: int | None = None
+
+    def seed_of(self, choice: int) -> int | None:
+        """Returns the seed of a choice: `seed` plus its index; the largest uint32 goes on at 0."""
+        return None if self.seed is None else (self.seed + choice) % (1 << 32)
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +140,7 @@ class Capabilities:
     token_ids: bool
     min_tokens: bool
     stop_token_ids: bool
+    logprobs: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,6 +217,7 @@ class Engine(Protocol):
         the request, and returns once the engine has let go of it (bounded by 10 s).
 
         Raises:
+            InvalidRequest: a stop token id that the engine does not see in its stream.
             GenerationFailed: the engine refused or failed the request.
             EngineLost: the child died.
         """

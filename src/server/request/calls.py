@@ -33,6 +33,8 @@ class SamplingRequest:
     logit_bias: Mapping[int, float]
     ignore_eos: bool
     clamp: bool
+    n: int = 1
+    logprobs: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +65,7 @@ class Call:
     `prompt_field` names the prompt in errors. `prompt_without_template` takes the place of
     `prompt` on a model that cannot chat; None: such a model is refused. `model_id` may be the name
     of a LoRA adapter; `lora_adapter` is empty where the request names none beside it.
+    `wants_one_message`: the whole answer is sent as one.
     """
 
     context: CallContext
@@ -78,6 +81,7 @@ class Call:
     time_limit_s: float | None
     max_queue_wait_s: float | None
     priority: int = 0
+    wants_one_message: bool = False
 
 
 @dataclass(frozen=True, slots=True)

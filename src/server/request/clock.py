@@ -54,6 +54,7 @@ class Clock:
     first_token_s: float | None = None
     last_token_s: float | None = None
     token_gaps: TokenGaps = field(default_factory=TokenGaps)
+    last_token_of: dict[int, float] = field(default_factory=dict[int, float])  # each choice
 
     def begin_render(self) -> None:
         """Takes the time at which the prompt goes to be rendered."""
@@ -78,11 +79,12 @@ class Clock:
         if isinstance(delta, ChoiceFinished):
             return
         now_s = time.monotonic()
-        if self.last_token_s is None:
+        last_s = self.last_token_of.get(delta.choice)
+        if last_s is not None:
+            self.token_gaps.add(now_s - last_s, delta.num_tokens)
+        elif self.first_token_s is None:
             self.first_token_s = now_s
-        else:
-            self.token_gaps.add(now_s - self.last_token_s, delta.num_tokens)
-        self.last_token_s = now_s
+        self.last_token_of[delta.choice] = self.last_token_s = now_s
 
     def stop(self) -> Timeline:
         """Returns all times, with now as the end."""

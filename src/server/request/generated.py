@@ -9,22 +9,19 @@ from ..contract.events import ChoiceFinished, Delta, Finished, FinishReason, Rea
 
 @dataclass(slots=True)
 class Generated:
-    """Counts what an engine has said so far, and knows which choices have no end yet."""
+    """Counts what an engine has said so far, and knows which of `num_choices` have no end yet."""
 
+    num_choices: int = 1
     has_started: bool = False
     num_tokens: int = 0
     num_cached_tokens: int = 0
     num_reasoning_tokens: int = 0
-    ends: dict[int, ChoiceFinished | None] = field(
-        default_factory=lambda: {0: None}  # of each choice that has said something, and the first
-    )
+    ends: dict[int, ChoiceFinished] = field(default_factory=dict[int, ChoiceFinished])
 
     @property
     def reason(self) -> FinishReason:
         """Why the first choice ended."""
-        end = self.ends[0]
-        assert end is not None, "a generation ends each of its choices"
-        return end.reason
+        return self.ends[0].reason
 
     @property
     def finished(self) -> Finished:
@@ -41,7 +38,6 @@ class Generated:
         if isinstance(delta, ChoiceFinished):
             self.ends[delta.choice] = delta
             return
-        self.ends.setdefault(delta.choice, None)
         self.num_tokens += delta.num_tokens
         if isinstance(delta, ReasoningDelta):
             self.num_reasoning_tokens += delta.num_tokens
@@ -50,8 +46,8 @@ class Generated:
         """Ends the choices that have no end yet."""
         ends = [
             ChoiceFinished(reason, choice=choice)
-            for choice, end in self.ends.items()
-            if end is None
+            for choice in range(self.num_choices)
+            if choice not in self.ends
         ]
         for end in ends:
             self.add(end)

@@ -28,6 +28,7 @@ from ..contract.load_progress import LoadProgress
 from ..models.models import Models, Route
 from ..models.served_model import ServedModel
 from ..models.ticket import QueuePlace, Ticket, WaitProgress
+from .answer_size import check_answer_size
 from .calls import Call, CallEvent, CallFinished, CallStarted, Loading, Queued
 from .clock import Clock
 from .generated import Generated
@@ -90,6 +91,7 @@ class Inference:
         num_prompt_tokens = len(prompt.token_ids)
         clock.end_render(num_prompt_tokens)
         params = resolve_sampling(call.sampling, self._defaults, engine.info, num_prompt_tokens)
+        check_answer_size(call, params)
         started = CallStarted(
             request_id=call.context.request_id,
             model_id=call.model_id,
@@ -101,7 +103,8 @@ class Inference:
         )
         if params.max_tokens == 0:
             emit(started)
-            emit(ChoiceFinished(FinishReason.LENGTH))
+            for choice in range(params.n):
+                emit(ChoiceFinished(FinishReason.LENGTH, choice=choice))
             end = clock.summarize(Finished(0, 0), FinishReason.LENGTH, num_prompt_tokens)
             emit(end)
             return end
@@ -125,6 +128,7 @@ class Inference:
         return Ticket(
             max_wait_s=self._max_wait_s(call),
             deadline_s=context.deadline_s,
+            num_places=call.sampling.n,
             priority=call.priority,
             caller=context.caller,
         )
@@ -154,7 +158,7 @@ class Inference:
         clock: Clock,
         emit: Emit,
     ) -> CallFinished:
-        progress = Generated()
+        progress = Generated(request.params.n)
         # The engine now may be another than the one that rendered: it holds the same model.
         async with aclosing(model.engine.generate(request)) as events:
             time_limit = asyncio.timeout(call.time_limit_s)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from types import TracebackType
@@ -29,8 +29,14 @@ from .joined_deltas import join_deltas, num_bytes_of
 MAX_LOG_BYTES: Final = 16 << 20
 """Of one request: far above the longest answer of a model, for readers that never read."""
 
+MAX_BATCH_BYTES: Final = 1 << 20
+"""Of the deltas that a reader takes at once, in memory. On the wire they take twice of it at most,
+for Latin-1 text, so that a message of them stays under the 4 MiB that clients take by default."""
+
 _MAX_LOOSE: Final = 64
-"""Deltas that nobody has taken are joined by so many: each is copied once, before it is read."""
+_MAX_LOOSE_BYTES: Final = MAX_BATCH_BYTES // 4
+"""Deltas that nobody has taken are joined by so many, or so many bytes: each is copied once, before
+it is read."""
 
 
 @dataclass(slots=True)
@@ -67,15 +73,16 @@ class RequestLog:
                 send(batch)
 
     A reader that keeps up gets each event at once; one that lags gets one batch, whose making is
-    linear in its size. What every reader has taken is dropped; while there is no reader, all that
-    the last one has not taken is kept. Beyond `max_bytes` the oldest deltas go, and a reader that
-    has not taken them gets `ResumeExpired`.
+    linear in its size, or several of `MAX_BATCH_BYTES`. What every reader has taken is dropped;
+    while there is no reader, all that the last one has not taken is kept. Beyond `max_bytes` the
+    oldest deltas go, and a reader that has not taken them gets `ResumeExpired`.
     """
 
     def __init__(self, max_bytes: int = MAX_LOG_BYTES) -> None:
         self._max_bytes = max_bytes
         self._entries: deque[_Entry] = deque()
         self._num_loose = 0
+        self._num_loose_bytes = 0
         self._oldest = 0
         self._readers: set[LogReader] = set()
         self.error: BaseException | None = None
@@ -122,16 +129,19 @@ class RequestLog:
             raise ResumeExpired(position, self._oldest)
 
     def take(self, reader: LogReader) -> Sequence[Delta]:
-        """Joins what a reader has not taken; drops what all of them have, with this one."""
+        """Joins what a reader has not taken, up to `MAX_BATCH_BYTES`, and moves it behind that.
+
+        Drops what all readers have taken, with this one.
+        """
         self.check_kept(reader.position)
-        self._num_loose = 0  # what is behind a place that a reader knows is never joined with it
+        # What is behind a place that a reader knows is never joined with it.
+        self._num_loose = self._num_loose_bytes = 0
         entries = self._entries
         if len(entries) == 1 and len(entries[0][1]) == 1:  # for nearly every token
             deltas = entries[0][1]
+            reader.position = self.position
         else:
-            parts = (deltas for end, deltas, _ in entries if end > reader.position)
-            deltas = join_deltas(chain.from_iterable(parts))
-        reader.position = self.position
+            deltas = join_deltas(chain.from_iterable(self._parts_for(reader)))
         taken = min(reader.position for reader in self._readers)
         while entries and entries[0][0] <= taken:
             self._drop_oldest()
@@ -141,6 +151,18 @@ class RequestLog:
         """Lets a reader go; what it has not taken is kept where it was the last one."""
         self._readers.discard(reader)
 
+    def _parts_for(self, reader: LogReader) -> Iterator[list[Delta]]:
+        """Gives a reader what comes next, at least one part, and moves it along."""
+        room = MAX_BATCH_BYTES
+        position = reader.position
+        for end, deltas, num_bytes in self._entries:
+            if end > position:
+                room -= num_bytes
+                if room < 0 and reader.position > position:
+                    return
+                reader.position = end
+                yield deltas
+
     def _add(self, delta: Delta) -> None:
         num_bytes = num_bytes_of(delta)
         self.position += 1
@@ -149,7 +171,8 @@ class RequestLog:
             self.num_tokens += delta.num_tokens
         self._entries.append((self.position, [delta], num_bytes))
         self._num_loose += 1
-        if self._num_loose == _MAX_LOOSE:
+        self._num_loose_bytes += num_bytes
+        if self._num_loose == _MAX_LOOSE or self._num_loose_bytes > _MAX_LOOSE_BYTES:
             self._join_loose()
         while self.num_bytes > self._max_bytes:
             self._drop_oldest()
@@ -173,7 +196,7 @@ class RequestLog:
         num_bytes = sum(map(num_bytes_of, deltas))
         self.num_bytes += num_bytes - sum(num_bytes for _, _, num_bytes in loose)
         self._entries.append((loose[-1][0], deltas, num_bytes))
-        self._num_loose = 0
+        self._num_loose = self._num_loose_bytes = 0
 
     def _drop_oldest(self) -> None:
         self._oldest, _, num_bytes = self._entries.popleft()
@@ -230,6 +253,7 @@ class LogReader:
                 batch = Batch(log.position)
                 if log.position != self.position:
                     batch.deltas = log.take(self)
+                    batch.position = self.position
                 if not has_facts or self._add_facts(batch):
                     return batch
             elif log.is_closed:
@@ -244,14 +268,15 @@ class LogReader:
     def _add_facts(self, batch: Batch) -> bool:
         """Adds to a batch what is no delta; tells whether there is anything in it then."""
         log = self._log
-        self._num_facts = log.num_facts
+        if self.position == log.position:
+            self._num_facts = log.num_facts  # otherwise there is more to tell, behind what is left
         if log.num_progress != self._num_progress:
             self._num_progress = log.num_progress
             batch.progress = log.progress
         if not self._has_started:
             batch.started = log.started
             self._has_started = log.started is not None
-        if not self._has_finished:
+        if not self._has_finished and self.position == log.position:
             batch.finished = log.finished
             self._has_finished = log.finished is not None
         return bool(batch.deltas) or not batch.holds_deltas_alone

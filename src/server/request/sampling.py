@@ -75,6 +75,8 @@ def resolve_sampling(
         stop_token_ids=asked.stop_token_ids,
         logit_bias=asked.logit_bias,
         ignore_eos=asked.ignore_eos,
+        n=asked.n,
+        logprobs=asked.logprobs,
     )
 
 
@@ -101,6 +103,7 @@ def _check_engine_can(asked: SamplingRequest, model: ModelInfo) -> None:
         ("seed", asked.seed is not None, can.seeds),
         ("min_tokens", asked.min_tokens > 0, can.min_tokens),
         ("stop_token_ids", bool(asked.stop_token_ids), can.stop_token_ids),
+        ("logprobs", asked.logprobs is not None, can.logprobs),
     ):
         if is_set and not is_possible:
             raise InvalidRequest(

@@ -63,6 +63,7 @@ def _add_info(model: models_pb2.Model, info: ModelInfo) -> None:
             token_ids=can.token_ids,
             min_tokens=can.min_tokens,
             stop_token_ids=can.stop_token_ids,
+            logprobs=can.logprobs,
             lora_adapters=info.lora_adapters,
         )
     )

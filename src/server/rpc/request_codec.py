@@ -7,7 +7,7 @@ from typing import Final
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.json_format import MessageToDict
 
-from ...generated.tokenwire.v1 import chat_pb2, inference_pb2
+from ...generated.tokenwire.v1 import chat_pb2, events_pb2, inference_pb2
 from ..contract.engine import (
     ChatMessage,
     ChatPrompt,
@@ -96,6 +96,7 @@ def _decode(
             _seconds(request.max_queue_wait) if request.HasField("max_queue_wait") else None
         ),
         priority=request.priority,
+        wants_one_message=request.delivery == events_pb2.DELIVERY_FINAL,
     )
 
 
@@ -120,6 +121,8 @@ def _decode_sampling(request: Request) -> SamplingRequest:
         logit_bias=dict(sampling.logit_bias),
         ignore_eos=sampling.ignore_eos,
         clamp=sampling.clamp,
+        n=sampling.n if sampling.HasField("n") else 1,
+        logprobs=sampling.logprobs if sampling.HasField("logprobs") else None,
     )
 
 

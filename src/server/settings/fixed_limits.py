@@ -23,5 +23,8 @@ MAX_HEALTH_WATCHES: Final = 1024
 # Streams of load reports open at once, and the shortest time between two reports of one.
 MAX_LOAD_REPORT_STREAMS: Final = 1024
 MIN_LOAD_REPORT_INTERVAL_S: Final = 1.0
+# Log-probabilities of one answer that is sent as one message. At about 20 bytes each they stay well
+# under the 4 MiB that a gRPC client takes by default.
+MAX_LOGPROBS_OF_ONE_MESSAGE: Final = 150_000
 # Longest silence on a stream that asked for progress.
 PROGRESS_INTERVAL_S: Final = 10.0

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 from .cache_contract import CacheContract
 from .cancel_contract import CancelContract
+from .choices_contract import ChoicesContract
 from .concurrency_contract import ConcurrencyContract
 from .context_contract import ContextContract
+from .delivery_contract import DeliveryContract
 from .generation import (
     GREEDY,
     HANG_S,
@@ -26,6 +28,7 @@ from .generation import (
     request_for,
 )
 from .life_contract import LifeContract
+from .logprobs_contract import LogprobsContract
 from .metrics_contract import MetricsContract
 from .prompt_contract import PromptContract
 from .sampling_contract import SamplingContract
@@ -60,5 +63,8 @@ class EngineContract(
     CancelContract,
     LifeContract,
     MetricsContract,
+    ChoicesContract,
+    LogprobsContract,
+    DeliveryContract,
 ):
     """What every engine must do; `lacks` names what one cannot do, with the reason."""

@@ -118,3 +118,12 @@ class StopContract(Contract):
         assert result.end.reason is FinishReason.STOP
         assert result.end.matched == paris
         assert "." not in result.text
+        assert result.text == "The capital of France is"
+
+    async def test_stop_at_end_token(self, engine: Engine) -> None:
+        """An end token that is asked for as a stop id is told as one."""
+        self.need("stop_token_ids")
+        end = await id_of(engine, "<|im_end|>")
+        result = await answer(engine, PARIS, replace(GREEDY, stop_token_ids=(end,)))
+        assert (result.text, result.end.matched) == (PARIS_ANSWER, end)
+        assert result.end.reason is FinishReason.STOP

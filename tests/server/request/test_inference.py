@@ -10,6 +10,7 @@ import pytest
 from google.protobuf.duration_pb2 import Duration
 from tokenwire.generated.tokenwire.v1 import events_pb2
 from tokenwire.server.contract.engine import TextPrompt
+from tokenwire.server.contract.events import Started, TextDelta
 
 from ..fronts import (
     CHAT,
@@ -52,6 +53,62 @@ async def test_max_tokens_zero_answers_empty() -> None:
     assert answer.text == ""
     assert answer.choice_finished.finish_reason == events_pb2.FINISH_REASON_LENGTH
     assert engine.requests == []
+
+
+@pytest.mark.parametrize("delivery", [events_pb2.DELIVERY_DELTAS, events_pb2.DELIVERY_FINAL])
+async def test_no_tokens_of_several_choices(delivery: events_pb2.Delivery) -> None:
+    """max_tokens 0 ends as many choices as are asked for."""
+    async with start_front(ScriptedLauncher(ScriptedEngine()).prepare) as client:
+        request = client.chat("go", delivery=delivery)
+        request.sampling.max_tokens = 0
+        request.sampling.n = 3
+        responses = [response async for response in client.inference.Chat(request)]
+    told = responses[-1].finished.choices or [
+        delta for response in responses for delta in response.deltas.deltas
+    ]
+    assert [each.choice for each in told] == [0, 1, 2]
+    assert {each.finished.finish_reason for each in told} == {events_pb2.FINISH_REASON_LENGTH}
+
+
+async def test_choices_take_as_many_slots() -> None:
+    """A request for two choices holds two slots: who comes next waits until it has ended."""
+    engine = ScriptedEngine(max_running=3)
+    async with start_front(
+        ScriptedLauncher(engine).prepare, LLM_MAX_CONCURRENT_REQUESTS="3"
+    ) as client:
+        request = client.chat("go")
+        request.sampling.max_tokens = 1
+        request.sampling.n = 2
+        first = client.inference.Chat(request)
+        await engine.wait_until(running=1)
+        second = client.chat("go", progress=True)
+        second.sampling.CopyFrom(request.sampling)
+        waiting = client.inference.Chat(second)
+        queued = await waiting.read()
+        assert queued.progress.queued.place == 1
+        engine.allow(2)
+        await collect(first)
+        assert (await collect(waiting)).finished.usage.num_completion_tokens == 1
+    assert [each.params.n for each in engine.requests] == [2, 2]
+
+
+async def test_time_limit_ends_every_choice() -> None:
+    """Choices that have said nothing end with the others, by TIME_LIMIT."""
+    engine = ScriptedEngine(script=[Started(0), TextDelta("a", 1, choice=1)])
+    engine.allow(1)
+    async with start_front(ScriptedLauncher(engine).prepare) as client:
+        request = client.chat("go", time_limit=Duration(nanos=200_000_000))
+        request.sampling.n = 3
+        engine.script = [*engine.script, TextDelta("never", 1)]
+        responses = [response async for response in client.inference.Chat(request)]
+    ends = [
+        delta
+        for response in responses
+        for delta in response.deltas.deltas
+        if delta.HasField("finished")
+    ]
+    assert {end.choice for end in ends} == {0, 1, 2}
+    assert {end.finished.finish_reason for end in ends} == {events_pb2.FINISH_REASON_TIME_LIMIT}
 
 
 async def test_seed_is_drawn_and_told() -> None:

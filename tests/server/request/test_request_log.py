@@ -7,10 +7,17 @@ from collections.abc import Iterable
 
 import pytest
 from tokenwire.server.contract.errors import EngineLost, ResumeExpired
-from tokenwire.server.contract.events import Delta, FinishReason, Prefill, TextDelta
+from tokenwire.server.contract.events import (
+    Delta,
+    FinishReason,
+    Prefill,
+    TextDelta,
+    TokenLogprob,
+    TopLogprob,
+)
 from tokenwire.server.request.calls import CallFinished, CallStarted, Queued
 from tokenwire.server.request.joined_deltas import join_deltas, num_bytes_of
-from tokenwire.server.request.request_log import Batch, LogReader, RequestLog
+from tokenwire.server.request.request_log import MAX_BATCH_BYTES, Batch, LogReader, RequestLog
 
 from ..random_deltas import random_deltas, said
 
@@ -292,3 +299,64 @@ async def rest_of(reader: LogReader, position: int) -> list[Delta]:
     assert batch.position == position == reader.position
     assert join_deltas(batch.deltas) == batch.deltas
     return batch.deltas
+
+
+def likely(number: int) -> TextDelta:
+    """A token with the 20 likeliest ones, which takes 3.6 KB of memory."""
+    top = tuple(TopLogprob(place, -1.0, b"word") for place in range(20))
+    return TextDelta("word ", 1, (number,), (TokenLogprob(number, -1.0, b"word ", top),))
+
+
+async def test_large_backlog_comes_in_several_batches() -> None:
+    """A reader that lags far gets batches of a bounded size, each with its own position."""
+    log = RequestLog()
+    batches: list[Batch] = []
+    with log.read() as reader:
+        log.append(STARTED)
+        for number in range(1_000):
+            log.append(likely(number))
+        log.append(FINISHED)
+        log.close()
+        while (batch := await reader.take()) is not None:
+            batches.append(batch)
+    assert len(batches) > 3
+    position = 0
+    for batch in batches:
+        (delta,) = batch.deltas
+        assert isinstance(delta, TextDelta)
+        assert num_bytes_of(delta) <= MAX_BATCH_BYTES
+        position += delta.num_tokens
+        assert batch.position == position
+        assert (batch.finished is not None) == (position == 1_000)
+        assert (batch.started is not None) == (batch is batches[0])
+    assert position == 1_000
+    assert log.num_bytes == 0
+
+
+async def test_backlog_is_taken_by_readers_at_their_own_places() -> None:
+    """What one reader has taken of a large backlog is kept for another that has not."""
+    log = RequestLog()
+    with log.read() as ahead, log.read() as behind:
+        for number in range(1_000):
+            log.append(likely(number))
+        first = await take(ahead)
+        assert first.position < 1_000
+        assert (await take(behind)).position == first.position
+        resumed = log.read(after=first.position)
+        for reader in (ahead, behind, resumed):
+            ids: list[int] = []
+            while reader.position < 1_000:
+                for delta in (await take(reader)).deltas:
+                    assert isinstance(delta, TextDelta)
+                    ids += delta.token_ids
+            assert ids == list(range(first.position, 1_000))
+
+
+async def test_large_pieces_are_not_joined_before_they_are_read() -> None:
+    """Pieces of more than a part of a batch stay apart, so that a batch can end between them."""
+    log = RequestLog()
+    for _ in range(40):
+        log.append(TextDelta("x" * 100_000, 1))
+    with log.read() as reader:
+        sizes = [num_bytes_of((await take(reader)).deltas[0]) for _ in range(4)]
+    assert all(MAX_BATCH_BYTES // 2 < size <= MAX_BATCH_BYTES for size in sizes)

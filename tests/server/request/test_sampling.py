@@ -45,6 +45,7 @@ MODEL = ModelInfo(
         token_ids=True,
         min_tokens=True,
         stop_token_ids=True,
+        logprobs=True,
     ),
 )
 
@@ -138,3 +139,18 @@ def test_ids_outside_the_vocabulary_are_refused(asked: SamplingRequest) -> None:
     """An id that the model does not have is refused with the vocabulary's size."""
     with pytest.raises(InvalidRequest, match="below 100, got 100"):
         resolve_sampling(asked, DEFAULTS, MODEL, 10)
+
+
+def test_choices_and_logprobs_go_to_the_engine() -> None:
+    """Number of choices and of likeliest tokens pass as they are."""
+    asked = replace(NOTHING, n=3, logprobs=0)
+    params = resolve_sampling(asked, DEFAULTS, MODEL, 10)
+    assert (params.n, params.logprobs) == (3, 0)
+
+
+def test_logprobs_need_the_capability() -> None:
+    """An engine that cannot tell log-probabilities is not asked for them, not even for none."""
+    model = replace(MODEL, capabilities=replace(MODEL.capabilities, logprobs=False))
+    with pytest.raises(InvalidRequest) as refused:
+        resolve_sampling(replace(NOTHING, logprobs=0), DEFAULTS, model, 10)
+    assert refused.value.violations[0][0] == "sampling.logprobs"

@@ -160,8 +160,6 @@ def test_clamp_steps_aside_from_ranges(fields: dict[str, float]) -> None:
 
 
 PLANNED = [
-    (sampling(n=2), "sampling.n"),
-    (sampling(logprobs=3), "sampling.logprobs"),
     (generate(constraint=sampling_pb2.Constraint(json_object=True)), "constraint"),
     (generate(priority=1), "priority"),
     (generate(detach_timeout=Duration(seconds=1)), "detach_timeout"),

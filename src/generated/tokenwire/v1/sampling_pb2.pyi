@@ -92,11 +92,17 @@ class Sampling(_message.Message):
     min_tokens: _builtins.int
     """Fewest tokens before the model may end. Unset or 0: no minimum."""
     n: _builtins.int
-    """Number of answers to the same prompt. Unset: 1."""
+    """Number of answers to the same prompt, from 1 to 16. Each takes a slot, is numbered by `choice` in
+    the events, and has a seed of its own: the request's, plus its number. Unset: 1.
+    """
     ignore_eos: _builtins.bool
     """Goes on past the model's own end of text. Unset: false."""
     logprobs: _builtins.int
-    """Log-probabilities to return with each output token, from 0 to 20. Unset: none."""
+    """Returns the log-probability of each output token, and of so many of the likeliest tokens at its
+    place, from 0 to 20; 0: of the output token alone. They are those of the model at temperature 1.
+    With delivery FINAL, `n` times `max_tokens` times (`logprobs` + 1) is at most 150,000. Refused by
+    engines that cannot tell them (see `ModelCapabilities.logprobs`). Unset: none.
+    """
     clamp: _builtins.bool
     """Moves values outside their range to its nearest end instead of refusing them. Unset: false."""
     @_builtins.property

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from typing import Any, Final
 
@@ -18,11 +18,13 @@ from ...contract.engine import (
 )
 from ...contract.errors import EngineLost, GenerationFailed
 from ...contract.events import EngineEvent
+from ..choices import merge_choices
 from .client import LlamaCppClient, Refused, Unreachable, ids_to_json, read_events
 from .process import LlamaCppProcess
 from .rendering import PromptRenderer
 from .sampling import sampling_fields
 from .slots import Slot, Slots
+from .stop_texts import StopTexts
 from .stream import RESPONSE_FIELDS, StreamReader
 
 _LET_GO_TIMEOUT_S: Final = 10.0
@@ -52,6 +54,7 @@ class LlamaCppEngine:
         self._renderer = renderer
         self._prefix_caching = prefix_caching
         self._slots = Slots(num_slots)
+        self._stop_texts = StopTexts(client)
         self._releases = set[asyncio.Task[None]]()
         self._closing: asyncio.Task[None] | None = None
 
@@ -76,10 +79,26 @@ class LlamaCppEngine:
     async def generate(self, request: EngineRequest) -> AsyncGenerator[EngineEvent]:
         """Prefills, then decodes; see `Engine.generate`."""
         self._check_alive()
+        stop_texts = await self._stop_texts.find(request.params.stop_token_ids)
+        choices = [
+            self._generate_choice(request, choice, stop_texts) for choice in range(request.params.n)
+        ]
+        async with aclosing(choices[0] if len(choices) == 1 else merge_choices(choices)) as events:
+            async for event in events:
+                yield event
+
+    async def _generate_choice(
+        self, request: EngineRequest, choice: int, stop_texts: Mapping[int, str]
+    ) -> AsyncGenerator[EngineEvent]:
         slot = await self._slots.take(request.prompt.token_ids, request.cache_salt)
-        reader = StreamReader((*request.params.stop, *request.prompt.stop))
+        reader = StreamReader(
+            (*request.params.stop, *request.prompt.stop),
+            stop_texts=stop_texts,
+            num_top=request.params.logprobs or 0,
+            choice=choice,
+        )
         opening = asyncio.create_task(
-            self._open(request, slot),
+            self._open(request, choice, slot),
             name=f"llama.cpp request {request.request_id}",
         )
         try:
@@ -145,7 +164,9 @@ class LlamaCppEngine:
             await asyncio.wait(self._releases)
         await self._client.close()
 
-    async def _open(self, request: EngineRequest, slot: Slot) -> aiohttp.ClientResponse:
+    async def _open(
+        self, request: EngineRequest, choice: int, slot: Slot
+    ) -> aiohttp.ClientResponse:
         body = {
             "prompt": await ids_to_json(request.prompt.token_ids),
             "id_slot": slot.index,
@@ -154,7 +175,7 @@ class LlamaCppEngine:
             # Progress is what tells a server busy with a prompt that nobody waits for it.
             "return_progress": True,
             "response_fields": RESPONSE_FIELDS,
-            **sampling_fields(request.params, request.prompt),
+            **sampling_fields(request.params, request.prompt, choice),
         }
         return await self._client.open_stream("/completion", body)
 

@@ -179,7 +179,8 @@ class LlamaCppLauncher:
                 # The stream has only the last id of a character that took several tokens.
                 token_ids=False,
                 min_tokens=False,
-                stop_token_ids=False,
+                stop_token_ids=True,
+                logprobs=True,
             ),
         )
         return LlamaCppEngine(

@@ -12,12 +12,15 @@ from ...contract.engine import RenderedPrompt, SamplingParams
 _SAMPLERS: Final = ("penalties", "temperature", "top_k", "top_p", "min_p")
 _GREEDY_SAMPLERS: Final = ("penalties", "temperature")
 _RANDOM_SEED: Final = 0xFFFFFFFF
+_SEED_IN_ITS_PLACE: Final = 0x9E3779B9  # any other; not its neighbour, which the next choice has
 
 
-def sampling_fields(params: SamplingParams, prompt: RenderedPrompt) -> dict[str, object]:
-    """Spells out every sampling value, so that no default of the server or the file is used.
+def sampling_fields(
+    params: SamplingParams, prompt: RenderedPrompt, choice: int = 0
+) -> dict[str, object]:
+    """Spells out every sampling value of a choice, so that no default of server or file is used.
 
-    Stop strings are not among them: see `StopMatcher`.
+    Stop strings and stop ids are not among them: see `StreamReader`.
 
     Presence and frequency penalties count the answer, as OpenAI's and SGLang's do; a token of the
     prompt is spared the presence penalty also when the answer repeats it. The repetition penalty
@@ -44,9 +47,14 @@ def sampling_fields(params: SamplingParams, prompt: RenderedPrompt) -> dict[str,
         # Over the whole sequence, not the last 64 tokens. Not simply a large number: llama.cpp
         # allocates a window of this size (2e9 took 8 GB).
         "repeat_last_n": len(prompt.token_ids) + params.max_tokens if has_penalties else 0,
-        "seed": _seed(params.seed),
+        "seed": _seed(params.seed_of(choice)),
         "logit_bias": _logit_bias(params, prompt),
         "ignore_eos": params.ignore_eos,
+        # Without at least one of the likeliest tokens there are no log-probabilities at all.
+        "n_probs": 0 if params.logprobs is None else max(1, params.logprobs),
+        "post_sampling_probs": False,
+        # The stream has the last id of each piece: enough to see the stop ids.
+        "return_tokens": bool(params.stop_token_ids),
     }
 
 
@@ -66,4 +74,4 @@ def _seed(seed: int | None) -> int:
     if seed is None:
         return _RANDOM_SEED
     # The largest uint32 means "draw one": it would not repeat.
-    return min(seed, _RANDOM_SEED - 1)
+    return _SEED_IN_ITS_PLACE if seed == _RANDOM_SEED else seed

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Final
+
+from msgspec import structs
 
 from ...contract.errors import GenerationFailed
 from ...contract.events import (
@@ -14,6 +16,8 @@ from ...contract.events import (
     Prefill,
     Started,
     TextDelta,
+    TokenLogprob,
+    TopLogprob,
 )
 from ..stop_matcher import StopMatcher
 from .client import Json
@@ -25,16 +29,30 @@ _REASONS: Final = {"eos": FinishReason.EOS, "limit": FinishReason.LENGTH}
 
 
 class StreamReader:
-    """Reads one stream in order, up to its end or to a stop string.
+    """Reads the stream of one choice in order, up to its end, a stop string or a stop id.
+
+    `stop_texts` are the texts of the stop ids, which all end with a whole character: of another
+    token the stream may not have the id. `num_top` is how many of the likeliest tokens are told.
 
     `is_finished`: a `Finished` was given out. `has_server_finished`: the server ended the request
     by itself and holds nothing for it any more.
     """
 
-    def __init__(self, stops: tuple[str, ...]) -> None:
+    def __init__(
+        self,
+        stops: tuple[str, ...],
+        *,
+        stop_texts: Mapping[int, str] | None = None,
+        num_top: int = 0,
+        choice: int = 0,
+    ) -> None:
         self.is_finished = False
         self.has_server_finished = False
         self._matcher = StopMatcher(stops)
+        self._stop_texts = stop_texts or {}
+        self._num_top = num_top
+        self._choice = choice
+        self._textless: tuple[TokenLogprob, ...] = ()
         self._num_cached: int | None = None
         self._num_tokens = 0
 
@@ -57,13 +75,59 @@ class StreamReader:
             yield Started()
         num_before, self._num_tokens = self._num_tokens, event["tokens_predicted"]
         self.has_server_finished = event["stop"]
-        end = ChoiceFinished(_reason(event)) if self.has_server_finished else None
-        delta = TextDelta(event["content"], self._num_tokens - num_before)
+        delta = TextDelta(
+            event["content"],
+            self._num_tokens - num_before,
+            logprobs=self._logprobs_of(event),
+            choice=self._choice,
+        )
+        delta, end = self._end_of(event, delta)
         for passed in self._matcher.push(delta, end):
             yield passed
             if isinstance(passed, ChoiceFinished):
                 self.is_finished = True
                 yield Finished(self._num_tokens, self._num_cached)
+
+    def _logprobs_of(self, event: Json) -> tuple[TokenLogprob, ...]:
+        """Gives what a piece brings, but for tokens without text, which wait for the next piece.
+
+        One of them may be the end token, which only the end of the stream tells.
+        """
+        waiting = self._textless
+        if event["stop"]:
+            return waiting[:-1] if event.get("stop_type") == "eos" else waiting
+        logprobs = (
+            *waiting,
+            *(self._read_logprob(entry) for entry in event.get("completion_probabilities", ())),
+        )
+        self._textless = () if event["content"] else logprobs
+        return logprobs if event["content"] else ()
+
+    def _read_logprob(self, entry: Json) -> TokenLogprob:
+        return TokenLogprob(
+            entry["id"],
+            entry["logprob"],
+            bytes(entry["bytes"]),
+            tuple(
+                TopLogprob(top["id"], top["logprob"], bytes(top["bytes"]))
+                for top in entry["top_logprobs"][: self._num_top]
+            ),
+        )
+
+    def _end_of(self, event: Json, delta: TextDelta) -> tuple[TextDelta, ChoiceFinished | None]:
+        """Finds the end of the choice in a piece, and takes a stop token's text off it."""
+        if self.has_server_finished:
+            return delta, ChoiceFinished(_reason(event), choice=self._choice)
+        for token_id in event.get("tokens", ()):
+            text = self._stop_texts.get(token_id)
+            if text is not None:
+                left = structs.replace(
+                    delta,
+                    text=delta.text.removesuffix(text),
+                    logprobs=delta.logprobs[:-1] if delta.text else self._textless[:-1],
+                )
+                return left, ChoiceFinished(FinishReason.STOP, token_id, self._choice)
+        return delta, None
 
 
 def _reason(event: Json) -> FinishReason:

@@ -37,7 +37,6 @@ class TestLlamaCpp(EngineContract):
     lacks = {
         "token_ids": "the stream has only the last id of a character that took several tokens",
         "min_tokens": "llama.cpp has no such limit",
-        "stop_token_ids": "llama.cpp stops at strings and at the model's own end tokens only",
     }
 
 

@@ -36,6 +36,9 @@ def test_every_value_is_spelt_out() -> None:
         "seed": 7,
         "logit_bias": [],
         "ignore_eos": False,
+        "n_probs": 0,
+        "post_sampling_probs": False,
+        "return_tokens": False,
     }
 
 
@@ -69,8 +72,21 @@ def test_logit_bias_adds_up() -> None:
 
 @pytest.mark.parametrize(
     ("seed", "sent"),
-    [(None, 0xFFFFFFFF), (0, 0), (0xFFFFFFFE, 0xFFFFFFFE), (0xFFFFFFFF, 0xFFFFFFFE)],
+    [(None, 0xFFFFFFFF), (0, 0), (0xFFFFFFFE, 0xFFFFFFFE), (0xFFFFFFFF, 0x9E3779B9)],
 )
 def test_seed(seed: int | None, sent: int) -> None:
     """Only a missing seed is sent as the number that means "draw one"."""
     assert fields(seed=seed)["seed"] == sent
+
+
+def test_seed_of_a_choice() -> None:
+    """A choice has the seed plus its index; behind the largest comes the smallest."""
+    params = replace(PARAMS, seed=0xFFFFFFFD)
+    seeds = [sampling_fields(params, PROMPT, choice)["seed"] for choice in range(4)]
+    assert seeds == [0xFFFFFFFD, 0xFFFFFFFE, 0x9E3779B9, 0]
+
+
+@pytest.mark.parametrize(("logprobs", "sent"), [(None, 0), (0, 1), (1, 1), (20, 20)])
+def test_logprobs(logprobs: int | None, sent: int) -> None:
+    """The token's own value comes with one of the likeliest only."""
+    assert fields(logprobs=logprobs)["n_probs"] == sent

@@ -14,6 +14,8 @@ from tokenwire.server.contract.events import (
     Prefill,
     Started,
     TextDelta,
+    TokenLogprob,
+    TopLogprob,
 )
 from tokenwire.server.engines.llama_cpp.stream import StreamReader
 
@@ -69,3 +71,57 @@ def test_engine_text_is_for_the_log(event: dict[str, Any], words: str) -> None:
         read(StreamReader(()), event)
     assert words in caught.value.detail
     assert words not in caught.value.message
+
+
+def likely(event: dict[str, Any], token_id: int, words: str) -> dict[str, Any]:
+    """A piece with the log-probability of its last token."""
+    tops = [{"id": top, "logprob": -1.0 - top, "bytes": [65 + top]} for top in range(3)]
+    own = {"id": token_id, "logprob": -0.5, "bytes": list(words.encode()), "top_logprobs": tops}
+    return event | {"completion_probabilities": [own], "tokens": [token_id]}
+
+
+def logprobs_of(events: list[EngineEvent]) -> list[tuple[int, ...]]:
+    return [
+        tuple(logprob.token_id for logprob in event.logprobs)
+        for event in events
+        if isinstance(event, TextDelta)
+    ]
+
+
+def test_logprobs_as_many_as_asked_for() -> None:
+    """The likeliest tokens are told up to the number asked for."""
+    reader = StreamReader((), num_top=2)
+    _, delta = read(reader, likely(text("é", 1), 7, "é"))
+    top = (TopLogprob(0, -1.0, b"A"), TopLogprob(1, -2.0, b"B"))
+    assert delta == TextDelta("é", 1, (), (TokenLogprob(7, -0.5, "é".encode(), top),))
+
+
+@pytest.mark.parametrize(
+    ("stop_type", "told"), [("eos", [(1,), (2, 3)]), ("limit", [(1,), (2, 3), (4,)])]
+)
+def test_end_token_has_no_logprob(stop_type: str, told: list[tuple[int, ...]]) -> None:
+    """A token without text comes with the next piece; the end token, which is one, never."""
+    events = read(
+        StreamReader(()),
+        likely(text("a", 1), 1, "a"),
+        likely(text("", 2), 2, ""),
+        likely(text("b", 3), 3, "b"),
+        likely(text("", 4), 4, ""),
+        LAST | {"stop_type": stop_type, "tokens_predicted": 4},
+    )
+    assert logprobs_of(events) == told
+
+
+@pytest.mark.parametrize(
+    ("content", "stop_text", "left"),
+    [("", "<end>", ""), (" end", " end", ""), ("é end", " end", "é")],
+)
+def test_stop_id_ends_it_early(content: str, stop_text: str, left: str) -> None:
+    """A stop token is the end, and neither its text nor its log-probability is told."""
+    reader = StreamReader((), stop_texts={9: stop_text}, choice=2)
+    events = read(reader, likely(text("a", 1), 1, "a"), likely(text(content, 2), 9, content))
+    told = [event for event in events if isinstance(event, TextDelta)]
+    assert "".join(delta.text for delta in told) == "a" + left
+    assert [logprob.token_id for delta in told for logprob in delta.logprobs] == [1]
+    assert events[-2:] == [ChoiceFinished(FinishReason.STOP, 9, 2), Finished(2, 0)]
+    assert not reader.has_server_finished

@@ -155,6 +155,8 @@ class SglangLauncher:
         # SGLang makes a folder of its own where it counts.
         environment.pop("PROMETHEUS_MULTIPROC_DIR", None)
         environment["HF_HUB_OFFLINE"] = "1"  # the files are here
+        # Log-probabilities of the model, as llama.cpp's: otherwise the temperature is in them.
+        environment["SGLANG_RETURN_ORIGINAL_LOGPROB"] = "1"
         # Its own form does not tell the level of a line.
         environment.setdefault("SGLANG_LOGGING_CONFIG_PATH", str(LOGGING_CONFIG))
         if self._settings.device is Device.CPU:

@@ -37,11 +37,13 @@ from ..messages import (
     Rendered,
     StatusReported,
 )
+from .choice import LoadedModel
 from .generation import Generation
 from .model_info import count_pool_tokens, describe_model, read_series
 from .rendering import Renderer
 from .sampling import Vocabulary
 from .signals import end_group
+from .token_texts import TokenTexts
 
 _logger = logging.getLogger(__name__)
 
@@ -59,8 +61,12 @@ class HostServer:
         self._begin = begin
         self._renderer = Renderer(engine)
         self._threads = ThreadPoolExecutor(NUM_RENDER_THREADS, thread_name_prefix="render")
-        self._vocabulary = Vocabulary(
-            int(self._manager.model_config.vocab_size), frozenset(_end_ids(self._manager))
+        self._model = LoadedModel(
+            self._manager,
+            Vocabulary(
+                int(self._manager.model_config.vocab_size), frozenset(_end_ids(self._manager))
+            ),
+            TokenTexts(self._manager.tokenizer),
         )
         self._generations: dict[str, Generation] = {}
         self._why_dead: asyncio.Future[str] = engine.loop.create_future()
@@ -120,11 +126,11 @@ class HostServer:
 
     async def _warm_up(self) -> Ready | LoadFailed:
         end_id = self._manager.tokenizer.eos_token_id
-        if isinstance(end_id, int) and end_id >= self._vocabulary.size:
+        if isinstance(end_id, int) and end_id >= self._model.vocabulary.size:
             # With min_tokens the scheduler would bar this id, and crash.
             return LoadFailed(
                 f"the tokenizer ends answers with id {end_id}, and the model's vocabulary has "
-                f"{self._vocabulary.size}: it belongs to another model"
+                f"{self._model.vocabulary.size}: it belongs to another model"
             )
         failures: list[Failed] = []
 
@@ -139,8 +145,7 @@ class HostServer:
                 RenderedPrompt(TokenIds.of([first_id])),
                 SamplingParams(temperature=0.0, top_p=1.0, max_tokens=1),
             ),
-            self._manager,
-            self._vocabulary,
+            self._model,
             listen,
         ).run()
         if failures:
@@ -160,7 +165,7 @@ class HostServer:
         match command:
             case Generate():
                 request = command.request
-                generation = Generation(request, self._manager, self._vocabulary, writer.send)
+                generation = Generation(request, self._model, writer.send)
                 # Now, not in the task: its abort may lie in this very frame.
                 self._generations[request.request_id] = generation
                 tasks.create_task(self._generate(request.request_id, generation))

@@ -88,10 +88,11 @@ def describe_model(  # SGLang has no types
             chat=has_chat,
             fill_in_the_middle=has_fim,
             # Without deterministic inference SGLang ignores a seed without a word.
-            seeds=False,
+            seeds=bool(resolved_argument(manager.server_args, "enable_deterministic_inference")),
             token_ids=True,
             min_tokens=True,
             stop_token_ids=True,
+            logprobs=True,
         ),
         max_token_bytes=max_token_bytes(manager.tokenizer),
         has_kv_cache_scales=begin.has_kv_cache_scales if is_fp8 else None,

@@ -40,8 +40,10 @@ class Vocabulary:
     end_ids: frozenset[int]
 
 
-def sampling_arguments(params: SamplingParams, vocabulary: Vocabulary) -> dict[str, Any]:
-    """Spells sampling values for SGLang, every one of them.
+def sampling_arguments(
+    params: SamplingParams, vocabulary: Vocabulary, choice: int = 0
+) -> dict[str, Any]:
+    """Spells the sampling values of a choice for SGLang, every one of them.
 
     Stop strings stay with us (`StopMatcher`): SGLang looks for them in a window of tokens, and
     misses one that the model spells in an unusual way. Ids outside the vocabulary cannot be
@@ -61,6 +63,7 @@ def sampling_arguments(params: SamplingParams, vocabulary: Vocabulary) -> dict[s
         # SGLang before 0.5.19 holds back the tokenizer's end token and these alone, and not the
         # other end tokens of the model.
         stop_ids += sorted(vocabulary.end_ids.difference(stop_ids))
+    seed = params.seed_of(choice)
     return {
         "max_new_tokens": params.max_tokens,
         "min_new_tokens": params.min_tokens,
@@ -76,7 +79,19 @@ def sampling_arguments(params: SamplingParams, vocabulary: Vocabulary) -> dict[s
         "ignore_eos": params.ignore_eos and not stop_ids,
         "logit_bias": bias or None,
         "skip_special_tokens": True,
+        # A request for each choice (`Generation`): SGLang's own cannot be aborted by its id.
         "n": 1,
+    } | ({} if seed is None else {"sampling_seed": seed})
+
+
+def logprob_arguments(params: SamplingParams) -> dict[str, Any]:
+    """Spells which log-probabilities SGLang is to tell, of the answer alone."""
+    if params.logprobs is None:
+        return {}
+    return {
+        "return_logprob": True,
+        "top_logprobs_num": params.logprobs,
+        "logprob_start_len": -1,
     }
 
 

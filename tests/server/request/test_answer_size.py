@@ -1,0 +1,54 @@
+"""Whole answers that are too large for one message are refused before they are generated."""
+
+from __future__ import annotations
+
+import pytest
+from tokenwire.server.contract.engine import SamplingParams, TextPrompt
+from tokenwire.server.contract.errors import InvalidRequest
+from tokenwire.server.request.answer_size import check_answer_size
+from tokenwire.server.request.calls import Call, CallContext
+from tokenwire.server.settings.fixed_limits import MAX_LOGPROBS_OF_ONE_MESSAGE
+
+from .test_sampling import NOTHING
+
+
+def call(*, wants_one_message: bool) -> Call:
+    return Call(
+        context=CallContext("r"),
+        model_id="m",
+        lora_adapter="",
+        prompt=TextPrompt("go"),
+        prompt_field="text",
+        prompt_without_template=None,
+        sampling=NOTHING,
+        wants_progress=False,
+        wants_token_ids=False,
+        cache_salt="",
+        time_limit_s=None,
+        max_queue_wait_s=None,
+        wants_one_message=wants_one_message,
+    )
+
+
+def params(n: int, max_tokens: int, logprobs: int | None) -> SamplingParams:
+    return SamplingParams(0.0, 1.0, max_tokens, n=n, logprobs=logprobs)
+
+
+@pytest.mark.parametrize(
+    ("n", "max_tokens", "logprobs"), [(3, 2500, 19), (1, 150_000, 0), (16, 100_000, None)]
+)
+def test_what_fits(n: int, max_tokens: int, logprobs: int | None) -> None:
+    """As many log-probabilities as the limit, and any number of tokens without them."""
+    check_answer_size(call(wants_one_message=True), params(n, max_tokens, logprobs))
+
+
+@pytest.mark.parametrize(("n", "max_tokens", "logprobs"), [(3, 2501, 19), (1, 150_001, 0)])
+def test_what_does_not(n: int, max_tokens: int, logprobs: int) -> None:
+    """One more is refused with the numbers, and taken as deltas."""
+    check_answer_size(call(wants_one_message=False), params(n, max_tokens, logprobs))
+    with pytest.raises(InvalidRequest) as refused:
+        check_answer_size(call(wants_one_message=True), params(n, max_tokens, logprobs))
+    ((field, text),) = refused.value.violations
+    assert field == "sampling.logprobs"
+    assert str(MAX_LOGPROBS_OF_ONE_MESSAGE) in text
+    assert f"{n} x {max_tokens} tokens with {logprobs + 1} each" in text
