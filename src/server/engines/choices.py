@@ -59,6 +59,7 @@ async def merge_choices(
             sum(end.num_reasoning_tokens for end in ends.values()),
         )
     finally:
-        for task in tasks:
-            task.cancel()
+        for index, task in enumerate(tasks):
+            if index not in ends:  # one that has ended is about to let go of its engine
+                task.cancel()
         await asyncio.wait(tasks)  # each bounds how long its engine may take to let go

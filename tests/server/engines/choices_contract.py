@@ -74,6 +74,7 @@ class ChoicesContract(Contract):
             assert not any(stop in text for stop in params.stop)
             assert ends[choice].matched in (*params.stop, None)
         assert len(ends) == 3
+        await assert_idle(engine)
 
     async def test_most_choices(self, engine: Engine) -> None:
         """The largest number of choices is answered."""

@@ -87,6 +87,24 @@ async def test_close_closes_all() -> None:
     assert scripted.num_open == 0
 
 
+async def test_end_waits_until_all_have_let_go() -> None:
+    """Its end comes behind that of every choice, however long one takes to let go."""
+    has_let_go = 0
+
+    async def slow() -> AsyncGenerator[EngineEvent]:
+        nonlocal has_let_go
+        try:
+            yield Started()
+            yield Finished(1, 0)
+        finally:
+            for _ in range(20):
+                await asyncio.sleep(0)  # as an engine that is asked until it has let go
+            has_let_go += 1
+
+    assert await read_all(merge_choices([slow(), slow()])) == [Started(), Finished(2, 0)]
+    assert has_let_go == 2
+
+
 async def test_slow_reader_is_waited_for() -> None:
     """No choice runs ahead of a reader by more than what is on its way."""
     scripted = Scripted()
