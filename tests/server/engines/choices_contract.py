@@ -57,11 +57,10 @@ class ChoicesContract(Contract):
         """A choice says what a request for one says with the seed plus its index."""
         self.need("seeds")
         # Few tokens: beside others rounding may differ, and sooner or later a choice with it.
-        params = replace(RANDOM, seed=2**32 - 2, max_tokens=2)
+        params = replace(RANDOM, seed=11, max_tokens=3)
         result = await answer(engine, STORY, replace(params, n=3))
         singles = [
-            (await answer(engine, STORY, replace(params, seed=seed))).text
-            for seed in (2**32 - 2, 2**32 - 1, 0)
+            (await answer(engine, STORY, replace(params, seed=seed))).text for seed in (11, 12, 13)
         ]
         assert texts_of(result) == dict(enumerate(singles))
 
