@@ -15,6 +15,7 @@ import msgspec
 from .events import EngineEvent
 from .load_progress import ReportProgress
 from .token_ids import TokenIds
+from .tools import ANY_TOOL, AnswerForm, Tool, ToolCall, ToolChoice
 
 
 class Role(enum.Enum):
@@ -23,14 +24,21 @@ class Role(enum.Enum):
     SYSTEM = "system"
     USER = "user"
     ASSISTANT = "assistant"
+    TOOL = "tool"
 
 
 @dataclass(frozen=True, slots=True)
 class ChatMessage:
-    """One message of a conversation, text only."""
+    """One message of a conversation, text only.
+
+    `tool_calls` are those of an assistant's message, `tool_call_id` is the call that a message of
+    role TOOL answers.
+    """
 
     role: Role
     content: str
+    tool_calls: tuple[ToolCall, ...] = ()
+    tool_call_id: str = ""
 
 
 class _Prompt(msgspec.Struct, frozen=True, tag=True, array_like=True):
@@ -57,10 +65,16 @@ class InfillPrompt(_Prompt, frozen=True):
 
 
 class ChatPrompt(_Prompt, frozen=True):
-    """A conversation, rendered with the model's own chat template. At least one message."""
+    """A conversation, rendered with the model's own chat template. At least one message.
+
+    `thinks` turns thinking on or off; None: the template's own default.
+    """
 
     messages: tuple[ChatMessage, ...]
     template_arguments: Mapping[str, object] = msgspec.field(default_factory=dict[str, object])
+    tools: tuple[Tool, ...] = ()
+    tool_choice: ToolChoice = ANY_TOOL
+    thinks: bool | None = None
 
 
 Prompt = TextPrompt | TokenPrompt | InfillPrompt | ChatPrompt
@@ -71,11 +85,13 @@ class RenderedPrompt:
     """A prompt as the engine reads it.
 
     `token_ids` is never empty and every id is below the vocabulary's size. `stop` are the stop
-    strings that the chat template brings, beside the request's own.
+    strings that the chat template brings, beside the request's own. `form` is how the answer is
+    read, None where all of it is text.
     """
 
     token_ids: TokenIds
     stop: tuple[str, ...] = ()
+    form: AnswerForm | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +148,10 @@ class EngineRequest:
 
 @dataclass(frozen=True, slots=True)
 class Capabilities:
-    """What a model can do on the engine that runs it."""
+    """What a model can do on the engine that runs it.
+
+    `reasoning` tells thinking from text; `reasoning_switch` turns thinking on and off.
+    """
 
     chat: bool
     fill_in_the_middle: bool
@@ -141,6 +160,9 @@ class Capabilities:
     min_tokens: bool
     stop_token_ids: bool
     logprobs: bool = False
+    tools: bool = False
+    reasoning: bool = False
+    reasoning_switch: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +178,7 @@ class ModelInfo:
 
     `gpu_ids` are the GPUs that it runs on, as `CUDA_VISIBLE_DEVICES` names them, and
     `kv_pool_bytes` is what it reserved for the KV cache on each; None where it does not tell.
+    `tool_parser` and `reasoning_parser` read calls and thinking; empty: none does.
     """
 
     engine: str
@@ -173,6 +196,8 @@ class ModelInfo:
     max_token_bytes: int = 0
     gpu_ids: tuple[str, ...] = ()
     kv_pool_bytes: int | None = None
+    tool_parser: str = ""
+    reasoning_parser: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,7 +51,7 @@ class EngineSettings:
     `memory_bytes` is what weights, KV cache and work may take together on each device; None: what
     is free. `gpu_ids` are the GPUs to use, as `CUDA_VISIBLE_DEVICES` names them; empty: those that
     are visible. `isq` is what the weights are quantised to while they load. `lora_adapters` are
-    folders by name.
+    folders by name. `tool_parser` and `reasoning_parser` are names, `auto` or `none`.
 
     An engine with variables of its own has a subclass, which declares each with `option`.
     """
@@ -69,6 +69,8 @@ class EngineSettings:
     gpu_ids: tuple[str, ...] = ()
     isq: IsqType | None = None
     lora_adapters: Mapping[str, Path] = field(default_factory=dict[str, Path])
+    tool_parser: str = "auto"
+    reasoning_parser: str = "auto"
 
     def find_mistake(self) -> str:
         """Says which variables of the engine do not go together; empty where all do."""

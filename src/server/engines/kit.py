@@ -173,6 +173,8 @@ def read_settings(
         num_threads=config.num_threads,
         load_timeout_s=config.load_timeout_s,
         isq=config.isq,
+        tool_parser=config.tool_parser,
+        reasoning_parser=config.reasoning_parser,
         **{
             name: getattr(config, option.attribute)
             for name, option in options(settings_class).items()

@@ -66,6 +66,7 @@ class Call:
     `prompt` on a model that cannot chat; None: such a model is refused. `model_id` may be the name
     of a LoRA adapter; `lora_adapter` is empty where the request names none beside it.
     `wants_one_message`: the whole answer is sent as one.
+    `hides_thinking` leaves thinking out of the answer, which counts it all the same.
     """
 
     context: CallContext
@@ -82,6 +83,7 @@ class Call:
     max_queue_wait_s: float | None
     priority: int = 0
     wants_one_message: bool = False
+    hides_thinking: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,6 +32,7 @@ from .answer_size import check_answer_size
 from .calls import Call, CallEvent, CallFinished, CallStarted, Loading, Queued
 from .clock import Clock
 from .generated import Generated
+from .hidden_thinking import hide_thinking
 from .prompt_checks import check_rendered, choose_prompt, num_bytes_of
 from .sampling import SamplingDefaults, resolve_sampling
 
@@ -172,7 +173,7 @@ class Inference:
                             ):
                                 progress.add(event)
                                 clock.record(event)
-                                emit(event)
+                                emit(hide_thinking(event) if call.hides_thinking else event)
                             case Prefill():
                                 emit(event)
                             case Started(cached):

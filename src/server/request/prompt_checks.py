@@ -14,6 +14,7 @@ from ..contract.engine import (
 from ..contract.errors import ContextTooLong, InvalidRequest
 from ..settings.fixed_limits import MAX_PROMPT_CHARACTERS
 from .calls import Call
+from .tool_checks import check_hidden, check_tools, texts_of
 
 
 def choose_prompt(call: Call, model: ModelInfo) -> Prompt:
@@ -31,6 +32,9 @@ def choose_prompt(call: Call, model: ModelInfo) -> Prompt:
         if call.prompt_without_template is None:
             raise InvalidRequest("model", f"'{call.model_id}' has no chat template")
         prompt = call.prompt_without_template
+    if isinstance(prompt, ChatPrompt):
+        check_tools(prompt, model)
+        check_hidden(call.hides_thinking, model)
     if isinstance(prompt, InfillPrompt) and not model.capabilities.fill_in_the_middle:
         raise InvalidRequest("suffix", f"'{call.model_id}' has no fill-in-the-middle tokens")
     if call.wants_token_ids and not model.capabilities.token_ids:
@@ -71,8 +75,8 @@ def _check_context(call: Call, num_tokens: int, model: ModelInfo, *, is_exact: b
 
 def _texts(prompt: TextPrompt | InfillPrompt | ChatPrompt) -> list[str]:
     match prompt:
-        case ChatPrompt(messages):
-            return [message.content for message in messages]
+        case ChatPrompt():
+            return texts_of(prompt)
         case InfillPrompt(prefix, suffix):
             return [prefix, suffix]
         case TextPrompt(text):

@@ -65,5 +65,10 @@ def _add_info(model: models_pb2.Model, info: ModelInfo) -> None:
             stop_token_ids=can.stop_token_ids,
             logprobs=can.logprobs,
             lora_adapters=info.lora_adapters,
+            tools=can.tools,
+            reasoning=can.reasoning,
+            reasoning_switch=can.reasoning_switch,
         )
     )
+    model.tool_parser = info.tool_parser
+    model.reasoning_parser = info.reasoning_parser

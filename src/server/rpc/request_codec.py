@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Final
 
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.json_format import MessageToDict
 
-from ...generated.tokenwire.v1 import chat_pb2, events_pb2, inference_pb2
+from ...generated.tokenwire.v1 import events_pb2, inference_pb2
 from ..contract.engine import (
     ChatMessage,
     ChatPrompt,
@@ -21,14 +22,9 @@ from ..contract.errors import InvalidRequest
 from ..contract.template_arguments import RESERVED_TEMPLATE_ARGUMENTS
 from ..contract.token_ids import TokenIds
 from ..request.calls import Call, CallContext, SamplingRequest
+from .message_codec import decode_messages, decode_tool_choice, decode_tools
 
 INSTRUCTION_SYSTEM_LINE: Final = "You are a helpful assistant."
-
-_ROLES = {
-    chat_pb2.ROLE_SYSTEM: Role.SYSTEM,
-    chat_pb2.ROLE_USER: Role.USER,
-    chat_pb2.ROLE_ASSISTANT: Role.ASSISTANT,
-}
 
 Request = inference_pb2.GenerateRequest | inference_pb2.ChatRequest
 
@@ -57,12 +53,8 @@ def decode_chat(request: inference_pb2.ChatRequest, context: CallContext) -> Cal
 
     Raises:
         InvalidRequest: a template argument is a number that JSON does not have, or has a reserved
-            name.
+            name; or calls, results and tools do not go together (`message_codec.py`).
     """
-    messages = tuple(
-        ChatMessage(_ROLES[message.role], "".join(part.text for part in message.content))
-        for message in request.messages
-    )
     for name in request.template_arguments.values.fields:
         if name in RESERVED_TEMPLATE_ARGUMENTS:
             raise InvalidRequest("template_arguments", f"'{name}' is set by the server alone")
@@ -70,7 +62,16 @@ def decode_chat(request: inference_pb2.ChatRequest, context: CallContext) -> Cal
         arguments = MessageToDict(request.template_arguments.values)
     except ValueError as error:
         raise InvalidRequest("template_arguments", "holds a number that is not finite") from error
-    return _decode(request, context, ChatPrompt(messages, arguments), "messages", None)
+    reasoning = request.reasoning
+    prompt = ChatPrompt(
+        decode_messages(request.messages),
+        arguments,
+        decode_tools(request.tools),
+        decode_tool_choice(request),
+        reasoning.enabled if reasoning.HasField("enabled") else None,
+    )
+    call = _decode(request, context, prompt, "messages", None)
+    return replace(call, hides_thinking=reasoning.hidden)
 
 
 def _decode(

@@ -6,13 +6,27 @@ import enum
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 from pydantic import ValidationInfo, field_validator
 
 from ...environment import Settings, setting
 from ..contract.model_id import InvalidModelId, ModelId
 from .memory_amount import MemoryAmount
+
+ToolParser = Literal[
+    "auto",
+    "none",
+    "hermes",
+    "llama3",
+    "mistral",
+    "deepseek",
+    "glm",
+    "qwen3-coder",
+    "gpt-oss",
+]
+ReasoningParser = Literal["auto", "none", "think", "mistral", "gpt-oss"]
+# Which formats there are is known where they are read (`engines/answers`); a test compares.
 
 AUTO: Final = "auto"
 """The engine, where the model and the machine decide."""
@@ -102,6 +116,19 @@ class ModelSettings(Settings):
         takes="name=folder or name=owner/repo, separated by commas",
     )
 
+    tool_parser: ToolParser = setting(
+        "LLM_TOOL_PARSER",
+        AUTO,
+        description="How calls of tools are read from answers; auto: as the model's chat template "
+        "shows them, none: not at all",
+    )
+    reasoning_parser: ReasoningParser = setting(
+        "LLM_REASONING_PARSER",
+        AUTO,
+        description="How thinking is told from answers; auto: as the model's chat template marks "
+        "it, none: not at all",
+    )
+
     @field_validator("allowed_models", mode="before")
     @classmethod
     def _split_models(cls, value: object) -> object:
@@ -144,7 +171,7 @@ class ModelSettings(Settings):
         _check_adapter_names(adapters, info)
         return adapters
 
-    @field_validator("engine", "device", mode="before")
+    @field_validator("engine", "device", "tool_parser", "reasoning_parser", mode="before")
     @classmethod
     def _lower_choice(cls, value: object) -> object:
         return value.strip().lower() if isinstance(value, str) else value

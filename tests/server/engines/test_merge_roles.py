@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tokenwire.server.contract.engine import ChatMessage, Role
+from tokenwire.server.contract.tools import ToolCall
 from tokenwire.server.engines.merge_roles import merge_consecutive
 
 
@@ -27,4 +28,15 @@ def test_merges_neighbours() -> None:
 def test_leaves_alternation() -> None:
     """An alternating conversation stays as it is."""
     messages = (ChatMessage(Role.SYSTEM, "s"), ChatMessage(Role.USER, "u"))
+    assert merge_consecutive(messages) == messages
+
+
+def test_leaves_calls_and_results() -> None:
+    """Two results stay two, and calls stay with their message."""
+    messages = (
+        ChatMessage(Role.USER, "u"),
+        ChatMessage(Role.ASSISTANT, "", (ToolCall("a", "f", "{}"), ToolCall("b", "f", "{}"))),
+        ChatMessage(Role.TOOL, "1", tool_call_id="a"),
+        ChatMessage(Role.TOOL, "2", tool_call_id="b"),
+    )
     assert merge_consecutive(messages) == messages

@@ -113,7 +113,7 @@ def test_lengths_are_told_in_english(request_: Any, sentence: str) -> None:
     assert [text for _, text in refused.value.violations] == [sentence]
 
 
-_ROLES = "ROLE_SYSTEM, ROLE_USER or ROLE_ASSISTANT"
+_ROLES = "ROLE_SYSTEM, ROLE_USER, ROLE_ASSISTANT or ROLE_TOOL"
 _DELIVERIES = "DELIVERY_DELTAS or DELIVERY_FINAL"
 
 
@@ -164,12 +164,6 @@ PLANNED = [
     (generate(priority=1), "priority"),
     (generate(detach_timeout=Duration(seconds=1)), "detach_timeout"),
     (generate(resume=inference_pb2.Resume(request_id="x")), "resume"),
-    (chat(tools=[chat_pb2.Tool(name="x")]), "tools"),
-    (chat(tool_choice=chat_pb2.ToolChoice(name="x")), "tool_choice"),
-    (chat(reasoning=chat_pb2.Reasoning(hidden=True)), "reasoning"),
-    (chat(message(chat_pb2.ROLE_TOOL)), "messages[0].role"),
-    (chat(message(3, tool_calls=[chat_pb2.ToolCall(name="x")])), "messages[0].tool_calls"),
-    (chat(message(2, tool_call_id="x")), "messages[0].tool_call_id"),
     (
         chat(message(2, content=[chat_pb2.ContentPart(image=chat_pb2.Image(url="x"))])),
         "messages[0].content[0].image",

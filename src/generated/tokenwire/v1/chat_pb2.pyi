@@ -65,14 +65,16 @@ class Message(_message.Message):
     role: Global___Role.ValueType
     """Who it is from."""
     tool_call_id: _builtins.str
-    """The call that a message of role TOOL answers."""
+    """The call that a message of role TOOL answers: one of the last assistant's message, which no
+    other message answers.
+    """
     @_builtins.property
     def content(self) -> _containers.RepeatedCompositeFieldContainer[Global___ContentPart]:
         """What it says, in order; neighbouring text parts are joined. At most 256 parts."""
 
     @_builtins.property
     def tool_calls(self) -> _containers.RepeatedCompositeFieldContainer[Global___ToolCall]:
-        """Calls that the assistant asked for."""
+        """Calls that the assistant asked for, for role ASSISTANT alone."""
 
     def __init__(
         self,
@@ -162,7 +164,7 @@ class Tool(_message.Message):
     description: _builtins.str
     """What it does, for the model."""
     parameters_schema: _builtins.str
-    """JSON Schema of the arguments, as text."""
+    """JSON Schema of the arguments, as text: an object. Empty: any object."""
     def __init__(
         self,
         *,
@@ -188,11 +190,11 @@ class ToolCall(_message.Message):
     NAME_FIELD_NUMBER: _builtins.int
     ARGUMENTS_FIELD_NUMBER: _builtins.int
     id: _builtins.str
-    """Id that the result refers to."""
+    """Id that the result refers to, unique in the message."""
     name: _builtins.str
     """Name of the tool."""
     arguments: _builtins.str
-    """Arguments, as JSON text."""
+    """Arguments, as JSON text of an object."""
     def __init__(
         self,
         *,
@@ -225,9 +227,9 @@ class ToolChoice(_message.Message):
         MODE_AUTO: ToolChoice._Mode.ValueType  # 1
         """The model decides."""
         MODE_NONE: ToolChoice._Mode.ValueType  # 2
-        """No call."""
+        """No call; the model does not see the tools."""
         MODE_REQUIRED: ToolChoice._Mode.ValueType  # 3
-        """At least one call."""
+        """At least one call, and nothing else: the model does not think first."""
 
     class Mode(_Mode, metaclass=_ModeEnumTypeWrapper):
         """How free the model is."""
@@ -237,16 +239,16 @@ class ToolChoice(_message.Message):
     MODE_AUTO: ToolChoice.Mode.ValueType  # 1
     """The model decides."""
     MODE_NONE: ToolChoice.Mode.ValueType  # 2
-    """No call."""
+    """No call; the model does not see the tools."""
     MODE_REQUIRED: ToolChoice.Mode.ValueType  # 3
-    """At least one call."""
+    """At least one call, and nothing else: the model does not think first."""
 
     MODE_FIELD_NUMBER: _builtins.int
     NAME_FIELD_NUMBER: _builtins.int
     mode: Global___ToolChoice.Mode.ValueType
     """Any, none or at least one."""
     name: _builtins.str
-    """Exactly the tool of this name."""
+    """Exactly one call of the tool of this name, and nothing else."""
     def __init__(
         self,
         *,
@@ -272,9 +274,13 @@ class Reasoning(_message.Message):
     ENABLED_FIELD_NUMBER: _builtins.int
     HIDDEN_FIELD_NUMBER: _builtins.int
     enabled: _builtins.bool
-    """Turns thinking on or off where the template can. Unset: the model's own default."""
+    """Turns thinking on or off, for models with the capability `reasoning_switch`. Unset: the
+    model's own default.
+    """
     hidden: _builtins.bool
-    """Leaves the thinking out of the stream; it still counts as usage. Unset: false."""
+    """Leaves the thinking out of the answer, for models with the capability `reasoning`; it still
+    counts as usage. Unset: false.
+    """
     def __init__(
         self,
         *,

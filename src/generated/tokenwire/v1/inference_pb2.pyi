@@ -186,7 +186,7 @@ class ChatRequest(_message.Message):
 
     @_builtins.property
     def tool_choice(self) -> _chat_pb2.ToolChoice:
-        """Which of them it may or must call."""
+        """Which of them it may or must call. Unset: AUTO."""
 
     @_builtins.property
     def reasoning(self) -> _chat_pb2.Reasoning:

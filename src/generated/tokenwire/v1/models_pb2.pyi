@@ -176,12 +176,13 @@ class ModelCapabilities(_message.Message):
     MIN_TOKENS_FIELD_NUMBER: _builtins.int
     STOP_TOKEN_IDS_FIELD_NUMBER: _builtins.int
     LOGPROBS_FIELD_NUMBER: _builtins.int
+    REASONING_SWITCH_FIELD_NUMBER: _builtins.int
     chat: _builtins.bool
     """Has a chat template."""
     tools: _builtins.bool
-    """Calls tools."""
+    """Calls tools, and reads their results."""
     reasoning: _builtins.bool
-    """Thinks."""
+    """Tells thinking from text."""
     images: _builtins.bool
     """Sees images."""
     fill_in_the_middle: _builtins.bool
@@ -196,6 +197,8 @@ class ModelCapabilities(_message.Message):
     """Honours stop token ids."""
     logprobs: _builtins.bool
     """Returns log-probabilities."""
+    reasoning_switch: _builtins.bool
+    """Turns thinking on and off."""
     @_builtins.property
     def constraints(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Kinds of constraint: `json_schema`, `json_object`, `regex`, `ebnf`, `choice`."""
@@ -219,10 +222,11 @@ class ModelCapabilities(_message.Message):
         min_tokens: _builtins.bool = ...,
         stop_token_ids: _builtins.bool = ...,
         logprobs: _builtins.bool = ...,
+        reasoning_switch: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["chat", b"chat", "constraints", b"constraints", "fill_in_the_middle", b"fill_in_the_middle", "images", b"images", "logprobs", b"logprobs", "lora_adapters", b"lora_adapters", "min_tokens", b"min_tokens", "reasoning", b"reasoning", "seeds", b"seeds", "stop_token_ids", b"stop_token_ids", "token_ids", b"token_ids", "tools", b"tools"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["chat", b"chat", "constraints", b"constraints", "fill_in_the_middle", b"fill_in_the_middle", "images", b"images", "logprobs", b"logprobs", "lora_adapters", b"lora_adapters", "min_tokens", b"min_tokens", "reasoning", b"reasoning", "reasoning_switch", b"reasoning_switch", "seeds", b"seeds", "stop_token_ids", b"stop_token_ids", "token_ids", b"token_ids", "tools", b"tools"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -18,7 +18,9 @@ from ...contract.engine import (
 )
 from ...contract.errors import EngineLost, GenerationFailed
 from ...contract.events import EngineEvent
+from ..answers.answer_reader import AnswerReader
 from ..choices import merge_choices
+from .answer_fields import answer_fields
 from .client import LlamaCppClient, Refused, Unreachable, ids_to_json, read_events
 from .process import LlamaCppProcess
 from .rendering import PromptRenderer
@@ -83,9 +85,11 @@ class LlamaCppEngine:
         choices = [
             self._generate_choice(request, choice, stop_texts) for choice in range(request.params.n)
         ]
+        answer = AnswerReader(request.prompt.form)
         async with aclosing(choices[0] if len(choices) == 1 else merge_choices(choices)) as events:
             async for event in events:
-                yield event
+                for told in answer.read(event):
+                    yield told
 
     async def _generate_choice(
         self, request: EngineRequest, choice: int, stop_texts: Mapping[int, str]
@@ -176,6 +180,7 @@ class LlamaCppEngine:
             "return_progress": True,
             "response_fields": RESPONSE_FIELDS,
             **sampling_fields(request.params, request.prompt, choice),
+            **answer_fields(request.prompt.form),
         }
         return await self._client.open_stream("/completion", body)
 

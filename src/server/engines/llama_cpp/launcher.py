@@ -18,12 +18,13 @@ from ...files.formats.gguf_defects import count_gguf_bytes, find_gguf_defect, sp
 from ...files.formats.gguf_file import MalformedGguf
 from ...files.formats.gguf_header import GgufHeader, read_gguf_header
 from ...machine.host_resources import measure_host
+from ..answers.chat_features import NO_FEATURES
 from ..fim import FimTokens
 from .arguments import ChildArguments, ChildReport
 from .client import LlamaCppClient, Refused, Unreachable
 from .engine import LlamaCppEngine
 from .process import LlamaCppProcess, make_socket_path
-from .rendering import PromptRenderer, discover_fim_tokens, tokenize
+from .rendering import PromptRenderer, discover_features, discover_fim_tokens, tokenize
 from .sizing import Sizes, TooLittleMemory, describe_cuts, size_engine
 from .template_file import MalformedTokenizer, read_chat_template
 from .unpacking import unpacked_path
@@ -150,6 +151,11 @@ class LlamaCppLauncher:
         # As long as it takes to read the weights from the disk: the load's timeout bounds it.
         await client.post("/completion", warm_up, timeout_s=None)
         begin = plan.header.begin_token_id
+        features = NO_FEATURES
+        if plan.has_chat_template:
+            features = await discover_features(
+                client, self._settings.tool_parser, self._settings.reasoning_parser
+            )
         renderer = PromptRenderer(
             client=client,
             vocab_size=meta["n_vocab"],
@@ -160,6 +166,7 @@ class LlamaCppLauncher:
                 if plan.header.fim_token_ids
                 else await discover_fim_tokens(client)
             ),
+            features=features,
         )
         info = ModelInfo(
             engine=f"llama.cpp b{child.version.rpartition('.')[2]}",
@@ -181,7 +188,12 @@ class LlamaCppLauncher:
                 min_tokens=False,
                 stop_token_ids=True,
                 logprobs=True,
+                tools=bool(features.tool_parser),
+                reasoning=bool(features.reasoning_parser),
+                reasoning_switch=bool(features.switch),
             ),
+            tool_parser=features.tool_parser,
+            reasoning_parser=features.reasoning_parser,
         )
         return LlamaCppEngine(
             info,

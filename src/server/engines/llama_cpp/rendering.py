@@ -6,17 +6,29 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import assert_never
 
+import msgspec
+
 from ...contract.engine import (
     ChatMessage,
     ChatPrompt,
     InfillPrompt,
     Prompt,
     RenderedPrompt,
+    Role,
     TextPrompt,
     TokenPrompt,
 )
 from ...contract.errors import InvalidRequest
 from ...contract.token_ids import TokenIds
+from ...contract.tools import AnswerForm, Tool
+from ..answers.chat_features import (
+    NO_FEATURES,
+    PROBE_TOOL,
+    ChatFeatures,
+    find_features,
+    offered_tools,
+)
+from ..answers.spelling import spell_calls, spell_tool
 from ..fim import FIM_MARKERS, FimTokens, find_fim_tokens, infill_ids
 from ..merge_roles import merge_consecutive
 from ..prompt_checks import check_not_empty, check_vocabulary, need_fim_tokens
@@ -27,13 +39,15 @@ from .client import LlamaCppClient, Refused
 class PromptRenderer:
     """Applies template and tokenizer of one loaded model.
 
-    `begin` is the id that the tokenizer puts before a text, None where it puts none.
+    `begin` is the id that the tokenizer puts before a text, None where it puts none. `features` is
+    what the chat template can do.
     """
 
     client: LlamaCppClient
     vocab_size: int
     begin: int | None
     fim: FimTokens | None
+    features: ChatFeatures = NO_FEATURES
 
     async def render(self, prompt: Prompt) -> RenderedPrompt:
         """Returns the prompt's tokens.
@@ -42,6 +56,7 @@ class PromptRenderer:
             InvalidRequest: see `Engine.render`.
             Unreachable: the server does not answer.
         """
+        form: AnswerForm | None = None
         match prompt:
             case TextPrompt():
                 field, ids = "text", await tokenize(self.client, prompt.text)
@@ -51,11 +66,13 @@ class PromptRenderer:
             case InfillPrompt():
                 field, ids = "suffix", await self._infill(prompt)
             case ChatPrompt():
-                field, ids = "messages", await tokenize(self.client, await self._chat(prompt))
+                text = await self._chat(prompt)
+                form, ending = self.features.form(prompt, text)
+                field, ids = "messages", await tokenize(self.client, text + ending)
             case _:
                 assert_never(prompt)
         check_not_empty(field, ids)
-        return RenderedPrompt(ids)
+        return RenderedPrompt(ids, form=form)
 
     async def _infill(self, prompt: InfillPrompt) -> TokenIds:
         fim = need_fim_tokens(self.fim)
@@ -66,34 +83,73 @@ class PromptRenderer:
         return infill_ids(fim, prefix, suffix, self.begin)
 
     async def _chat(self, prompt: ChatPrompt) -> str:
-        text = await self._apply_template(prompt.messages, prompt.template_arguments)
+        arguments = self.features.template_arguments(prompt)
+        tools = offered_tools(prompt)
+        text = await apply_template(self.client, prompt.messages, arguments, tools)
         if text is not None:
             return text
         merged = merge_consecutive(prompt.messages)
-        text = await self._apply_template(merged, prompt.template_arguments)
+        text = await apply_template(self.client, merged, arguments, tools)
         if text is not None:
             return text
-        if prompt.template_arguments and await self._apply_template(merged, {}) is not None:
+        own = self.features.template_arguments(
+            msgspec.structs.replace(prompt, template_arguments={})
+        )
+        if arguments != own and await apply_template(self.client, merged, own, tools) is not None:
             raise InvalidRequest("template_arguments", "the model's chat template refuses them")
         raise InvalidRequest(
             "messages", "the model's chat template refuses this order or kind of roles"
         )
 
-    async def _apply_template(
-        self, messages: tuple[ChatMessage, ...], arguments: Mapping[str, object]
-    ) -> str | None:
-        body = {
-            "messages": [
-                {"role": message.role.value, "content": message.content} for message in messages
-            ],
-            "chat_template_kwargs": dict(arguments),
-        }
-        try:
-            answer = await self.client.post("/apply-template", body)
-        except Refused:
-            return None
-        prompt: str = answer["prompt"]
-        return prompt
+
+async def apply_template(
+    client: LlamaCppClient,
+    messages: tuple[ChatMessage, ...],
+    arguments: Mapping[str, object],
+    tools: tuple[Tool, ...] = (),
+) -> str | None:
+    """Renders a conversation, None where the template refuses it.
+
+    Raises:
+        Unreachable: the server does not answer.
+    """
+    body: dict[str, object] = {
+        "messages": [
+            {"role": message.role.value, "content": message.content, **spell_calls(message)}
+            for message in messages
+        ],
+        "chat_template_kwargs": dict(arguments),
+    }
+    if tools:
+        body["tools"] = [spell_tool(tool) for tool in tools]
+        # The template prints them all the same, and llama.cpp makes no grammar of their schemas,
+        # for which it would refuse what it does not know, such as a reference to the whole.
+        body["tool_choice"] = "none"
+    try:
+        answer = await client.post("/apply-template", body)
+    except Refused:
+        return None
+    prompt: str = answer["prompt"]
+    return prompt
+
+
+async def discover_features(
+    client: LlamaCppClient, tool_parser: str, reasoning_parser: str
+) -> ChatFeatures:
+    """Finds what the loaded model's chat template can do; see `find_features`.
+
+    Raises:
+        Unreachable: the server does not answer.
+    """
+    template: str = (await client.get("/props")).get("chat_template", "")
+    hello = (ChatMessage(Role.USER, "Hello"),)
+    probed = await apply_template(client, hello, {}, (PROBE_TOOL,))
+    return find_features(
+        template,
+        takes_tools=probed is not None and PROBE_TOOL.name in probed,
+        tool_parser=tool_parser,
+        reasoning_parser=reasoning_parser,
+    )
 
 
 async def tokenize(

@@ -34,7 +34,8 @@ class Begin(Message, frozen=True):
     `server_args` are keyword arguments of SGLang's `ServerArgs`; `extra_args` words of its command
     line, which win over them. `weight_quantization` is the value of a `WeightQuantization`.
     `has_kv_cache_scales` says whether there are scales for a KV cache, should it be in FP8.
-    `gpu_ids` are the GPUs that the host sees.
+    `gpu_ids` are the GPUs that the host sees. `tool_parser` and `reasoning_parser` are names,
+    `auto` or `none`.
     """
 
     server_args: dict[str, Any]  # whatever ServerArgs takes
@@ -45,6 +46,8 @@ class Begin(Message, frozen=True):
     has_kv_cache_scales: bool = False
     lora_adapters: tuple[str, ...] = ()
     gpu_ids: tuple[str, ...] = ()
+    tool_parser: str = "auto"
+    reasoning_parser: str = "auto"
 
 
 class Render(Message, frozen=True):

@@ -143,6 +143,8 @@ class SglangLauncher:
             has_kv_cache_scales=has_scales(files.path, settings.kv_cache_scales, checkpoint),
             lora_adapters=tuple(settings.lora_adapters),
             gpu_ids=tuple(gpu.gpu_id for gpu in gpus),
+            tool_parser=settings.tool_parser,
+            reasoning_parser=settings.reasoning_parser,
         )
 
     def _environment(self) -> dict[str, str]:

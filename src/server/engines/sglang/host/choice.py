@@ -18,6 +18,7 @@ from ....contract.events import (
     TopLogprob,
 )
 from ...stop_matcher import StopMatcher
+from .answer_arguments import answer_arguments
 from .internals import GenerateReqInput, trace_arguments
 from .sampling import Vocabulary, logprob_arguments, name_refused, sampling_arguments
 from .token_split import TokenSplit
@@ -111,7 +112,8 @@ class Choice:
                 input_ids=request.prompt.token_ids.tolist(),
                 sampling_params=sampling_arguments(
                     request.params, self._model.vocabulary, self._index
-                ),
+                )
+                | answer_arguments(request.prompt.form),
                 rid=self._rid,
                 stream=True,
                 # SGLang adds the adapter's id to it: prefixes are shared within one adapter.

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from ....contract.engine import ChatMessage
+from ...answers.spelling import spell_calls
 
 PROBE: Final = "lighthouse"
 
@@ -37,7 +38,8 @@ def find_content_form(render: Callable[[Sequence[Mapping[str, Any]]], str]) -> C
 
 def spell_message(message: ChatMessage, form: ContentForm) -> dict[str, Any]:
     """Spells a message for the template."""
-    return {"role": message.role.value, "content": _spell(message.content, form)}
+    content = _spell(message.content, form)
+    return {"role": message.role.value, "content": content, **spell_calls(message)}
 
 
 def _spell(text: str, form: ContentForm) -> str | list[dict[str, str]]:

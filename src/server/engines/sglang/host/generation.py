@@ -9,7 +9,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from ....contract.engine import EngineRequest
+from ....contract.errors import GenerationFailed
 from ....contract.events import EngineEvent, Finished, Started
+from ...answers.answer_reader import AnswerReader
 from ..messages import Event, Failed, Message, Released
 from .choice import Choice, LoadedModel
 
@@ -46,6 +48,7 @@ class Generation:
             for index in range(request.params.n)
         ]
         self._is_prompt_cached = asyncio.Event()
+        self._answer = AnswerReader(request.prompt.form)
         self._has_started = False
         self._has_failed = False
         self._num_cached = 0
@@ -93,9 +96,14 @@ class Generation:
             self.say(Started(num_cached))
 
     def say(self, event: EngineEvent) -> None:
-        """Tells a delta."""
-        if not self._has_failed:
-            self._send(Event(self._id, event))
+        """Tells a delta, divided into text, thinking and calls."""
+        if self._has_failed:
+            return
+        try:
+            for told in self._answer.read(event):
+                self._send(Event(self._id, told))
+        except GenerationFailed as error:
+            self.fail(error.message, error.detail)
 
     def finish(self, index: int, num_tokens: int) -> None:
         """Takes the end of a choice, and tells that of the generation behind the last one."""

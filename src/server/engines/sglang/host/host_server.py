@@ -59,7 +59,7 @@ class HostServer:
         self._engine = engine
         self._manager = engine.tokenizer_manager
         self._begin = begin
-        self._renderer = Renderer(engine)
+        self._renderer = Renderer(engine, begin.tool_parser, begin.reasoning_parser)
         self._threads = ThreadPoolExecutor(NUM_RENDER_THREADS, thread_name_prefix="render")
         self._model = LoadedModel(
             self._manager,
@@ -157,6 +157,7 @@ class HostServer:
                 self._begin,
                 has_chat=self._renderer.has_chat,
                 has_fim=self._renderer.has_fim,
+                features=self._renderer.features,
             ),
             count_pool_tokens(self._engine),
         )

@@ -50,7 +50,11 @@ def resolved_argument(server_args: Any, name: str) -> Any:
 
 
 def apply_chat_template(
-    serving: Any, messages: list[Mapping[str, Any]], model_name: str, arguments: dict[str, Any]
+    serving: Any,
+    messages: list[Mapping[str, Any]],
+    model_name: str,
+    arguments: dict[str, Any],
+    tools: Sequence[Mapping[str, Any]] = (),
 ) -> tuple[list[int], tuple[str, ...]]:
     """Gives what SGLang's own chat endpoint would give to its scheduler: ids, and stop strings.
 
@@ -58,7 +62,10 @@ def apply_chat_template(
         ValueError: the template refuses the conversation.
     """
     request = ChatCompletionRequest(
-        model=model_name, messages=messages, chat_template_kwargs=arguments or None
+        model=model_name,
+        messages=messages,
+        chat_template_kwargs=arguments or None,
+        tools=list(tools) or None,
     )
     result = serving._process_messages(request, is_multimodal=False)
     stop = [result.stop] if isinstance(result.stop, str) else result.stop or []

@@ -9,6 +9,7 @@ from typing import Any
 
 from ....contract.engine import Capabilities, ModelInfo
 from ....files.formats.safetensors_file import MalformedSafetensors, read_tensor_shapes
+from ...answers.chat_features import ChatFeatures
 from ..isq.outcome import METHOD_NAMES
 from ..messages import Begin
 from .internals import VERSION, resolved_argument
@@ -56,6 +57,7 @@ def describe_model(  # SGLang has no types
     *,
     has_chat: bool,
     has_fim: bool,
+    features: ChatFeatures,
 ) -> ModelInfo:
     """Reads the facts from a running engine.
 
@@ -93,7 +95,12 @@ def describe_model(  # SGLang has no types
             min_tokens=True,
             stop_token_ids=True,
             logprobs=True,
+            tools=bool(features.tool_parser),
+            reasoning=bool(features.reasoning_parser),
+            reasoning_switch=bool(features.switch),
         ),
+        tool_parser=features.tool_parser,
+        reasoning_parser=features.reasoning_parser,
         max_token_bytes=max_token_bytes(manager.tokenizer),
         has_kv_cache_scales=begin.has_kv_cache_scales if is_fp8 else None,
         lora_adapters=begin.lora_adapters,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 from ....contract.engine import (
     ChatMessage,
@@ -11,22 +11,37 @@ from ....contract.engine import (
     InfillPrompt,
     Prompt,
     RenderedPrompt,
+    Role,
     TextPrompt,
     TokenPrompt,
 )
 from ....contract.errors import InvalidRequest
 from ....contract.token_ids import TokenIds
+from ....contract.tools import AnswerForm
+from ...answers.chat_features import (
+    AUTO,
+    NO_FEATURES,
+    PROBE_TOOL,
+    find_features,
+    offered_tools,
+)
+from ...answers.spelling import spell_tool
 from ...fim import find_fim_tokens, infill_ids
 from ...merge_roles import merge_consecutive
 from ...prompt_checks import check_not_empty, check_vocabulary, need_fim_tokens
 from .content_form import ContentForm, find_content_form, spell_message
 from .internals import OpenAIServingChat, apply_chat_template
 
+_NUM_END_IDS: Final = 16
+"""The last ids of a prompt, enough for the mark of thinking and space behind it."""
+
 
 class Renderer:
     """Renders prompts. Safe to use from several threads."""
 
-    def __init__(self, engine: Any) -> None:  # SGLang has no types
+    def __init__(  # SGLang has no types
+        self, engine: Any, tool_parser: str = AUTO, reasoning_parser: str = AUTO
+    ) -> None:
         manager = engine.tokenizer_manager
         self._tokenizer = manager.tokenizer
         self._vocab_size = int(manager.model_config.vocab_size)
@@ -42,8 +57,15 @@ class Renderer:
             or getattr(self._tokenizer, "chat_template", None)
             or getattr(self._chat, "chat_encoding_spec", None)
         )
+        self.features = NO_FEATURES
         if self.has_chat:
             self._content = find_content_form(self._render_probe)
+            self.features = find_features(
+                _template_source(self._tokenizer),
+                takes_tools=self._takes_tools(),
+                tool_parser=tool_parser,
+                reasoning_parser=reasoning_parser,
+            )
 
     @property
     def has_fim(self) -> bool:
@@ -81,36 +103,65 @@ class Renderer:
 
     def _render_chat(self, prompt: ChatPrompt) -> RenderedPrompt:
         try:
-            ids, stop = self._apply_template(prompt.messages, prompt.template_arguments)
+            ids, stop = self._apply_template(prompt, prompt.messages)
         except ValueError as error:
             merged = merge_consecutive(prompt.messages)
             if merged == prompt.messages:
                 raise _refused_by_template(error) from error
             try:
-                ids, stop = self._apply_template(merged, prompt.template_arguments)
+                ids, stop = self._apply_template(prompt, merged)
             except ValueError as error_of_merged:
                 raise _refused_by_template(error_of_merged) from error_of_merged
-        return self._checked("messages", TokenIds.of(ids), stop)
+        form, ending = self.features.form(prompt, str(self._tokenizer.decode(ids[-_NUM_END_IDS:])))
+        if ending:
+            ids += self._tokenizer.encode(ending, add_special_tokens=False)
+        return self._checked("messages", TokenIds.of(ids), stop, form)
 
     def _render_probe(self, messages: Sequence[Mapping[str, Any]]) -> str:
         ids, _ = apply_chat_template(self._chat, list(messages), self._model_name, {})
         return str(self._tokenizer.decode(ids))
 
+    def _takes_tools(self) -> bool:
+        """Tries whether the template prints tools: one that does not leaves them out in silence."""
+        hello = spell_message(ChatMessage(Role.USER, "Hello"), self._content)
+        try:
+            ids, _ = apply_chat_template(
+                self._chat, [hello], self._model_name, {}, [spell_tool(PROBE_TOOL)]
+            )
+        except (ValueError, TypeError):
+            return False
+        return PROBE_TOOL.name in str(self._tokenizer.decode(ids))
+
     def _apply_template(
-        self, messages: Sequence[ChatMessage], arguments: Mapping[str, object]
+        self, prompt: ChatPrompt, messages: Sequence[ChatMessage]
     ) -> tuple[list[int], tuple[str, ...]]:
         return apply_chat_template(
             self._chat,
             [spell_message(message, self._content) for message in messages],
             self._model_name,
-            dict(arguments),
+            self.features.template_arguments(prompt),
+            [spell_tool(tool) for tool in offered_tools(prompt)],
         )
 
-    def _checked(self, field: str, ids: TokenIds, stop: tuple[str, ...] = ()) -> RenderedPrompt:
+    def _checked(
+        self,
+        field: str,
+        ids: TokenIds,
+        stop: tuple[str, ...] = (),
+        form: AnswerForm | None = None,
+    ) -> RenderedPrompt:
         """Lets nothing through that the scheduler does not survive: no ids, or unknown ones."""
         check_not_empty(field, ids)
         check_vocabulary(field, ids, self._vocab_size)
-        return RenderedPrompt(ids, stop)
+        return RenderedPrompt(ids, stop, form)
+
+
+def _template_source(tokenizer: Any) -> str:
+    """Returns the text of the chat templates of a tokenizer; SGLang's own have none."""
+    template: Any = getattr(tokenizer, "chat_template", None)
+    if hasattr(template, "values"):  # several, by name
+        return "".join(template.values())
+    return str(template or "")
 
 
 def _refused_by_template(error: ValueError) -> InvalidRequest:

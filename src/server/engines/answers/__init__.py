@@ -1,0 +1,1 @@
+"""From what a model writes to text, thinking and calls of tools: the same for every engine."""
