@@ -49,6 +49,38 @@ class Acceptance:
         assert "Paris" in answer.text
         assert answer.choice_finished.finish_reason == events_pb2.FINISH_REASON_EOS
 
+    async def test_choices_with_logprobs(self, client: Client) -> None:
+        """Two greedy choices say the same, streamed and as one message, with the bytes of tokens."""
+        model = (await client.list_models())[client.model]
+        assert model.capabilities.logprobs
+        request = client.chat(QUESTION)
+        request.sampling.max_tokens = 24
+        request.sampling.n = 2
+        request.sampling.logprobs = 1
+        streamed = ["", ""]
+        async for response in client.inference.Chat(request):
+            for delta in response.deltas.deltas:
+                streamed[delta.choice] += delta.text.text
+        request.delivery = events_pb2.DELIVERY_FINAL
+        choices = (await client.unary()(request)).finished.choices
+        assert [choice.text for choice in choices] == streamed
+        assert streamed[0] == streamed[1] == "The capital of France is Paris."
+        for choice in choices:
+            assert b"".join(each.text for each in choice.logprobs) == choice.text.encode()
+            assert [each.top[0].token_id for each in choice.logprobs] == [
+                each.token_id for each in choice.logprobs
+            ]
+
+    async def test_more_logprobs_than_one_message_takes(self, client: Client) -> None:
+        """A whole answer that may be too large is refused before it is generated."""
+        request = client.chat(QUESTION, delivery=events_pb2.DELIVERY_FINAL)
+        request.sampling.max_tokens = 500
+        request.sampling.n = 16
+        request.sampling.logprobs = 20
+        failure = await failure_of(client.inference.Chat(request))
+        assert failure.code is grpc.StatusCode.INVALID_ARGUMENT
+        assert failure.fields == ["sampling.logprobs"]
+
     async def test_question_over_http(self, client: Client, http: aiohttp.ClientSession) -> None:
         """And on /api/chat."""
         body = {

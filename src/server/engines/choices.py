@@ -22,12 +22,16 @@ async def merge_choices(
     queue = asyncio.Queue[tuple[int, EngineEvent | Exception]](maxsize=1)
 
     async def read(index: int, choice: AsyncGenerator[EngineEvent]) -> None:
+        has_ended = False
         try:
             async with aclosing(choice) as events:
                 async for event in events:
                     await queue.put((index, event))
-        except Exception as error:  # noqa: BLE001 - raised below, in the task of whoever reads
-            await queue.put((index, error))
+                    has_ended = isinstance(event, Finished)
+        except Exception as error:
+            if has_ended:
+                raise  # asyncio logs it: nobody reads any more, who would wait for it
+            await queue.put((index, error))  # raised below, in the task of whoever reads
 
     tasks = [
         asyncio.create_task(read(index, choice), name=f"choice {index}")

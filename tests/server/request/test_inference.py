@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from typing import Any
 
@@ -84,7 +85,8 @@ async def test_choices_take_as_many_slots() -> None:
         second = client.chat("go", progress=True)
         second.sampling.CopyFrom(request.sampling)
         waiting = client.inference.Chat(second)
-        queued = await waiting.read()
+        async with asyncio.timeout(10):  # without a place in the queue there is nothing to read
+            queued = await waiting.read()
         engine.allow(2)
         await collect(first)
         await collect(waiting)

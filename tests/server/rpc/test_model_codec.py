@@ -21,6 +21,7 @@ async def test_models() -> None:
     assert (second.state, second.revision) == (models_pb2.MODEL_STATE_SERVING, "abc")
     assert (second.context_length, second.max_output_tokens) == (64, 63)
     assert second.capabilities.chat
+    assert second.capabilities.logprobs
     assert not second.capabilities.fill_in_the_middle
 
 

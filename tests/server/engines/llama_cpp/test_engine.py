@@ -8,14 +8,16 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
-from tokenwire.server.contract.engine import Engine, EngineLauncher
+from tokenwire.server.contract.engine import Engine, EngineLauncher, TextPrompt
 from tokenwire.server.contract.engine_settings import ModelFiles, ModelFormat
+from tokenwire.server.contract.errors import InvalidRequest
 from tokenwire.server.engines.llama_cpp.launcher import LlamaCppLauncher
 
 from ....conftest import MODEL_ID
 from ..cache_contract import prompts_of_one_prefix
+from ..choices_contract import ends_of, texts_of
 from ..contract import EngineContract
-from ..generation import GREEDY, drain, request_for
+from ..generation import GREEDY, STORY, answer, drain, request_for
 from .launching import SETTINGS, launch
 
 
@@ -38,6 +40,34 @@ class TestLlamaCpp(EngineContract):
         "token_ids": "the stream has only the last id of a character that took several tokens",
         "min_tokens": "llama.cpp has no such limit",
     }
+
+
+async def test_more_choices_than_slots(gguf_file: Path) -> None:
+    """Choices beyond the slots run once others have ended."""
+    engine = await launch(gguf_file)
+    params = replace(GREEDY, n=5, max_tokens=3, ignore_eos=True)
+    result = await answer(engine, STORY, params)
+    texts = set(texts_of(result).values())
+    await engine.close()
+    assert len(ends_of(result)) == 5
+    assert len(texts) == 1
+    assert result.finished.num_completion_tokens == 15
+
+
+@pytest.mark.parametrize(("text", "is_whole"), [(" Paris", True), ("🎈", False)])
+async def test_stop_id_needs_a_whole_character(gguf_file: Path, text: str, is_whole: bool) -> None:
+    """A stop id that stands for part of a character, whose ids are not told, is refused."""
+    engine = await launch(gguf_file)
+    first = (await engine.render(TextPrompt(text))).token_ids[0]
+    params = replace(GREEDY, max_tokens=2, stop_token_ids=(first,))
+    try:
+        if is_whole:
+            await answer(engine, STORY, params)
+        else:
+            with pytest.raises(InvalidRequest, match="part of a character"):
+                await answer(engine, STORY, params)
+    finally:
+        await engine.close()
 
 
 async def test_nothing_is_cached(gguf_file: Path) -> None:
