@@ -50,7 +50,7 @@ class Acceptance:
         assert answer.choice_finished.finish_reason == events_pb2.FINISH_REASON_EOS
 
     async def test_choices_with_logprobs(self, client: Client) -> None:
-        """Two greedy choices say the same, streamed and as one message, with the bytes of tokens."""
+        """Two greedy choices say the same, streamed and as one message, each token with bytes."""
         model = (await client.list_models())[client.model]
         assert model.capabilities.logprobs
         request = client.chat(QUESTION)

@@ -35,7 +35,7 @@ class StopTexts:
                 raise EngineLost("the engine of the model does not answer") from error
             self._texts[token_id] = answer["content"]
         text = self._texts[token_id]
-        if text.endswith(_REPLACEMENT_CHARACTER):
+        if _REPLACEMENT_CHARACTER in text:
             raise InvalidRequest(
                 "sampling.stop_token_ids",
                 f"token {token_id} is part of a character, which this engine does not stop at",

@@ -9,6 +9,7 @@ from tokenwire.server.contract.engine import SamplingParams
 from tokenwire.server.engines.sglang.host.sampling import (
     BAN,
     Vocabulary,
+    logprob_arguments,
     name_refused,
     sampling_arguments,
 )
@@ -86,3 +87,22 @@ def test_end_is_banned_where_only_stop_tokens_stop() -> None:
 def test_what_is_refused_is_named(text: str, name: str) -> None:
     """Of SGLang's words callers get the name of what is at fault, as they know it."""
     assert name_refused(text) == name
+
+
+def test_seed_of_a_choice() -> None:
+    """A choice has the seed plus its index, and none where the engine honours none."""
+    params = replace(PLAIN, seed=2**32 - 2)
+    seeds = [sampling_arguments(params, VOCABULARY, choice)["sampling_seed"] for choice in range(3)]
+    assert seeds == [2**32 - 2, 2**32 - 1, 0]
+    assert "sampling_seed" not in sampling_arguments(PLAIN, VOCABULARY)
+
+
+@pytest.mark.parametrize("num_top", [0, 20])
+def test_logprobs_of_the_answer_alone(num_top: int) -> None:
+    """Asking for log-probabilities costs the prompt no cache; not asking says nothing of them."""
+    assert logprob_arguments(PLAIN) == {}
+    assert logprob_arguments(replace(PLAIN, logprobs=num_top)) == {
+        "return_logprob": True,
+        "top_logprobs_num": num_top,
+        "logprob_start_len": -1,
+    }
