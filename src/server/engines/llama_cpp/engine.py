@@ -26,8 +26,7 @@ from .process import LlamaCppProcess
 from .rendering import PromptRenderer
 from .sampling import sampling_fields
 from .slots import Slot, Slots
-from .stop_texts import StopTexts
-from .stream import RESPONSE_FIELDS, StreamReader
+from .stream import RESPONSE_FIELDS, StopTexts, StreamReader
 
 _LET_GO_TIMEOUT_S: Final = 10.0
 _POLL_S: Final = 0.02

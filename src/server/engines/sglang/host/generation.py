@@ -13,7 +13,7 @@ from ....contract.errors import GenerationFailed
 from ....contract.events import EngineEvent, Finished, Started
 from ...answers.answer_reader import AnswerReader
 from ..messages import Event, Failed, Message, Released
-from .choice import Choice, LoadedModel
+from .output.choice import Choice, LoadedModel
 
 _logger = logging.getLogger(__name__)
 

@@ -37,13 +37,13 @@ from ..messages import (
     Rendered,
     StatusReported,
 )
-from .choice import LoadedModel
 from .generation import Generation
 from .model_info import count_pool_tokens, describe_model, read_series
+from .output.choice import LoadedModel
+from .output.token_texts import TokenTexts
 from .rendering import Renderer
 from .sampling import Vocabulary
 from .signals import end_group
-from .token_texts import TokenTexts
 
 _logger = logging.getLogger(__name__)
 

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Sequence
 from itertools import chain
 
-from ....contract.events import TextDelta, TokenLogprob
+from .....contract.events import TextDelta, TokenLogprob
 from .token_texts import TokenTexts
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from tokenwire.server.contract.events import TextDelta, TokenLogprob
-from tokenwire.server.engines.sglang.host.token_split import TokenSplit
+from tokenwire.server.engines.sglang.host.output.token_split import TokenSplit
 
 TOKENS = {
     1: b"The",

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from tokenwire.server.engines.sglang.host.token_texts import TokenTexts
+from tokenwire.server.engines.sglang.host.output.token_texts import TokenTexts
 
 SENTENCE_PIECE = {
     "type": "Sequence",

@@ -8,8 +8,8 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
-from ....contract.engine import EngineRequest
-from ....contract.events import (
+from .....contract.engine import EngineRequest
+from .....contract.events import (
     ChoiceFinished,
     EngineEvent,
     FinishReason,
@@ -17,10 +17,10 @@ from ....contract.events import (
     TokenLogprob,
     TopLogprob,
 )
-from ...stop_matcher import StopMatcher
-from .answer_arguments import answer_arguments
-from .internals import GenerateReqInput, trace_arguments
-from .sampling import Vocabulary, logprob_arguments, name_refused, sampling_arguments
+from ....stop_matcher import StopMatcher
+from ..answer_arguments import answer_arguments
+from ..internals import GenerateReqInput, trace_arguments
+from ..sampling import Vocabulary, logprob_arguments, name_refused, sampling_arguments
 from .token_split import TokenSplit
 from .token_texts import TokenTexts
 

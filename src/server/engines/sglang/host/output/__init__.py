@@ -1,0 +1,1 @@
+"""What SGLang generates, on its way to the front: choices, and what their tokens say."""
