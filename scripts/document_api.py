@@ -3,6 +3,7 @@
 import re
 import sys
 from collections.abc import Iterator
+from itertools import chain
 from typing import Any
 
 from descriptors import (
@@ -28,6 +29,7 @@ from tokenwire.generated.tokenwire.v1 import options_pb2
 OUT = ROOT / "docs" / "api.md"
 FILES = {
     "inference": "Requests and responses",
+    "tokenizer": "Tokenising",
     "chat": "Conversations",
     "sampling": "Sampling and constraints",
     "events": "Events",
@@ -80,7 +82,8 @@ _LITERAL = re.compile(r"'([^']*)'")
 def main() -> int:
     """Writes the page."""
     sources = read_sources()
-    parts = [INTRODUCTION, *_service(sources["inference"]), *_service(sources["access"])]
+    services = [_service(sources[stem]) for stem in ("inference", "tokenizer", "access")]
+    parts = [INTRODUCTION, *chain.from_iterable(services)]
     for stem, title in FILES.items():
         source = sources[stem]
         parts.append(f"## {title}\n")

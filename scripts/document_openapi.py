@@ -55,6 +55,9 @@ _CANONICAL_REQUESTS: dict[str, dict[str, Any]] = {
         ],
         "sampling": {"temperature": 0},
     },
+    "Tokenize": {"model": MODEL, "text": "Paris is", "returnPieces": True},
+    "Detokenize": {"model": MODEL, "tokenIds": [28057, 314]},
+    "CountTokens": {"generate": {"model": MODEL, "text": "The capital of France is"}},
 }
 _CANONICAL_TRANSCRIPT = (
     'data: {"started":{"requestId":"4e3f","model":"' + MODEL + '","numPromptTokens":5}}\n\n'
@@ -155,7 +158,7 @@ def _canonical(binding: Binding) -> dict[str, Any]:
     if rpc.server_streaming:
         description = "Events, or with delivery FINAL the one message."
         content[_SSE] = {"schema": {"type": "string"}, "example": _CANONICAL_TRANSCRIPT}
-    else:
+    elif binding.verb == "GET":
         reasons = _OF_EVERY_ROUTE | _OF_KEYS | _OF_LISTS
     operation = {
         **_head("tokenwire.v1", rpc.name, f"The rpc {rpc.full_name}"),

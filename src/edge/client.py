@@ -12,9 +12,10 @@ from google.protobuf.message import Message
 from grpc_health.v1 import health_pb2
 
 from ..channel import ChannelTls, open_channel
-from ..generated.tokenwire.v1 import access_pb2, inference_pb2
+from ..generated.tokenwire.v1 import access_pb2, inference_pb2, tokenizer_pb2
 from ..generated.tokenwire.v1.access_pb2_grpc import AccessServiceStub
 from ..generated.tokenwire.v1.inference_pb2_grpc import InferenceServiceStub
+from ..generated.tokenwire.v1.tokenizer_pb2_grpc import TokenizerServiceStub
 from ..tracing.rpc_spans import calling
 from .context import RequestContext
 from .errors import EdgeError
@@ -22,11 +23,13 @@ from .errors import EdgeError
 if TYPE_CHECKING:
     from ..tracing.tracer import Tracer
 
-_SERVICE = inference_pb2.DESCRIPTOR.services_by_name["InferenceService"]
+INFERENCE = inference_pb2.DESCRIPTOR.services_by_name["InferenceService"]
+TOKENIZER = tokenizer_pb2.DESCRIPTOR.services_by_name["TokenizerService"]
 # By the request's type: no two methods share one.
 _METHODS = {
-    method.input_type.full_name: f"{_SERVICE.full_name}/{method.name}"
-    for method in _SERVICE.methods
+    method.input_type.full_name: f"{service.full_name}/{method.name}"
+    for service in (INFERENCE, TOKENIZER)
+    for method in service.methods
 }
 _Metadata = tuple[tuple[str, str], ...]
 
@@ -50,6 +53,10 @@ class _StreamingCall(_Cancellable, Protocol[ResponseT_co]):
     def __aiter__(self) -> AsyncIterator[ResponseT_co]: ...
 
 
+class _UnaryCall(_Cancellable, Awaitable[ResponseT_co], Protocol[ResponseT_co]):
+    """What a unary method of the stub returns."""
+
+
 class FrontClient:
     """Calls the front for HTTP requests, in plaintext without `tls`.
 
@@ -70,6 +77,7 @@ class FrontClient:
         self._channel = open_channel(self._target, tls)
         self.stub = InferenceServiceStub(self._channel)
         self._access = AccessServiceStub(self._channel)
+        self.tokenizer_stub = TokenizerServiceStub(self._channel)
         self._check = self._channel.unary_unary(
             "/grpc.health.v1.Health/Check",
             request_serializer=health_pb2.HealthCheckRequest.SerializeToString,
@@ -99,19 +107,9 @@ class FrontClient:
         timeout_s = context.remaining_s()
         with self._span(request, context) as metadata:
             call = method(request, metadata=metadata, timeout=timeout_s)
-            self._calls.add(call)
-            try:
+            with self._ending(call):
                 async for event in call:
                     yield event
-            except asyncio.CancelledError:
-                task = asyncio.current_task()
-                # Without a cancelled task it was the call that was cancelled, by `end_calls`.
-                if self._is_ended and task is not None and not task.cancelling():
-                    raise EdgeError("DRAINING", "the server is draining") from None
-                raise
-            finally:
-                call.cancel()
-                self._calls.discard(call)
 
     async def final(
         self,
@@ -133,19 +131,26 @@ class FrontClient:
 
     async def unary(
         self,
-        method: Callable[..., Awaitable[ResponseT]],
+        method: Callable[..., _UnaryCall[ResponseT]],
         request: Message,
         context: RequestContext,
+        *,
+        max_wait_s: float | None = _UNARY_TIMEOUT_S,
     ) -> ResponseT:
-        """Returns the answer of a unary call, which is bounded also without a caller's deadline.
+        """Returns the answer of a unary call, within `max_wait_s` also without a caller's deadline.
+
+        None leaves that bound to the front, for calls that may wait for a model there.
 
         Raises:
             AioRpcError: the call failed.
+            EdgeError: `end_calls` ended it.
         """
-        remaining_s = context.remaining_s()
-        timeout_s = _UNARY_TIMEOUT_S if remaining_s is None else min(_UNARY_TIMEOUT_S, remaining_s)
+        limits_s = [limit for limit in (context.remaining_s(), max_wait_s) if limit is not None]
+        timeout_s = min(limits_s, default=None)
         with self._span(request, context) as metadata:
-            return await method(request, metadata=metadata, timeout=timeout_s)
+            call = method(request, metadata=metadata, timeout=timeout_s)
+            with self._ending(call):
+                return await call
 
     async def is_ready(self) -> bool:
         """Asks for the front's readiness; False also where it cannot be reached."""
@@ -171,10 +176,26 @@ class FrontClient:
         return answer.needs_key
 
     def end_calls(self) -> None:
-        """Ends every running stream with a DRAINING failure."""
+        """Ends every running call with a DRAINING failure."""
         self._is_ended = True
         for call in tuple(self._calls):
             call.cancel()
+
+    @contextmanager
+    def _ending(self, call: _Cancellable) -> Generator[None]:
+        """Ends a call with the body, and the body where `end_calls` ends the call."""
+        self._calls.add(call)
+        try:
+            yield
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            # Without a cancelled task it was the call that was cancelled, by `end_calls`.
+            if self._is_ended and task is not None and not task.cancelling():
+                raise EdgeError("DRAINING", "the server is draining") from None
+            raise
+        finally:
+            call.cancel()
+            self._calls.discard(call)
 
     @contextmanager
     def _span(self, request: Message, context: RequestContext) -> Generator[_Metadata]:

@@ -20,6 +20,8 @@ from ..generated.tokenwire.v1 import (
     access_pb2_grpc,
     inference_pb2,
     inference_pb2_grpc,
+    tokenizer_pb2,
+    tokenizer_pb2_grpc,
 )
 from ..generated.xds.service.orca.v3 import orca_pb2, orca_pb2_grpc
 from ..lifecycle import Shutdown, shutdown_signals, wait_first
@@ -41,12 +43,14 @@ from .preparation.preparation import Preparation
 from .request.inference import Inference
 from .request.running_request import RunningRequests
 from .request.sampling import SamplingDefaults
+from .request.tokenizing import Tokenizing
 from .rpc.health import Health
 from .rpc.interceptors import CallInterceptor
 from .rpc.load_reports import LoadReports
 from .rpc.ports import open_port, open_socket, server_options
 from .rpc.reflection import add_reflection
 from .rpc.service import InferenceService
+from .rpc.tokenizer_service import TokenizerService
 from .settings.server_config import ServerConfig
 from .telemetry.metrics.front_metrics import DrainStage, FrontMetrics
 from .telemetry.metrics.key_metrics import KeyMetrics
@@ -57,6 +61,7 @@ from .telemetry.spans import RequestSpans
 _logger = structlog.get_logger(__name__)
 
 _SERVICE = inference_pb2.DESCRIPTOR.services_by_name["InferenceService"]
+_TOKENIZER = tokenizer_pb2.DESCRIPTOR.services_by_name["TokenizerService"]
 _LOAD_REPORTS = orca_pb2.DESCRIPTOR.services_by_name["OpenRcaService"]
 _HEALTH = health_pb2.DESCRIPTOR.services_by_name["Health"]
 _ACCESS = access_pb2.DESCRIPTOR.services_by_name["AccessService"]
@@ -132,6 +137,9 @@ class ServerApp:
         self._load_reports = self._make_load_reports() if config.load_reports else None
         self._service = InferenceService(
             self._requests, self.models, self._access, config.max_tokens_limit
+        )
+        self._tokenizer = TokenizerService(
+            self._requests, Tokenizing(self.models, config.queue_timeout_ms / 1000)
         )
         self._server: grpc.aio.Server | None = None
         self.port = config.grpc_port
@@ -233,9 +241,10 @@ class ServerApp:
             options=server_options(config.max_message_bytes),
         )
         inference_pb2_grpc.add_InferenceServiceServicer_to_server(self._service, server)
+        tokenizer_pb2_grpc.add_TokenizerServiceServicer_to_server(self._tokenizer, server)
         access_pb2_grpc.add_AccessServiceServicer_to_server(AccessService(self._access), server)
         cast("Any", health_pb2_grpc).add_HealthServicer_to_server(self._health, server)  # untyped
-        services = [_SERVICE, _ACCESS, _HEALTH]
+        services = [_SERVICE, _TOKENIZER, _ACCESS, _HEALTH]
         if self._load_reports is not None:
             orca_pb2_grpc.add_OpenRcaServiceServicer_to_server(self._load_reports, server)
             services.append(_LOAD_REPORTS)
@@ -278,7 +287,7 @@ async def serve(
 def _methods() -> list[tuple[str, str, str]]:
     return [
         ("server_stream" if method.server_streaming else "unary", service.full_name, method.name)
-        for service in (_SERVICE, _ACCESS, _HEALTH, _LOAD_REPORTS)
+        for service in (_SERVICE, _TOKENIZER, _ACCESS, _HEALTH, _LOAD_REPORTS)
         for method in service.methods
     ]
 

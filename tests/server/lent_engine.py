@@ -9,11 +9,14 @@ from tokenwire.server.contract.engine import (
     EngineRequest,
     EngineStatus,
     ModelInfo,
+    PlainText,
     Prompt,
     RenderedPrompt,
+    TokenizedText,
 )
 from tokenwire.server.contract.events import EngineEvent
 from tokenwire.server.contract.load_progress import ReportProgress
+from tokenwire.server.contract.token_ids import TokenIds
 from tokenwire.server.models.model_state import PreparedModel
 
 
@@ -30,6 +33,12 @@ class LentEngine:
 
     async def render(self, prompt: Prompt) -> RenderedPrompt:
         return await self._engine.render(prompt)
+
+    async def tokenize(self, text: PlainText) -> TokenizedText:
+        return await self._engine.tokenize(text)
+
+    async def detokenize(self, token_ids: TokenIds) -> bytes:
+        return await self._engine.detokenize(token_ids)
 
     def generate(self, request: EngineRequest) -> AsyncGenerator[EngineEvent]:
         self.requests.append(request)

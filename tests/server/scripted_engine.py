@@ -13,10 +13,12 @@ from tokenwire.server.contract.engine import (
     EngineRequest,
     EngineStatus,
     ModelInfo,
+    PlainText,
     Prompt,
     RenderedPrompt,
+    TokenizedText,
 )
-from tokenwire.server.contract.errors import EngineLost, ModelLoadFailed
+from tokenwire.server.contract.errors import EngineLost, InvalidRequest, ModelLoadFailed
 from tokenwire.server.contract.events import (
     ChoiceFinished,
     Delta,
@@ -132,6 +134,23 @@ class ScriptedEngine:
             raise EngineLost
         text = prompt.messages[-1].content if isinstance(prompt, ChatPrompt) else str(prompt)
         return RenderedPrompt(TokenIds.of(range(1, 1 + len(text.split()))))
+
+    async def tokenize(self, text: PlainText) -> TokenizedText:
+        """Gives each byte the id of its own value; beginning and end have 0 and 1."""
+        if self._lost.done():
+            raise EngineLost
+        ids = [*text.text.encode()]
+        pieces = tuple(bytes([byte]) for byte in ids)
+        if text.add_special:
+            ids, pieces = [0, *ids, 1], (b"", *pieces, b"")
+        return TokenizedText(TokenIds.of(ids), pieces if text.wants_pieces else ())
+
+    async def detokenize(self, token_ids: TokenIds) -> bytes:
+        if self._lost.done():
+            raise EngineLost
+        if any(token_id > 0xFF for token_id in token_ids):
+            raise InvalidRequest("token_ids", "are not in the vocabulary")
+        return bytes(token_ids)
 
     async def generate(self, request: EngineRequest) -> AsyncGenerator[EngineEvent]:
         self.requests.append(request)

@@ -11,15 +11,13 @@ from google.api import annotations_pb2, http_pb2
 from google.protobuf import message_factory
 from google.protobuf.descriptor import MethodDescriptor
 
-from ...generated.tokenwire.v1 import events_pb2, inference_pb2
+from ...generated.tokenwire.v1 import events_pb2
 from ..body import BodyReader, json_response
-from ..client import FrontClient
+from ..client import INFERENCE, TOKENIZER, FrontClient
 from ..context import CONTEXT
 from ..dialect import Dialect
 from ..sse import send_stream
 from .json_codec import CanonicalStream, decode, encode, encode_failure
-
-_SERVICE = "InferenceService"
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,9 +30,9 @@ class Binding:
 
 
 def bindings() -> list[Binding]:
-    """Reads the routes from the descriptors of the service."""
+    """Reads the routes from the descriptors of the services."""
     found: list[Binding] = []
-    for rpc in inference_pb2.DESCRIPTOR.services_by_name[_SERVICE].methods:
+    for rpc in (rpc for service in (INFERENCE, TOKENIZER) for rpc in service.methods):
         # Any: protoc types an extension as a plain descriptor, without its type.
         options: Any = rpc.GetOptions()
         rule: http_pb2.HttpRule = options.Extensions[annotations_pb2.http]
@@ -55,20 +53,28 @@ def _handler(
     binding: Binding, front: FrontClient, bodies: BodyReader
 ) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
     message_type = message_factory.GetMessageClass(binding.rpc.input_type)
-    # A stub has one attribute an rpc, of its name.
-    method = getattr(front.stub, binding.rpc.name)
+
+    def method() -> Any:
+        # Anew for each call: the channel is replaced with the certificates. A stub has one
+        # attribute an rpc, of its name.
+        is_tokenizer = binding.rpc.containing_service.full_name == TOKENIZER.full_name
+        return getattr(front.tokenizer_stub if is_tokenizer else front.stub, binding.rpc.name)
 
     async def unary(request: web.Request) -> web.StreamResponse:
-        message = message_type()
-        if binding.verb == "POST":
-            message = decode(await bodies.read_object(request), message_type)
-        return json_response(encode(await front.unary(method, message, request[CONTEXT])))
+        if binding.verb == "GET":
+            return json_response(
+                encode(await front.unary(method(), message_type(), request[CONTEXT]))
+            )
+        message = decode(await bodies.read_object(request), message_type)
+        # It may wait for a model to be loaded, as long as the front lets it.
+        answer = await front.unary(method(), message, request[CONTEXT], max_wait_s=None)
+        return json_response(encode(answer))
 
     async def stream(request: web.Request) -> web.StreamResponse:
         message = decode(await bodies.read_object(request), message_type)
         if getattr(message, "delivery", None) == events_pb2.DELIVERY_FINAL:
-            return json_response(encode(await front.final(method, message, request[CONTEXT])))
-        events = front.events(method, message, request[CONTEXT])
+            return json_response(encode(await front.final(method(), message, request[CONTEXT])))
+        events = front.events(method(), message, request[CONTEXT])
         return await send_stream(request, events, CanonicalStream())
 
     return stream if binding.rpc.server_streaming else unary

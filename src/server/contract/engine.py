@@ -94,6 +94,26 @@ class RenderedPrompt:
     form: AnswerForm | None = None
 
 
+class PlainText(msgspec.Struct, frozen=True, array_like=True):
+    """A text to tokenise, with no template around it. May be empty.
+
+    `parse_special` reads the names of special tokens as those tokens; otherwise they are text.
+    """
+
+    text: str
+    add_special: bool = False
+    parse_special: bool = False
+    wants_pieces: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class TokenizedText:
+    """A text as tokens; `pieces` are the bytes of each where they were asked for."""
+
+    token_ids: TokenIds
+    pieces: tuple[bytes, ...] = ()
+
+
 @dataclass(frozen=True, slots=True)
 class SamplingParams:
     """Every sampling value of a request, with defaults already applied and ranges checked.
@@ -231,6 +251,25 @@ class Engine(Protocol):
             InvalidRequest: empty after tokenising, an id outside the vocabulary, a suffix without
                 tokens to fill in the middle with, or a conversation that the template refuses.
                 Names the field.
+            EngineLost: the child is dead.
+        """
+        ...
+
+    async def tokenize(self, text: PlainText) -> TokenizedText:
+        """Applies the tokenizer alone. Needs no slot.
+
+        Raises:
+            EngineLost: the child is dead.
+        """
+        ...
+
+    async def detokenize(self, token_ids: TokenIds) -> bytes:
+        """Returns what tokens stand for, special ones by their names. Needs no slot.
+
+        Bytes, because a part of the tokens of a text need not end with a whole character.
+
+        Raises:
+            InvalidRequest: an id outside the vocabulary. Names `token_ids`.
             EngineLost: the child is dead.
         """
         ...

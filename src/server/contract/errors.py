@@ -35,6 +35,12 @@ class InferenceError(Exception):
         self.metadata = metadata or {}
         self.detail = detail
 
+    def move_fields_below(self, field: str) -> None:
+        """Names the fields as a message has them that holds the request in `field`."""
+        if self.violations:
+            self.violations = tuple((f"{field}.{path}", text) for path, text in self.violations)
+            self.message = "; ".join(f"{path}: {text}" for path, text in self.violations)
+
 
 class InvalidRequest(InferenceError):
     """Fields are missing, malformed, out of range or not built yet. `violations` names each one."""

@@ -101,6 +101,21 @@ class ServedModel:
         with self._usage.hold():
             yield
 
+    async def wait_engine(self) -> Engine:
+        """Gives the engine, or waits for one that is loaded on demand. The caller bounds the wait.
+
+            with model.use():
+                async with asyncio.timeout(60):
+                    engine = await model.wait_engine()
+
+        Raises:
+            ModelLoading: it is loaded without having been asked for.
+            ModelLoadFailed: there will be none.
+        """
+        if not self.is_serving and not self.standing.is_on_demand:
+            raise self.standing.explain()
+        return await self.standing.next_engine()
+
     async def next_engine(self, after: Engine) -> Engine:
         """Waits for the engine that follows `after`, or gives the present one if it is another.
 

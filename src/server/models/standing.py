@@ -64,7 +64,7 @@ class Standing:
         step = f": {view.progress.text}" if view.progress else ""
         return ModelLoading(f"'{view.model_id}' is not loaded yet{step}")
 
-    async def next_engine(self, after: Engine) -> Engine:
+    async def next_engine(self, after: Engine | None = None) -> Engine:
         """Waits for the engine that follows `after`, or gives the present one if it is another.
 
         The caller bounds the wait.

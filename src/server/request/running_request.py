@@ -102,6 +102,7 @@ class RunningRequests:
         self._observers = observers
         self._running: set[RunningRequest] = set()
         self._readers: set[LogReader] = set()
+        self._num_short = 0
         self._is_idle = asyncio.Event()
         self._is_idle.set()
         self._is_draining = False
@@ -130,6 +131,22 @@ class RunningRequests:
             finally:
                 self._readers.discard(reader)
                 self._set_idle()
+
+    @contextmanager
+    def short(self) -> Generator[None]:
+        """Counts a call that generates nothing among those that are waited for.
+
+        Raises:
+            Draining: nothing new is taken any more.
+        """
+        self.check_open()
+        self._num_short += 1
+        self._is_idle.clear()
+        try:
+            yield
+        finally:
+            self._num_short -= 1
+            self._set_idle()
 
     def check_open(self) -> None:
         """Raises `Draining` where nothing new is taken any more."""
@@ -161,5 +178,5 @@ class RunningRequests:
         self._set_idle()
 
     def _set_idle(self) -> None:
-        if not self._running and not self._readers:
+        if not self._running and not self._readers and not self._num_short:
             self._is_idle.set()

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 import json
 
 import aiohttp
+from tokenwire.edge.app import EdgeApp
 from tokenwire.edge.canonical.routes import bindings
 
 from ...conftest import MODEL_ID
@@ -18,11 +20,14 @@ ENDLESS = {
 
 
 def test_the_protos_own_routes_come_from_its_options() -> None:
-    """The three rpcs are served where `google.api.http` says."""
+    """The rpcs are served where `google.api.http` says."""
     assert {(b.rpc.name, b.verb, b.path) for b in bindings()} == {
         ("Generate", "POST", "/tokenwire/v1/generate"),
         ("Chat", "POST", "/tokenwire/v1/chat"),
         ("ListModels", "GET", "/tokenwire/v1/models"),
+        ("Tokenize", "POST", "/tokenwire/v1/tokenize"),
+        ("Detokenize", "POST", "/tokenwire/v1/detokenize"),
+        ("CountTokens", "POST", "/tokenwire/v1/count_tokens"),
     }
 
 
@@ -51,3 +56,51 @@ async def test_canonical_models(http: aiohttp.ClientSession) -> None:
     assert model["id"] == MODEL_ID
     assert model["state"] == "MODEL_STATE_SERVING"
     assert model["capabilities"]["chat"] is True
+
+
+async def test_tokenize_and_detokenize(http: aiohttp.ClientSession) -> None:
+    """A text becomes token ids, with their pieces in base64, and the ids become the text."""
+    asked = {"model": MODEL_ID, "text": "Paris is 🦩", "returnPieces": True}
+    async with http.post("/tokenwire/v1/tokenize", json=asked) as response:
+        assert response.status == 200
+        tokens = await response.json()
+    assert b"".join(map(base64.b64decode, tokens["pieces"])).decode() == asked["text"]
+    back = {"model": MODEL_ID, "token_ids": tokens["tokenIds"]}
+    async with http.post("/tokenwire/v1/detokenize", json=back) as response:
+        assert await response.json() == {"text": asked["text"]}
+    back["token_ids"] = tokens["tokenIds"][:-1]
+    async with http.post("/tokenwire/v1/detokenize", json=back) as response:
+        part = await response.json()
+    assert "\ufffd" in part["text"]
+    assert asked["text"].encode().startswith(base64.b64decode(part["data"]))
+
+
+async def test_count_is_the_usage_of_the_answer(http: aiohttp.ClientSession) -> None:
+    """A request is counted as it is read when it is sent, its template included."""
+    chat = {
+        "model": MODEL_ID,
+        "messages": [{"role": "ROLE_USER", "content": [{"text": "What is the capital of Peru?"}]}],
+        "sampling": {"maxTokens": 1},
+        "delivery": "DELIVERY_FINAL",
+    }
+    async with http.post("/tokenwire/v1/count_tokens", json={"chat": chat}) as response:
+        counted = await response.json()
+    async with http.post("/tokenwire/v1/chat", json=chat) as response:
+        usage = (await response.json())["finished"]["usage"]
+    assert counted["numPromptTokens"] == usage["numPromptTokens"] > 10
+    async with http.post("/tokenwire/v1/count_tokens", json={"chat": {"model": "x"}}) as response:
+        assert response.status == 400
+        details = (await response.json())["details"]
+    (bad,) = (detail for detail in details if "fieldViolations" in detail)
+    assert [violation["field"] for violation in bad["fieldViolations"]] == ["chat.messages"]
+
+
+async def test_calls_follow_new_credentials(
+    scripted_edge: EdgeApp, scripted_http: aiohttp.ClientSession
+) -> None:
+    """A route calls over the channel that is there now, not over the one of its start."""
+    scripted_edge._front.renew(None)
+    (retired,) = scripted_edge._front._retired.values()
+    await retired.close()
+    async with scripted_http.get("/tokenwire/v1/models") as response:
+        assert response.status == 200

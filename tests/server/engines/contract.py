@@ -34,6 +34,7 @@ from .prompt_contract import PromptContract
 from .sampling_contract import SamplingContract
 from .stop_contract import StopContract
 from .stream_contract import StreamContract
+from .tokenizer_contract import TokenizerContract
 
 __all__ = [
     "GREEDY",
@@ -54,6 +55,7 @@ __all__ = [
 
 class EngineContract(
     PromptContract,
+    TokenizerContract,
     StreamContract,
     ContextContract,
     CacheContract,

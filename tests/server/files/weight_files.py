@@ -6,7 +6,7 @@ import json
 import struct
 from collections.abc import Mapping, Sequence
 
-Value = str | int | list[int]
+Value = str | int | list[int] | tuple[str, ...]
 
 LLAMA = {"general.architecture": "llama", "tokenizer.ggml.model": "gpt2"}
 """The least keys of a language model."""
@@ -44,6 +44,9 @@ def _value(value: Value) -> bytes:
             return struct.pack("<I", 8) + string(value)
         case int():
             return struct.pack("<II", 4, value)
+        case tuple():
+            texts = b"".join(map(string, value))
+            return struct.pack("<IIQ", 9, 8, len(value)) + texts
         case list():
             return struct.pack("<IIQ", 9, 5, len(value)) + struct.pack(f"<{len(value)}i", *value)
 

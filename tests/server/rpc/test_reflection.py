@@ -19,6 +19,7 @@ from ..scripted_engine import ScriptedEngine, ScriptedLauncher
 V1, V1_ALPHA = (f"grpc.reflection.{version}.ServerReflection" for version in ("v1", "v1alpha"))
 ACCESS = "tokenwire.v1.AccessService"
 INFERENCE = "tokenwire.v1.InferenceService"
+TOKENIZER = "tokenwire.v1.TokenizerService"
 LOAD_REPORTS = "xds.service.orca.v3.OpenRcaService"
 
 
@@ -38,7 +39,8 @@ async def test_both_versions_list_every_service(service: str) -> None:
     async with start_front(ScriptedLauncher(ScriptedEngine()).prepare) as client:
         answer = await ask(client, service, list_services="")
     names = {each.name for each in answer.list_services_response.service}
-    assert names == {INFERENCE, ACCESS, LOAD_REPORTS, "grpc.health.v1.Health", V1, V1_ALPHA}
+    services = {INFERENCE, TOKENIZER, ACCESS, LOAD_REPORTS, "grpc.health.v1.Health"}
+    assert names == services | {V1, V1_ALPHA}
 
 
 @pytest.mark.parametrize("service", [V1, V1_ALPHA])

@@ -13,11 +13,14 @@ from ...contract.engine import (
     EngineRequest,
     EngineStatus,
     ModelInfo,
+    PlainText,
     Prompt,
     RenderedPrompt,
+    TokenizedText,
 )
 from ...contract.errors import EngineLost, GenerationFailed
 from ...contract.events import EngineEvent
+from ...contract.token_ids import TokenIds
 from ..answers.answer_reader import AnswerReader
 from ..choices import merge_choices
 from .answer_fields import answer_fields
@@ -27,6 +30,7 @@ from .rendering import PromptRenderer
 from .sampling import sampling_fields
 from .slots import Slot, Slots
 from .stream import RESPONSE_FIELDS, StopTexts, StreamReader
+from .tokenizing import TextTokenizer
 
 _LET_GO_TIMEOUT_S: Final = 10.0
 _POLL_S: Final = 0.02
@@ -45,6 +49,7 @@ class LlamaCppEngine:
         process: LlamaCppProcess,
         client: LlamaCppClient,
         renderer: PromptRenderer,
+        tokenizer: TextTokenizer,
         *,
         num_slots: int,
         prefix_caching: bool,
@@ -53,6 +58,7 @@ class LlamaCppEngine:
         self._process = process
         self._client = client
         self._renderer = renderer
+        self._tokenizer = tokenizer
         self._prefix_caching = prefix_caching
         self._slots = Slots(num_slots)
         self._stop_texts = StopTexts(client)
@@ -74,6 +80,22 @@ class LlamaCppEngine:
         self._check_alive()
         try:
             return await self._renderer.render(prompt)
+        except Unreachable as error:
+            raise EngineLost() from error
+
+    async def tokenize(self, text: PlainText) -> TokenizedText:
+        """Applies the tokenizer alone; see `Engine.tokenize`."""
+        self._check_alive()
+        try:
+            return await self._tokenizer.tokenize(text)
+        except Unreachable as error:
+            raise EngineLost() from error
+
+    async def detokenize(self, token_ids: TokenIds) -> bytes:
+        """Returns what tokens stand for; see `Engine.detokenize`."""
+        self._check_alive()
+        try:
+            return await self._tokenizer.detokenize(token_ids)
         except Unreachable as error:
             raise EngineLost() from error
 

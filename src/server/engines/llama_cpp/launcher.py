@@ -27,6 +27,7 @@ from .process import LlamaCppProcess, make_socket_path
 from .rendering import PromptRenderer, discover_features, discover_fim_tokens, tokenize
 from .sizing import Sizes, TooLittleMemory, describe_cuts, size_engine
 from .template_file import MalformedTokenizer, read_chat_template
+from .tokenizing import TextTokenizer
 from .unpacking import unpacked_path
 
 _logger = structlog.get_logger(__name__)
@@ -200,6 +201,7 @@ class LlamaCppLauncher:
             process,
             client,
             renderer,
+            TextTokenizer(client, info.vocab_size, self._files.path),
             num_slots=len(slots),
             prefix_caching=self._settings.prefix_caching,
         )

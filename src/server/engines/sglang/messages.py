@@ -14,11 +14,14 @@ from ...contract.engine import (
     EngineRequest,
     EngineStatus,
     ModelInfo,
+    PlainText,
     Prompt,
     RenderedPrompt,
+    TokenizedText,
 )
 from ...contract.events import EngineEvent
 from ...contract.load_progress import LoadProgress
+from ...contract.token_ids import TokenIds
 
 
 class Message(msgspec.Struct, frozen=True, tag=True, array_like=True):
@@ -55,6 +58,20 @@ class Render(Message, frozen=True):
 
     query_id: int
     prompt: Prompt
+
+
+class Tokenize(Message, frozen=True):
+    """Apply the tokenizer alone."""
+
+    query_id: int
+    text: PlainText
+
+
+class Detokenize(Message, frozen=True):
+    """Tell what tokens stand for."""
+
+    query_id: int
+    token_ids: TokenIds
 
 
 class Generate(Message, frozen=True):
@@ -115,8 +132,22 @@ class Rendered(Message, frozen=True):
     prompt: RenderedPrompt
 
 
+class Tokenized(Message, frozen=True):
+    """A text as tokens."""
+
+    query_id: int
+    text: TokenizedText
+
+
+class Detokenized(Message, frozen=True):
+    """What tokens stand for."""
+
+    query_id: int
+    data: bytes
+
+
 class Refused(Message, frozen=True):
-    """A prompt that cannot be rendered, with the field at fault."""
+    """A prompt that cannot be rendered, or tokens that there are not, with the field at fault."""
 
     query_id: int
     field: str
@@ -171,12 +202,14 @@ class EngineDead(Message, frozen=True):
     reason: str
 
 
-Command = Begin | Render | Generate | Abort | AskStatus | AskMetrics
+Command = Begin | Render | Tokenize | Detokenize | Generate | Abort | AskStatus | AskMetrics
 Report = (
     Loading
     | Ready
     | LoadFailed
     | Rendered
+    | Tokenized
+    | Detokenized
     | Refused
     | Broken
     | StatusReported

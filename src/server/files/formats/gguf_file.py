@@ -85,6 +85,16 @@ def read_gguf_file(path: Path) -> GgufFile:
     Raises:
         MalformedGguf: missing, not GGUF, truncated or nonsensical.
     """
+    file, _ = read_gguf_strings(path, "")
+    return file
+
+
+def read_gguf_strings(path: Path, key: str) -> tuple[GgufFile, tuple[str, ...]]:
+    """Reads the header, and the one array of strings that `key` names; empty where there is none.
+
+    Raises:
+        MalformedGguf: as `read_gguf_file`.
+    """
     try:
         if path.is_dir():
             raise MalformedGguf(f"'{path.name}' is a folder, not a file")
@@ -95,7 +105,8 @@ def read_gguf_file(path: Path) -> GgufFile:
             if magic != _MAGIC:
                 raise MalformedGguf(f"'{path.name}' is not a GGUF file: it begins with {magic!r}")
             with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-                return _Walker(data, path.name).walk()
+                walker = _Walker(data, path.name, key)
+                return walker.walk(), walker.strings
     except OSError as error:
         raise MalformedGguf(f"'{path.name}' cannot be read: {error.strerror}") from error
 
@@ -103,9 +114,12 @@ def read_gguf_file(path: Path) -> GgufFile:
 class _Walker:
     """Walks over the header's bytes, always inside of them."""
 
-    def __init__(self, data: mmap.mmap, name: str) -> None:
+    def __init__(self, data: mmap.mmap, name: str, kept_key: str) -> None:
         self._data = data
         self._name = name
+        self._kept_key = kept_key
+        self._key = ""
+        self.strings: tuple[str, ...] = ()
         self._at = len(_MAGIC)
         self._longest = 0
 
@@ -122,7 +136,7 @@ class _Walker:
         keys: dict[str, Value] = {}
         longest_strings: dict[str, int] = {}
         for _ in range(num_keys):
-            key = self._string()
+            key = self._key = self._string()
             self._longest = 0
             keys[key] = self._value(self._number(_TYPE))
             if self._longest:
@@ -191,7 +205,10 @@ class _Walker:
         if length > _MAX_ELEMENTS:
             raise MalformedGguf(f"'{self._name}' is damaged: an array claims {length} elements")
         if kind == _STRING:
-            self._skip_strings(length)
+            if self._key == self._kept_key:
+                self.strings = tuple(self._string() for _ in range(length))
+            else:
+                self._skip_strings(length)
             return None
         packed = self._kind(kind)
         at = self._take(packed.size * length)

@@ -12,11 +12,14 @@ from ....contract.engine import (
     EngineRequest,
     EngineStatus,
     ModelInfo,
+    PlainText,
     Prompt,
     RenderedPrompt,
+    TokenizedText,
 )
 from ....contract.errors import EngineLost, GenerationFailed, InvalidRequest
 from ....contract.events import EngineEvent, Finished
+from ....contract.token_ids import TokenIds
 from ..frames import FrameError, FrameWriter, read_frame
 from ..messages import (
     REPORTS,
@@ -25,6 +28,8 @@ from ..messages import (
     AskStatus,
     Broken,
     Command,
+    Detokenize,
+    Detokenized,
     EngineDead,
     Event,
     Failed,
@@ -37,6 +42,8 @@ from ..messages import (
     Rendered,
     Report,
     StatusReported,
+    Tokenize,
+    Tokenized,
 )
 from .event_stream import EventStream
 from .host_process import HostProcess
@@ -89,6 +96,24 @@ class SglangEngine:
         match await self._ask(lambda query_id: Render(query_id, prompt)):
             case Rendered(prompt=rendered):
                 return rendered
+            case Refused(field=field, description=description):
+                raise InvalidRequest(field, description)
+            case answer:
+                raise _unexpected(answer)
+
+    async def tokenize(self, text: PlainText) -> TokenizedText:
+        """Applies the tokenizer in the host."""
+        match await self._ask(lambda query_id: Tokenize(query_id, text)):
+            case Tokenized(text=tokenized):
+                return tokenized
+            case answer:
+                raise _unexpected(answer)
+
+    async def detokenize(self, token_ids: TokenIds) -> bytes:
+        """Asks the host what tokens stand for."""
+        match await self._ask(lambda query_id: Detokenize(query_id, token_ids)):
+            case Detokenized(data=data):
+                return data
             case Refused(field=field, description=description):
                 raise InvalidRequest(field, description)
             case answer:
@@ -177,7 +202,15 @@ class SglangEngine:
 
     def _take(self, report: Report) -> None:
         match report:
-            case Rendered() | Refused() | Broken() | StatusReported() | MetricsReported():
+            case (
+                Rendered()
+                | Tokenized()
+                | Detokenized()
+                | Refused()
+                | Broken()
+                | StatusReported()
+                | MetricsReported()
+            ):
                 answer = self._answers.get(report.query_id)
                 if answer is not None and not answer.done():
                     answer.set_result(report)

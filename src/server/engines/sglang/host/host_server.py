@@ -25,6 +25,8 @@ from ..messages import (
     Begin,
     Broken,
     Command,
+    Detokenize,
+    Detokenized,
     EngineDead,
     Failed,
     Generate,
@@ -36,6 +38,8 @@ from ..messages import (
     Render,
     Rendered,
     StatusReported,
+    Tokenize,
+    Tokenized,
 )
 from .generation import Generation
 from .model_info import count_pool_tokens, describe_model, read_series
@@ -44,6 +48,7 @@ from .output.token_texts import TokenTexts
 from .rendering import Renderer
 from .sampling import Vocabulary
 from .signals import end_group
+from .tokenizing import TextTokenizer
 
 _logger = logging.getLogger(__name__)
 
@@ -60,6 +65,7 @@ class HostServer:
         self._manager = engine.tokenizer_manager
         self._begin = begin
         self._renderer = Renderer(engine, begin.tool_parser, begin.reasoning_parser)
+        self._tokenizer = TextTokenizer(self._manager)
         self._threads = ThreadPoolExecutor(NUM_RENDER_THREADS, thread_name_prefix="render")
         self._model = LoadedModel(
             self._manager,
@@ -178,7 +184,7 @@ class HostServer:
                 tasks.create_task(self._report_status(command.query_id, writer))
             case AskMetrics():
                 tasks.create_task(self._report_metrics(command.query_id, writer))
-            case Render():
+            case Render() | Tokenize() | Detokenize():
                 tasks.create_task(self._render(command, writer))
             case Begin():
                 raise TypeError("the model is already loaded")
@@ -189,13 +195,11 @@ class HostServer:
         finally:
             del self._generations[request_id]
 
-    async def _render(self, command: Render, writer: FrameWriter) -> None:
+    async def _render(self, command: Render | Tokenize | Detokenize, writer: FrameWriter) -> None:
         loop = asyncio.get_running_loop()
         query_id = command.query_id
         try:
-            prompt = await loop.run_in_executor(
-                self._threads, self._renderer.render, command.prompt
-            )
+            answer = await loop.run_in_executor(self._threads, self._answer, command)
         except InvalidRequest as error:
             ((field, description),) = error.violations
             writer.send(Refused(query_id, field, description))
@@ -203,7 +207,19 @@ class HostServer:
             _logger.exception("render_failed")
             writer.send(Broken(query_id, "the engine could not render the prompt"))
         else:
-            writer.send(Rendered(query_id, prompt))
+            writer.send(answer)
+
+    def _answer(
+        self, command: Render | Tokenize | Detokenize
+    ) -> Rendered | Tokenized | Detokenized:
+        query_id = command.query_id
+        match command:
+            case Render(prompt=prompt):
+                return Rendered(query_id, self._renderer.render(prompt))
+            case Tokenize(text=text):
+                return Tokenized(query_id, self._tokenizer.tokenize(text))
+            case Detokenize(token_ids=token_ids):
+                return Detokenized(query_id, self._tokenizer.detokenize(token_ids))
 
     async def _report_status(self, query_id: int, writer: FrameWriter) -> None:
         try:

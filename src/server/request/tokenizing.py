@@ -1,0 +1,91 @@
+"""Calls that need a model's tokenizer alone: no slot, no generation."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Final
+
+from ..contract.engine import Engine, PlainText, TokenizedText
+from ..contract.errors import QueueTimeout
+from ..contract.token_ids import TokenIds
+from ..models.models import Models
+from ..models.served_model import ServedModel
+from .calls import Call
+from .prompt_checks import choose_prompt, num_bytes_of
+
+_BYTES_PER_ID: Final = 4
+
+
+@dataclass(frozen=True, slots=True)
+class PromptSize:
+    """The tokens of a prompt, and the most that prompt and answer may have together."""
+
+    num_prompt_tokens: int
+    context_length: int
+
+
+class Tokenizing:
+    """Tokenises on the models of this server, under the same limit as requests are rendered."""
+
+    def __init__(self, models: Models, queue_timeout_s: float) -> None:
+        self._models = models
+        self._queue_timeout_s = queue_timeout_s
+
+    async def tokenize(
+        self, model_id: str, text: PlainText, max_wait_s: float | None
+    ) -> TokenizedText:
+        """Turns a text into tokens; `max_wait_s` None is the server's own limit.
+
+        Raises:
+            InferenceError: any failure that has a reason of its own for the caller.
+        """
+        async with self._engine(model_id, len(text.text.encode()), max_wait_s) as engine:
+            return await engine.tokenize(text)
+
+    async def detokenize(
+        self, model_id: str, token_ids: TokenIds, max_wait_s: float | None
+    ) -> bytes:
+        """Turns tokens into what they stand for; raises as `tokenize` does."""
+        num_bytes = _BYTES_PER_ID * len(token_ids)
+        async with self._engine(model_id, num_bytes, max_wait_s) as engine:
+            return await engine.detokenize(token_ids)
+
+    async def count(self, call: Call) -> PromptSize:
+        """Counts the tokens of a call's prompt; raises as `tokenize` does."""
+        num_bytes = num_bytes_of(call.prompt)
+        async with self._engine(call.model_id, num_bytes, call.max_queue_wait_s) as engine:
+            rendered = await engine.render(choose_prompt(call, engine.info))
+            return PromptSize(len(rendered.token_ids), engine.info.context_length)
+
+    @asynccontextmanager
+    async def _engine(
+        self, model_id: str, num_bytes: int, max_wait_s: float | None
+    ) -> AsyncGenerator[Engine]:
+        model = self._models.route(model_id).model
+        limit_s = self._queue_timeout_s
+        limit_s = limit_s if max_wait_s is None else min(limit_s, max_wait_s)
+        waiting = asyncio.timeout(limit_s)
+        with model.use():
+            try:
+                async with waiting, model.renders.turn(num_bytes):
+                    engine = await model.wait_engine()
+                    waiting.reschedule(None)
+                    with model.stall_timer.work():
+                        yield engine
+                    model.stall_timer.record_sign()
+            except TimeoutError:
+                if not waiting.expired():
+                    raise
+                raise _explain(model, limit_s) from None
+
+
+def _explain(model: ServedModel, limit_s: float) -> Exception:
+    if not model.is_serving:
+        return model.standing.explain()
+    limit_ms = round(limit_s * 1000)
+    return QueueTimeout(
+        f"the tokenizer was not free within {limit_ms} ms", metadata={"limit_ms": str(limit_ms)}
+    )
