@@ -11,8 +11,6 @@ from ..environment import ConfigurationError, load
 from ..pem_files import PemFile, PemFiles
 from .caller_settings import CallerSettings
 
-Metadata = tuple[tuple[str, str], ...]
-
 
 @dataclass(frozen=True, slots=True)
 class ServerChoice:
@@ -26,8 +24,8 @@ class ServerChoice:
     server_name: str = ""
     api_key: str | None = field(default=None, repr=False)
 
-    def credentials(self) -> Metadata:
-        """Returns the metadata of calls with the key that is chosen; nothing without one.
+    def find_key(self) -> str:
+        """Returns the API key to call with; empty for none.
 
         Raises:
             ConfigurationError: `.env` cannot be read, or the key cannot be one.
@@ -38,7 +36,7 @@ class ServerChoice:
             raise ConfigurationError(
                 ["LLM_API_KEY or --api-key: takes the text of a key, all of ASCII"]
             )
-        return (("authorization", f"Bearer {key}"),) if key else ()
+        return key
 
     def resolve(self) -> tuple[str, ChannelTls | None]:
         """Returns the target, and what a channel to it trusts and shows; None: plaintext.

@@ -1,0 +1,186 @@
+"""Answers as they are generated, read by a task of asyncio."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import aclosing
+from types import TracebackType
+from typing import Any, Self
+
+import grpc
+
+from ..generated.tokenwire.v1 import chat_pb2
+from .answer import Answer, AnswerBuilder
+from .attempts import Attempts
+from .errors import ToolLoopUnfinished, error_of, make_error
+from .events import Event, Progress, ToolResult, decode_events
+from .messages import tool_result
+from .stream import CLOSED, NO_END, START_OVER, StartCall
+from .toolbox import Toolbox
+
+
+class AsyncStream:
+    """One answer. The call begins when it is first read; otherwise as `Stream`.
+
+        async with client.chat("Hello") as stream:   # leaving the block cancels the call
+            async for event in stream:
+                ...
+        answer = await client.chat("Hello").answer()
+
+    Out of a loop without `async with` the call is cancelled, too, in a later turn of the event
+    loop. Cancelling the task that reads ends the call at once.
+    """
+
+    def __init__(self, start: StartCall, attempts: Callable[[], Attempts]) -> None:
+        self._start = start
+        self._attempts = attempts
+        self._closed = asyncio.Event()
+        self._call: Any = None
+        self._is_begun = False
+
+    def __aiter__(self) -> AsyncIterator[Event]:
+        """Reads the events, in order; raises as `Stream.__iter__`."""
+        return self._read()
+
+    async def answer(self) -> Answer:
+        """Reads to the end, and returns all of it; raises as reading does."""
+        builder = AnswerBuilder()
+        async with aclosing(self._read()) as events:
+            async for event in events:
+                builder.add(event)
+        answer = builder.build()
+        assert answer is not None, "a stream that ends well has its last event"
+        return answer
+
+    def close(self) -> None:
+        """Ends the call; a task that reads it gets `Cancelled`. Repeatable."""
+        self._closed.set()
+        if self._call is not None:
+            self._call.cancel()
+
+    async def __aenter__(self) -> Self:
+        """Closes it with the block."""
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Ends the call."""
+        self.close()
+
+    async def _read(self) -> AsyncGenerator[Event]:
+        if self._is_begun:
+            raise RuntimeError(START_OVER)
+        self._is_begun = True
+        attempts = self._attempts()
+        has_started = is_whole = False
+        while not self._closed.is_set():
+            self._call = call = self._start(attempts.remaining_s())
+            try:
+                async for response in call:
+                    for event in decode_events(response):
+                        has_started |= not isinstance(event, Progress)
+                        is_whole = response.HasField("finished")
+                        yield event
+                if is_whole:
+                    return
+                raise make_error(NO_END)
+            except grpc.RpcError as rpc_error:
+                error = error_of(rpc_error)
+                delay_s = None if has_started else attempts.delay_after(error)
+                if delay_s is None:
+                    raise error from rpc_error
+            except asyncio.CancelledError:
+                task = asyncio.current_task()
+                # Without a cancelled task it was the call that was cancelled, by `close`.
+                if self._closed.is_set() and task is not None and not task.cancelling():
+                    break
+                raise
+            finally:
+                call.cancel()  # without effect on one that has ended
+            await _wait(self._closed, delay_s)
+        raise make_error(CLOSED)
+
+
+class AsyncToolLoop:
+    """Turns of a model that calls functions, until it is done; otherwise as `ToolLoop`."""
+
+    def __init__(
+        self,
+        ask: Callable[[list[chat_pb2.Message]], AsyncStream],
+        messages: list[chat_pb2.Message],
+        toolbox: Toolbox,
+        max_turns: int,
+    ) -> None:
+        self._ask = ask
+        self._toolbox = toolbox
+        self._max_turns = max_turns
+        self._stream: AsyncStream | None = None
+        self._answer: Answer | None = None
+        self._is_closed = False
+        self.messages = messages
+
+    def __aiter__(self) -> AsyncIterator[Event]:
+        """Reads the events of all turns, in order; raises as `ToolLoop.__iter__`."""
+        return self._read()
+
+    async def answer(self) -> Answer:
+        """Reads to the end, and returns the last turn; raises as reading does."""
+        async with aclosing(self._read()) as events:
+            async for _ in events:
+                pass
+        assert self._answer is not None, "a loop that ends well has an answer"
+        return self._answer
+
+    def close(self) -> None:
+        """Ends the turn that runs, and begins no other."""
+        self._is_closed = True
+        if self._stream is not None:
+            self._stream.close()
+
+    async def __aenter__(self) -> Self:
+        """Closes it with the block."""
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Ends the turn that runs."""
+        self.close()
+
+    async def _read(self) -> AsyncGenerator[Event]:
+        for _ in range(self._max_turns):
+            if self._is_closed:
+                raise make_error(CLOSED)
+            builder = AnswerBuilder()
+            async with self._ask(self.messages) as stream:
+                self._stream = stream
+                async for event in stream:
+                    builder.add(event)
+                    yield event
+            self._answer = answer = builder.build()
+            assert answer is not None, "a stream that ends well has its last event"
+            self.messages.append(answer.message)
+            if not answer.tool_calls:
+                return
+            for call in answer.tool_calls:
+                content = await self._toolbox.call_async(call)
+                self.messages.append(tool_result(call.id, content))
+                yield ToolResult(call.id, call.name, content)
+        raise ToolLoopUnfinished(self._max_turns)
+
+
+async def _wait(closed: asyncio.Event, delay_s: float) -> None:
+    """Waits, or until it is closed."""
+    try:
+        async with asyncio.timeout(delay_s):
+            await closed.wait()
+    except TimeoutError:
+        return

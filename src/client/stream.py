@@ -1,0 +1,185 @@
+"""Answers as they are generated, read by a thread."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Generator, Iterator
+from types import TracebackType
+from typing import Any, Self
+
+import grpc
+
+from ..generated.tokenwire.v1 import chat_pb2
+from .answer import Answer, AnswerBuilder
+from .attempts import Attempts
+from .errors import Failure, ToolLoopUnfinished, error_of, make_error
+from .events import Event, Progress, ToolResult, decode_events
+from .messages import tool_result
+from .toolbox import Toolbox
+
+START_OVER = "a stream is read once; make another call"
+NO_END = Failure(grpc.StatusCode.INTERNAL, "the stream ended without its last event")
+CLOSED = Failure(grpc.StatusCode.CANCELLED, "the stream was closed")
+
+StartCall = Callable[[float | None], Any]  # a call of gRPC, which has no type of its own
+
+
+class Stream:
+    """One answer. The call begins when it is first read, and ends with whoever reads it.
+
+        for event in client.chat("Hello"):   # leaving the loop cancels the call
+            ...
+        answer = client.chat("Hello").answer()
+
+    It is read once. Where it is left in the middle by other ways than out of the loop, as by an
+    exception that keeps the iterator alive, `close` or `with` ends it.
+    """
+
+    def __init__(self, start: StartCall, attempts: Callable[[], Attempts]) -> None:
+        self._start = start
+        self._attempts = attempts
+        self._closed = threading.Event()
+        self._call: Any = None
+        self._is_begun = False
+
+    def __iter__(self) -> Iterator[Event]:
+        """Reads the events, in order.
+
+        Raises:
+            TokenwireError: the call failed. Where the server says when, and nothing but progress
+                had come, it was tried again first.
+        """
+        return self._read()
+
+    def answer(self) -> Answer:
+        """Reads to the end, and returns all of it; raises as reading does."""
+        builder = AnswerBuilder()
+        for event in self:
+            builder.add(event)
+        answer = builder.build()
+        assert answer is not None, "a stream that ends well has its last event"
+        return answer
+
+    def close(self) -> None:
+        """Ends the call; a thread that reads it gets `Cancelled`. Repeatable."""
+        self._closed.set()
+        if self._call is not None:
+            self._call.cancel()
+
+    def __enter__(self) -> Self:
+        """Closes it with the block."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Ends the call."""
+        self.close()
+
+    def _read(self) -> Generator[Event]:
+        if self._is_begun:
+            raise RuntimeError(START_OVER)
+        self._is_begun = True
+        attempts = self._attempts()
+        has_started = is_whole = False
+        while not self._closed.is_set():
+            self._call = call = self._start(attempts.remaining_s())
+            try:
+                for response in call:
+                    for event in decode_events(response):
+                        has_started |= not isinstance(event, Progress)
+                        is_whole = response.HasField("finished")
+                        yield event
+                if is_whole:
+                    return
+                raise make_error(NO_END)
+            except grpc.RpcError as rpc_error:
+                error = error_of(rpc_error)
+                delay_s = None if has_started else attempts.delay_after(error)
+                if delay_s is None:
+                    raise error from rpc_error
+            finally:
+                call.cancel()  # without effect on one that has ended
+            self._closed.wait(delay_s)
+        raise make_error(CLOSED)
+
+
+class ToolLoop:
+    """Turns of a model that calls functions, until it is done. Read it as a `Stream`.
+
+    Between two turns there is a `ToolResult` for every call. `messages` grows by what was said.
+    """
+
+    def __init__(
+        self,
+        ask: Callable[[list[chat_pb2.Message]], Stream],
+        messages: list[chat_pb2.Message],
+        toolbox: Toolbox,
+        max_turns: int,
+    ) -> None:
+        self._ask = ask
+        self._toolbox = toolbox
+        self._max_turns = max_turns
+        self._stream: Stream | None = None
+        self._answer: Answer | None = None
+        self._is_closed = False
+        self.messages = messages
+
+    def __iter__(self) -> Iterator[Event]:
+        """Reads the events of all turns, in order, and calls the functions between them.
+
+        Raises:
+            TokenwireError: a turn failed.
+            ToolLoopUnfinished: the model calls functions still after the last turn.
+        """
+        return self._read()
+
+    def answer(self) -> Answer:
+        """Reads to the end, and returns the last turn; raises as reading does."""
+        for _ in self:
+            pass
+        assert self._answer is not None, "a loop that ends well has an answer"
+        return self._answer
+
+    def close(self) -> None:
+        """Ends the turn that runs, and begins no other."""
+        self._is_closed = True
+        if self._stream is not None:
+            self._stream.close()
+
+    def __enter__(self) -> Self:
+        """Closes it with the block."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Ends the turn that runs."""
+        self.close()
+
+    def _read(self) -> Generator[Event]:
+        for _ in range(self._max_turns):
+            if self._is_closed:
+                raise make_error(CLOSED)
+            builder = AnswerBuilder()
+            with self._ask(self.messages) as stream:
+                self._stream = stream
+                for event in stream:
+                    builder.add(event)
+                    yield event
+            self._answer = answer = builder.build()
+            assert answer is not None, "a stream that ends well has its last event"
+            self.messages.append(answer.message)
+            if not answer.tool_calls:
+                return
+            for call in answer.tool_calls:
+                content = self._toolbox.call(call)
+                self.messages.append(tool_result(call.id, content))
+                yield ToolResult(call.id, call.name, content)
+        raise ToolLoopUnfinished(self._max_turns)
