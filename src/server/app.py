@@ -50,7 +50,7 @@ from .rpc.load_reports import LoadReports
 from .rpc.ports import open_port, open_socket, server_options
 from .rpc.reflection import add_reflection
 from .rpc.service import InferenceService
-from .rpc.tokenizer_service import TokenizerService
+from .rpc.tokenizer.service import TokenizerService
 from .settings.server_config import ServerConfig
 from .telemetry.metrics.front_metrics import DrainStage, FrontMetrics
 from .telemetry.metrics.key_metrics import KeyMetrics

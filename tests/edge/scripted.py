@@ -13,6 +13,8 @@ from tokenwire.generated.tokenwire.v1 import (
     inference_pb2,
     inference_pb2_grpc,
     models_pb2,
+    tokenizer_pb2,
+    tokenizer_pb2_grpc,
 )
 from tokenwire.server.contract.errors import InferenceError
 from tokenwire.server.rpc.statuses import status_of
@@ -85,13 +87,19 @@ async def answer_briefly(request: Any, _context: grpc.aio.ServicerContext) -> As
         yield event
 
 
-class ScriptedFront(inference_pb2_grpc.InferenceServiceServicer, health_pb2_grpc.HealthServicer):
+class ScriptedFront(
+    inference_pb2_grpc.InferenceServiceServicer,
+    tokenizer_pb2_grpc.TokenizerServiceServicer,
+    health_pb2_grpc.HealthServicer,
+):
     """Serves on a free port and remembers what it was asked."""
 
     def __init__(self) -> None:
         self.script: Script = answer_briefly
         self.models: list[models_pb2.Model] = []
         self.is_ready = True
+        self.counts = asyncio.Event()  # whether CountTokens answers, or waits
+        self.counts.set()
         self.requests: list[Any] = []
         self.metadata: dict[str, str] = {}
         self.remaining_s: float | None = None
@@ -102,6 +110,7 @@ class ScriptedFront(inference_pb2_grpc.InferenceServiceServicer, health_pb2_grpc
     async def __aenter__(self) -> Self:
         self._server = grpc.aio.server()
         inference_pb2_grpc.add_InferenceServiceServicer_to_server(self, self._server)
+        tokenizer_pb2_grpc.add_TokenizerServiceServicer_to_server(self, self._server)
         health_pb2_grpc.add_HealthServicer_to_server(self, self._server)
         self.target = f"127.0.0.1:{self._server.add_insecure_port('127.0.0.1:0')}"
         await self._server.start()
@@ -121,6 +130,16 @@ class ScriptedFront(inference_pb2_grpc.InferenceServiceServicer, health_pb2_grpc
     async def ListModels(self, _request: Any, context: Any) -> Any:
         self._record(context)
         return inference_pb2.ListModelsResponse(models=self.models)
+
+    async def CountTokens(self, _request: Any, context: Any) -> Any:
+        self._record(context)
+        self.entered.set()
+        try:
+            await self.counts.wait()
+        except asyncio.CancelledError:
+            self.cancelled.set()
+            raise
+        return tokenizer_pb2.CountTokensResponse(num_prompt_tokens=3)
 
     async def Check(self, _request: Any, _context: Any) -> Any:
         states = health_pb2.HealthCheckResponse

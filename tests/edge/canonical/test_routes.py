@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 
@@ -10,6 +11,7 @@ from tokenwire.edge.app import EdgeApp
 from tokenwire.edge.canonical.routes import bindings
 
 from ...conftest import MODEL_ID
+from ..scripted import ScriptedFront
 from ..sse_reading import read_events
 
 ENDLESS = {
@@ -104,3 +106,48 @@ async def test_calls_follow_new_credentials(
     await retired.close()
     async with scripted_http.get("/tokenwire/v1/models") as response:
         assert response.status == 200
+
+
+COUNTED = {"generate": {"model": "m", "text": "Hi"}}
+
+
+async def test_count_waits_as_long_as_the_front(
+    scripted: ScriptedFront, scripted_http: aiohttp.ClientSession
+) -> None:
+    """A call that may wait for a model has the caller's deadline, or none but the front's."""
+    async with scripted_http.post("/tokenwire/v1/count_tokens", json=COUNTED) as response:
+        assert await response.json() == {"numPromptTokens": 3}
+    assert scripted.remaining_s is None
+    timeout = {"grpc-timeout": "100S"}
+    async with scripted_http.post(
+        "/tokenwire/v1/count_tokens", json=COUNTED, headers=timeout
+    ) as response:
+        assert response.status == 200
+    assert scripted.remaining_s is not None
+    assert 50 < scripted.remaining_s <= 100
+
+
+async def test_leaving_a_count_cancels_it(
+    scripted: ScriptedFront, scripted_http: aiohttp.ClientSession
+) -> None:
+    """A client that leaves while its call waits ends the call to the front."""
+    scripted.counts.clear()
+    asking = asyncio.ensure_future(scripted_http.post("/tokenwire/v1/count_tokens", json=COUNTED))
+    async with asyncio.timeout(20):
+        await scripted.entered.wait()
+        asking.cancel()
+        await scripted.cancelled.wait()
+
+
+async def test_drain_ends_a_count(
+    scripted: ScriptedFront, scripted_edge: EdgeApp, scripted_http: aiohttp.ClientSession
+) -> None:
+    """A call that still waits at the end of the drain is answered with DRAINING."""
+    scripted.counts.clear()
+    asking = asyncio.ensure_future(scripted_http.post("/tokenwire/v1/count_tokens", json=COUNTED))
+    async with asyncio.timeout(20):
+        await scripted.entered.wait()
+        scripted_edge._front.end_calls()
+        async with await asking as response:
+            assert response.status == 503
+            assert "draining" in (await response.json())["message"]

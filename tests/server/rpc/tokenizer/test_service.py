@@ -13,9 +13,9 @@ from tokenwire.generated.tokenwire.v1.tokenizer_pb2_grpc import TokenizerService
 from tokenwire.server.models.model_state import State
 from tokenwire.server.settings.fixed_limits import MAX_CONCURRENT_RENDERS, MAX_PROMPT_CHARACTERS
 
-from ..fronts import Client, collect, failure_of, scrape, start_front, wait_for_state
-from ..models.on_demand import engine_with_tokens, first_model, lazy_front
-from ..scripted_engine import ScriptedEngine, ScriptedLauncher
+from ...fronts import Client, collect, failure_of, scrape, start_front, wait_for_state
+from ...models.on_demand import engine_with_tokens, first_model, lazy_front
+from ...scripted_engine import ScriptedEngine, ScriptedLauncher
 
 GUARD_S = 20
 NO_WAIT = Duration()

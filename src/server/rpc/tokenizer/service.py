@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from ...generated.tokenwire.v1 import tokenizer_pb2, tokenizer_pb2_grpc
-from ..request.running_request import RunningRequests
-from ..request.tokenizing import Tokenizing
-from .known_context import KnownContext
-from .tokenizer_codec import (
+from ....generated.tokenwire.v1 import tokenizer_pb2, tokenizer_pb2_grpc
+from ...request.running_request import RunningRequests
+from ...request.tokenizing import Tokenizing
+from ..known_context import KnownContext
+from ..validation import validate
+from .codec import (
     decode_counted,
     decode_text,
     decode_token_ids,
@@ -16,7 +17,6 @@ from .tokenizer_codec import (
     fields_below,
     max_wait_s,
 )
-from .validation import validate
 
 
 class TokenizerService(tokenizer_pb2_grpc.TokenizerServiceServicer):

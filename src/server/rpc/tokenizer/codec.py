@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Generator
 from contextlib import contextmanager
 
-from ...generated.tokenwire.v1 import tokenizer_pb2
-from ..contract.engine import PlainText, TokenizedText
-from ..contract.errors import InferenceError
-from ..contract.token_ids import TokenIds
-from ..request.calls import Call, CallContext
-from ..request.tokenizing import PromptSize
-from .request_codec import decode_chat, decode_generate
+from ....generated.tokenwire.v1 import tokenizer_pb2
+from ...contract.engine import PlainText, TokenizedText
+from ...contract.errors import InferenceError
+from ...contract.token_ids import TokenIds
+from ...request.calls import Call, CallContext
+from ...request.tokenizing import PromptSize
+from ..request_codec import decode_chat, decode_generate
 
 _WaitingRequest = tokenizer_pb2.TokenizeRequest | tokenizer_pb2.DetokenizeRequest
 
