@@ -87,6 +87,8 @@ class Stream:
         has_started = is_whole = False
         while not self._closed.is_set():
             self._call = call = self._start(attempts.remaining_s())
+            if self._closed.is_set():  # by a thread that saw no call yet
+                call.cancel()
             try:
                 for response in call:
                     for event in decode_events(response):

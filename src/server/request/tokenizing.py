@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from ..contract.engine import Engine, PlainText, TokenizedText
-from ..contract.errors import QueueTimeout
+from ..contract.errors import InferenceError, QueueTimeout
 from ..contract.token_ids import TokenIds
 from ..models.models import Models
 from ..models.served_model import ServedModel
@@ -82,7 +82,7 @@ class Tokenizing:
                 raise _explain(model, limit_s) from None
 
 
-def _explain(model: ServedModel, limit_s: float) -> Exception:
+def _explain(model: ServedModel, limit_s: float) -> InferenceError:
     if not model.is_serving:
         return model.standing.explain()
     limit_ms = round(limit_s * 1000)
