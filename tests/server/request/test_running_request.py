@@ -424,3 +424,18 @@ async def test_request_cancelled_before_its_first_event_tells_nothing(has_begun:
         assert engine.requests == []
         assert running.outcome == CallAborted()
         bench.assert_recorded(CallAborted())
+
+
+async def test_calls_that_generate_nothing_are_waited_for() -> None:
+    """A drain waits for each of them: the end of one is not the end of all."""
+    async with bench_on(ScriptedEngine()) as bench:
+        with bench.requests.short():
+            with bench.requests.short():
+                pass
+            waiting = asyncio.ensure_future(bench.requests.wait_idle())
+            await asyncio.sleep(0)  # the turn in which it would return
+            assert not waiting.done()
+        await waiting
+        bench.requests.refuse_new()
+        with pytest.raises(Draining), bench.requests.short():
+            pass
