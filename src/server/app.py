@@ -139,7 +139,7 @@ class ServerApp:
             self._requests, self.models, self._access, config.max_tokens_limit
         )
         self._tokenizer = TokenizerService(
-            self._requests, Tokenizing(self.models, config.queue_timeout_ms / 1000)
+            self._requests, Tokenizing(self.models, config.queue_timeout_ms / 1000), self._access
         )
         self._server: grpc.aio.Server | None = None
         self.port = config.grpc_port

@@ -15,7 +15,12 @@ from google.protobuf import descriptor_pool
 from google.protobuf.message import Message
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from tokenwire.edge.app import EdgeApp
-from tokenwire.generated.tokenwire.v1 import access_pb2, chat_pb2, inference_pb2
+from tokenwire.generated.tokenwire.v1 import (
+    access_pb2,
+    chat_pb2,
+    inference_pb2,
+    tokenizer_pb2,
+)
 from tokenwire.generated.xds.service.orca.v3 import orca_pb2
 
 from ..edge.conftest import edge_config
@@ -75,6 +80,9 @@ BODIES: dict[str, Any] = {
         "messages": [{"role": "ROLE_USER", "content": [{"text": "go"}]}],
         "sampling": SAMPLING,
     },
+    "/tokenwire/v1/tokenize": {"model": MODEL_ID, "text": "go"},
+    "/tokenwire/v1/detokenize": {"model": MODEL_ID, "tokenIds": [1]},
+    "/tokenwire/v1/count_tokens": {"generate": {"model": MODEL_ID, "text": "go"}},
 }
 LIST_SERVICES = reflection_pb2.ServerReflectionRequest(list_services="")
 _GO = inference_pb2.GenerateRequest(model=MODEL_ID, text="go")
@@ -86,6 +94,13 @@ _SAY.messages.add(role=chat_pb2.ROLE_USER).content.add(text="go")
 MESSAGES: dict[str, Message] = {
     "tokenwire.v1.InferenceService/Generate": _GO,
     "tokenwire.v1.InferenceService/Chat": _SAY,
+    "tokenwire.v1.TokenizerService/Tokenize": tokenizer_pb2.TokenizeRequest(
+        model=MODEL_ID, text="go"
+    ),
+    "tokenwire.v1.TokenizerService/Detokenize": tokenizer_pb2.DetokenizeRequest(
+        model=MODEL_ID, token_ids=[1]
+    ),
+    "tokenwire.v1.TokenizerService/CountTokens": tokenizer_pb2.CountTokensRequest(generate=_GO),
     "tokenwire.v1.AccessService/CheckAccess": access_pb2.CheckAccessRequest(
         resource=access_pb2.RESOURCE_METRICS
     ),

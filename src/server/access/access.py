@@ -20,9 +20,6 @@ from .credentials import key_text_of
 from .key_ring import KeyRing
 from .meter import Clock, Meter
 
-# Each request has one choice; one with n choices counts as n.
-_NUM_CHOICES = 1
-
 Metadata = Iterable[tuple[str, str | bytes]]
 OnRefusal = Callable[[AccessRefused], None]
 
@@ -112,13 +109,28 @@ class Access:
         name = call.context.key
         if not name:
             return
+        self.check_models(name, call.model_id, call.lora_adapter, offered)
+        with self._telling(name):
+            self._meters[name].enter(self._find(name).limits, call.sampling.n)
+
+    def check_models(
+        self, name: str, model_id: str, lora_adapter: str, offered: Iterable[str]
+    ) -> None:
+        """Checks that the key of this name may use a model, and an adapter where one is named.
+
+        Raises:
+            PermissionDenied: it may not.
+            UnsupportedModel: it may, and there is no such model.
+            Unauthenticated: it was taken out of the file since the call began.
+        """
+        if not name:
+            return
         with self._telling(name):
             key = self._find(name)
-            for model in (call.model_id, call.lora_adapter):
+            for model in (model_id, lora_adapter):
                 if model and not key.allows_model(model):
                     raise PermissionDenied(f"this key may not use model '{model}'")
-            _check_offered(call.model_id, offered, key)
-            self._meters[name].enter(key.limits, _NUM_CHOICES)
+            _check_offered(model_id, offered, key)
 
     def record(self, ended: EndedRequest) -> None:
         """Counts a request out, and its tokens: an observer of requests."""
@@ -126,7 +138,7 @@ class Access:
         if not name or self._ring is None:
             return
         meter = self._meters[name]
-        meter.leave(_NUM_CHOICES)
+        meter.leave(ended.call.sampling.n)
         key = self._ring.keys.by_name.get(name)
         if key is not None:
             num_tokens = (ended.num_prompt_tokens or 0) + ended.num_completion_tokens

@@ -10,7 +10,7 @@ from typing import Final
 import structlog
 
 from ...environment import ConfigurationError
-from ...generated.tokenwire.v1 import inference_pb2
+from ...generated.tokenwire.v1 import inference_pb2, tokenizer_pb2
 from ..settings.access_settings import RESOURCES, AccessSettings
 from .api_key import ApiKeys
 from .key_file import KeyFileBroken, parse_keys
@@ -97,6 +97,10 @@ def read_keys(
     """
     if settings.api_keys_file is None:
         return None
-    methods = inference_pb2.DESCRIPTOR.services_by_name["InferenceService"].methods
-    calls = (*(method.name for method in methods), *RESOURCES)
+    services = (
+        inference_pb2.DESCRIPTOR.services_by_name["InferenceService"],
+        tokenizer_pb2.DESCRIPTOR.services_by_name["TokenizerService"],
+    )
+    methods = (method.name for service in services for method in service.methods)
+    calls = (*methods, *RESOURCES)
     return KeyRing(settings.api_keys_file, calls, on_failure)

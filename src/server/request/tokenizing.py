@@ -34,6 +34,11 @@ class Tokenizing:
         self._models = models
         self._queue_timeout_s = queue_timeout_s
 
+    @property
+    def offered(self) -> list[str]:
+        """The models and adapters of this server."""
+        return [view.model_id for view in self._models.views]
+
     async def tokenize(
         self, model_id: str, text: PlainText, max_wait_s: float | None
     ) -> TokenizedText:
