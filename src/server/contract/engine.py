@@ -68,6 +68,8 @@ class ChatPrompt(_Prompt, frozen=True):
     """A conversation, rendered with the model's own chat template. At least one message.
 
     `thinks` turns thinking on or off; None: the template's own default.
+    With `continue_last_message` the answer goes on where the last message ends, which is the
+    assistant's.
     """
 
     messages: tuple[ChatMessage, ...]
@@ -75,6 +77,7 @@ class ChatPrompt(_Prompt, frozen=True):
     tools: tuple[Tool, ...] = ()
     tool_choice: ToolChoice = ANY_TOOL
     thinks: bool | None = None
+    continue_last_message: bool = False
 
 
 Prompt = TextPrompt | TokenPrompt | InfillPrompt | ChatPrompt

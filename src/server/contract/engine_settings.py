@@ -52,6 +52,8 @@ class EngineSettings:
     is free. `gpu_ids` are the GPUs to use, as `CUDA_VISIBLE_DEVICES` names them; empty: those that
     are visible. `isq` is what the weights are quantised to while they load. `lora_adapters` are
     folders by name. `tool_parser` and `reasoning_parser` are names, `auto` or `none`.
+    `special_tokens_in_text` says that conversations may hold control tokens in the words of a
+    message.
 
     An engine with variables of its own has a subclass, which declares each with `option`.
     """
@@ -71,6 +73,7 @@ class EngineSettings:
     lora_adapters: Mapping[str, Path] = field(default_factory=dict[str, Path])
     tool_parser: str = "auto"
     reasoning_parser: str = "auto"
+    special_tokens_in_text: bool = False
 
     def find_mistake(self) -> str:
         """Says which variables of the engine do not go together; empty where all do."""

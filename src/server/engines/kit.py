@@ -175,6 +175,7 @@ def read_settings(
         isq=config.isq,
         tool_parser=config.tool_parser,
         reasoning_parser=config.reasoning_parser,
+        special_tokens_in_text=config.special_tokens_in_text,
         **{
             name: getattr(config, option.attribute)
             for name, option in options(settings_class).items()

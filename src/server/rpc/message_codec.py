@@ -8,7 +8,7 @@ from typing import Any, Final, cast
 import orjson
 
 from ...generated.tokenwire.v1 import chat_pb2, inference_pb2
-from ..contract.engine import ChatMessage, Role
+from ..contract.engine import ChatMessage, ChatPrompt, Role
 from ..contract.errors import InvalidRequest
 from ..contract.tools import Tool, ToolCall, ToolChoice, ToolMode
 
@@ -87,6 +87,22 @@ def decode_tool_choice(request: inference_pb2.ChatRequest) -> ToolChoice:
     if mode is ToolMode.REQUIRED and not request.tools:
         raise InvalidRequest("tool_choice.mode", "MODE_REQUIRED needs at least one tool")
     return ToolChoice(mode)
+
+
+def check_continued(prompt: ChatPrompt) -> None:
+    """Checks that a last message that the answer goes on with can be gone on with.
+
+    Raises:
+        InvalidRequest: it asks for calls, or the answer must be calls and nothing before them.
+    """
+    if not prompt.continue_last_message:
+        return
+    if prompt.messages[-1].tool_calls:
+        raise InvalidRequest("continue_last_message", "needs a last message without tool calls")
+    if prompt.tool_choice.mode is ToolMode.REQUIRED:
+        raise InvalidRequest(
+            "continue_last_message", "cannot be combined with a tool_choice that demands a call"
+        )
 
 
 def _take_result(field: str, call_id: str, open_ids: set[str]) -> None:

@@ -22,7 +22,12 @@ from ..contract.errors import InvalidRequest
 from ..contract.template_arguments import RESERVED_TEMPLATE_ARGUMENTS
 from ..contract.token_ids import TokenIds
 from ..request.calls import Call, CallContext, SamplingRequest
-from .message_codec import decode_messages, decode_tool_choice, decode_tools
+from .message_codec import (
+    check_continued,
+    decode_messages,
+    decode_tool_choice,
+    decode_tools,
+)
 
 INSTRUCTION_SYSTEM_LINE: Final = "You are a helpful assistant."
 
@@ -69,7 +74,9 @@ def decode_chat(request: inference_pb2.ChatRequest, context: CallContext) -> Cal
         decode_tools(request.tools),
         decode_tool_choice(request),
         reasoning.enabled if reasoning.HasField("enabled") else None,
+        request.continue_last_message,
     )
+    check_continued(prompt)
     call = _decode(request, context, prompt, "messages", None)
     return replace(call, hides_thinking=reasoning.hidden)
 

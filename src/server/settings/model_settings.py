@@ -109,6 +109,13 @@ class ModelSettings(Settings):
         "as 20GiB",
     )
 
+    special_tokens_in_text: bool = setting(
+        "LLM_SPECIAL_TOKENS_IN_TEXT",
+        False,
+        description="Reads the model's control tokens in the messages of a conversation, where "
+        "they are text otherwise",
+    )
+
     lora_adapters: Mapping[str, str] = setting(
         "LLM_LORA_ADAPTERS",
         {},

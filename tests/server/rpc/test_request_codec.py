@@ -76,6 +76,16 @@ def test_chat_joins_its_parts_and_keeps_its_arguments() -> None:
     assert call.prompt == ChatPrompt((ChatMessage(Role.USER, "ab"),), arguments)
 
 
+def test_chat_goes_on_only_where_asked() -> None:
+    """The last message is continued where the request says so."""
+    request = chat()
+    assert decode_chat(request, CONTEXT).prompt == ChatPrompt((ChatMessage(Role.USER, "ab"),))
+    request.continue_last_message = True
+    prompt = decode_chat(request, CONTEXT).prompt
+    assert isinstance(prompt, ChatPrompt)
+    assert prompt.continue_last_message
+
+
 @pytest.mark.parametrize("name", sorted(RESERVED_TEMPLATE_ARGUMENTS))
 def test_reserved_template_argument_is_refused_by_name(name: str) -> None:
     """No caller replaces the conversation, a token's text or the opening of the turn."""

@@ -39,7 +39,17 @@ def sampling(**fields: Any) -> inference_pb2.GenerateRequest:
 
 @pytest.mark.parametrize(
     "request_",
-    [generate(), chat(), sampling(temperature=2, top_p=0), sampling(repetition_penalty=0.01)],
+    [
+        generate(),
+        chat(),
+        chat(
+            message(chat_pb2.ROLE_USER),
+            message(chat_pb2.ROLE_ASSISTANT),
+            continue_last_message=True,
+        ),
+        sampling(temperature=2, top_p=0),
+        sampling(repetition_penalty=0.01),
+    ],
 )
 def test_good_requests_pass(request_: Any) -> None:
     """A request within every rule passes."""
@@ -78,6 +88,7 @@ def test_good_requests_pass(request_: Any) -> None:
         (sampling(stop=["x"] * 17), "sampling.stop", "16 items, got 17"),
         (sampling(stop=["x" * 257]), "sampling.stop[0]", "257"),
         (sampling(logit_bias={3: 101}), "sampling.logit_bias[3]", "got 101"),
+        (chat(continue_last_message=True), "continue_last_message", "of the assistant"),
         (generate(delivery=9), "delivery", "got 9"),
         (generate(time_limit=Duration()), "time_limit", "greater than"),
         (generate(max_queue_wait=Duration(seconds=-1)), "max_queue_wait", "greater than"),

@@ -160,6 +160,7 @@ class ChatRequest(_message.Message):
     DETACH_TIMEOUT_FIELD_NUMBER: _builtins.int
     RESUME_FIELD_NUMBER: _builtins.int
     MAX_QUEUE_WAIT_FIELD_NUMBER: _builtins.int
+    CONTINUE_LAST_MESSAGE_FIELD_NUMBER: _builtins.int
     model: _builtins.str
     """Id of the model, or name of one of its LoRA adapters."""
     delivery: _events_pb2.Delivery.ValueType
@@ -176,6 +177,10 @@ class ChatRequest(_message.Message):
     """Urgency; higher goes first. Unset: 0."""
     cache_salt: _builtins.str
     """Requests share the prefix cache only with those of the same salt. At most 256 characters."""
+    continue_last_message: _builtins.bool
+    """Goes on with the last message, which must be the assistant's: the answer is what follows its
+    text. Unset: false, and a last message of the assistant is history like any other.
+    """
     @_builtins.property
     def messages(self) -> _containers.RepeatedCompositeFieldContainer[_chat_pb2.Message]:
         """The conversation, oldest first. From 1 to 1,024 messages."""
@@ -243,10 +248,11 @@ class ChatRequest(_message.Message):
         detach_timeout: _duration_pb2.Duration | None = ...,
         resume: Global___Resume | None = ...,
         max_queue_wait: _duration_pb2.Duration | None = ...,
+        continue_last_message: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["constraint", b"constraint", "detach_timeout", b"detach_timeout", "max_queue_wait", b"max_queue_wait", "reasoning", b"reasoning", "resume", b"resume", "sampling", b"sampling", "template_arguments", b"template_arguments", "time_limit", b"time_limit", "tool_choice", b"tool_choice"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cache_salt", b"cache_salt", "constraint", b"constraint", "delivery", b"delivery", "detach_timeout", b"detach_timeout", "lora_adapter", b"lora_adapter", "max_queue_wait", b"max_queue_wait", "messages", b"messages", "model", b"model", "priority", b"priority", "progress", b"progress", "reasoning", b"reasoning", "resume", b"resume", "return_token_ids", b"return_token_ids", "sampling", b"sampling", "template_arguments", b"template_arguments", "time_limit", b"time_limit", "tool_choice", b"tool_choice", "tools", b"tools"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cache_salt", b"cache_salt", "constraint", b"constraint", "continue_last_message", b"continue_last_message", "delivery", b"delivery", "detach_timeout", b"detach_timeout", "lora_adapter", b"lora_adapter", "max_queue_wait", b"max_queue_wait", "messages", b"messages", "model", b"model", "priority", b"priority", "progress", b"progress", "reasoning", b"reasoning", "resume", b"resume", "return_token_ids", b"return_token_ids", "sampling", b"sampling", "template_arguments", b"template_arguments", "time_limit", b"time_limit", "tool_choice", b"tool_choice", "tools", b"tools"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

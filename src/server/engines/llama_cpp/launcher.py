@@ -17,6 +17,7 @@ from ...contract.model_id import DEFAULT_MODEL
 from ...files.formats.gguf_defects import count_gguf_bytes, find_gguf_defect, split_names
 from ...files.formats.gguf_file import MalformedGguf
 from ...files.formats.gguf_header import GgufHeader, read_gguf_header
+from ...files.formats.gguf_tokens import GgufTokens, read_gguf_tokens
 from ...machine.host_resources import measure_host
 from ..answers.chat_features import NO_FEATURES
 from ..fim import FimTokens
@@ -24,7 +25,13 @@ from .arguments import ChildArguments, ChildReport
 from .client import LlamaCppClient, Refused, Unreachable
 from .engine import LlamaCppEngine
 from .process import LlamaCppProcess, make_socket_path
-from .rendering import PromptRenderer, discover_features, discover_fim_tokens, tokenize
+from .rendering import (
+    PromptRenderer,
+    discover_features,
+    discover_fim_tokens,
+    find_special_texts,
+    tokenize,
+)
 from .sizing import Sizes, TooLittleMemory, describe_cuts, size_engine
 from .template_file import MalformedTokenizer, read_chat_template
 from .tokenizing import TextTokenizer
@@ -38,6 +45,7 @@ _HEALTH_POLL_S: Final = 0.02
 @dataclass(frozen=True, slots=True)
 class _Plan:
     header: GgufHeader
+    tokens: GgufTokens
     sizes: Sizes
     chat_template: str  # instead of the file's own; empty keeps that
     unpacked: Path | None
@@ -111,7 +119,7 @@ class LlamaCppLauncher:
             is_built_in = self._files.model_id == DEFAULT_MODEL.repo
             is_split = len(split_names(path.name)) > 1
             unpacked = unpacked_path(path) if is_built_in and not is_split else None
-            return _Plan(header, sizes, template, unpacked)
+            return _Plan(header, read_gguf_tokens(path), sizes, template, unpacked)
         except (MalformedGguf, TooLittleMemory) as error:
             raise ModelLoadFailed(str(error), detail=str(self._files.path)) from error
         except MalformedTokenizer as error:
@@ -168,6 +176,8 @@ class LlamaCppLauncher:
                 else await discover_fim_tokens(client)
             ),
             features=features,
+            special=find_special_texts(plan.tokens, plan.chat_template),
+            reads_special=self._settings.special_tokens_in_text,
         )
         info = ModelInfo(
             engine=f"llama.cpp b{child.version.rpartition('.')[2]}",

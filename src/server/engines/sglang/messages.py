@@ -38,7 +38,7 @@ class Begin(Message, frozen=True):
     line, which win over them. `weight_quantization` is the value of a `WeightQuantization`.
     `has_kv_cache_scales` says whether there are scales for a KV cache, should it be in FP8.
     `gpu_ids` are the GPUs that the host sees. `tool_parser` and `reasoning_parser` are names,
-    `auto` or `none`.
+    `auto` or `none`. `special_tokens_in_text` says that control tokens in messages are read.
     """
 
     server_args: dict[str, Any]  # whatever ServerArgs takes
@@ -51,6 +51,7 @@ class Begin(Message, frozen=True):
     gpu_ids: tuple[str, ...] = ()
     tool_parser: str = "auto"
     reasoning_parser: str = "auto"
+    special_tokens_in_text: bool = False
 
 
 class Render(Message, frozen=True):

@@ -70,8 +70,9 @@ class GgufTensor:
 class GgufFile:
     """What the header of a file says, checked against the file's own length.
 
-    `keys` lack nothing, but arrays of over 4,096 elements and arrays of strings are None. Of the
-    latter `longest_strings` has the bytes of the longest element, by key.
+    `keys` lack nothing, but arrays of over 4,096 elements and arrays of strings are None, unless
+    they were to be kept. Of strings that were not, `longest_strings` has the bytes of the longest
+    element, by key.
     """
 
     keys: Mapping[str, Value]
@@ -79,21 +80,13 @@ class GgufFile:
     longest_strings: Mapping[str, int]
 
 
-def read_gguf_file(path: Path) -> GgufFile:
+def read_gguf_file(path: Path, keep: frozenset[str] = frozenset()) -> GgufFile:
     """Reads the header. Blocks for up to 0.2 s with large vocabularies.
+
+    `keep` names keys of which arrays are kept, whatever they hold; 0.2 s more.
 
     Raises:
         MalformedGguf: missing, not GGUF, truncated or nonsensical.
-    """
-    file, _ = read_gguf_strings(path, "")
-    return file
-
-
-def read_gguf_strings(path: Path, key: str) -> tuple[GgufFile, tuple[str, ...]]:
-    """Reads the header, and the one array of strings that `key` names; empty where there is none.
-
-    Raises:
-        MalformedGguf: as `read_gguf_file`.
     """
     try:
         if path.is_dir():
@@ -105,8 +98,7 @@ def read_gguf_strings(path: Path, key: str) -> tuple[GgufFile, tuple[str, ...]]:
             if magic != _MAGIC:
                 raise MalformedGguf(f"'{path.name}' is not a GGUF file: it begins with {magic!r}")
             with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-                walker = _Walker(data, path.name, key)
-                return walker.walk(), walker.strings
+                return _Walker(data, path.name, keep).walk()
     except OSError as error:
         raise MalformedGguf(f"'{path.name}' cannot be read: {error.strerror}") from error
 
@@ -114,12 +106,10 @@ def read_gguf_strings(path: Path, key: str) -> tuple[GgufFile, tuple[str, ...]]:
 class _Walker:
     """Walks over the header's bytes, always inside of them."""
 
-    def __init__(self, data: mmap.mmap, name: str, kept_key: str) -> None:
+    def __init__(self, data: mmap.mmap, name: str, keep: frozenset[str]) -> None:
         self._data = data
         self._name = name
-        self._kept_key = kept_key
-        self._key = ""
-        self.strings: tuple[str, ...] = ()
+        self._keep = keep
         self._at = len(_MAGIC)
         self._longest = 0
 
@@ -136,9 +126,9 @@ class _Walker:
         keys: dict[str, Value] = {}
         longest_strings: dict[str, int] = {}
         for _ in range(num_keys):
-            key = self._key = self._string()
+            key = self._string()
             self._longest = 0
-            keys[key] = self._value(self._number(_TYPE))
+            keys[key] = self._value(self._number(_TYPE), is_kept=key in self._keep)
             if self._longest:
                 longest_strings[key] = self._longest
         tensors = tuple(self._tensor() for _ in range(num_tensors))
@@ -189,30 +179,29 @@ class _Walker:
         at = self._take(num_bytes)
         return self._data[at : at + num_bytes].decode(errors="replace")
 
-    def _value(self, kind: int) -> Value:
+    def _value(self, kind: int, *, is_kept: bool) -> Value:
         if kind == _STRING:
             return self._string()
         if kind == _ARRAY:
-            return self._array()
+            return self._array(is_kept=is_kept)
         number: int | float = self._kind(kind).unpack_from(
             self._data, self._take(self._kind(kind).size)
         )[0]
         return number
 
-    def _array(self) -> Value:
+    def _array(self, *, is_kept: bool) -> Value:
         kind = self._number(_TYPE)
         length = self._number(_LENGTH)
         if length > _MAX_ELEMENTS:
             raise MalformedGguf(f"'{self._name}' is damaged: an array claims {length} elements")
         if kind == _STRING:
-            if self._key == self._kept_key:
-                self.strings = tuple(self._string() for _ in range(length))
-            else:
-                self._skip_strings(length)
+            if is_kept:
+                return [self._string() for _ in range(length)]
+            self._skip_strings(length)
             return None
         packed = self._kind(kind)
         at = self._take(packed.size * length)
-        if length > _MAX_KEPT_ELEMENTS:
+        if length > _MAX_KEPT_ELEMENTS and not is_kept:
             return None
         return [packed.unpack_from(self._data, at + i * packed.size)[0] for i in range(length)]
 

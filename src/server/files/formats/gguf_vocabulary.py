@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from .gguf_file import read_gguf_strings
+from .gguf_file import read_gguf_file
 
 _KIND: Final = "tokenizer.ggml.model"
 _TOKENS: Final = "tokenizer.ggml.tokens"
@@ -26,6 +26,7 @@ def read_gguf_vocabulary(path: Path) -> GgufVocabulary:
     Raises:
         MalformedGguf: as `read_gguf_file`.
     """
-    file, tokens = read_gguf_strings(path, _TOKENS)
-    kind = file.keys.get(_KIND)
-    return GgufVocabulary(kind if isinstance(kind, str) else "", tokens)
+    keys = read_gguf_file(path, keep=frozenset((_TOKENS,))).keys
+    kind, tokens = keys.get(_KIND), keys.get(_TOKENS)
+    texts = [str(token) for token in tokens] if isinstance(tokens, list) else []
+    return GgufVocabulary(kind if isinstance(kind, str) else "", tuple(texts))

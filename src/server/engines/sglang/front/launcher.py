@@ -145,6 +145,7 @@ class SglangLauncher:
             gpu_ids=tuple(gpu.gpu_id for gpu in gpus),
             tool_parser=settings.tool_parser,
             reasoning_parser=settings.reasoning_parser,
+            special_tokens_in_text=settings.special_tokens_in_text,
         )
 
     def _environment(self) -> dict[str, str]:

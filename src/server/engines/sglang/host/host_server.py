@@ -64,7 +64,12 @@ class HostServer:
         self._engine = engine
         self._manager = engine.tokenizer_manager
         self._begin = begin
-        self._renderer = Renderer(engine, begin.tool_parser, begin.reasoning_parser)
+        self._renderer = Renderer(
+            engine,
+            begin.tool_parser,
+            begin.reasoning_parser,
+            reads_special=begin.special_tokens_in_text,
+        )
         self._tokenizer = TextTokenizer(self._manager)
         self._threads = ThreadPoolExecutor(NUM_RENDER_THREADS, thread_name_prefix="render")
         self._model = LoadedModel(

@@ -72,6 +72,15 @@ def apply_chat_template(
     return list(result.prompt_ids), tuple(stop)
 
 
+def keep_last_message(serving: Any) -> None:
+    """Leaves a last message of the assistant what it is: SGLang makes one of the user of it."""
+
+    def keep(messages: Any, _request: Any) -> tuple[Any, None]:
+        return messages, None
+
+    serving._handle_last_assistant_message = keep
+
+
 def _field_names(kind: Any) -> frozenset[str]:
     # A msgspec struct in newer releases, a dataclass in older ones.
     return frozenset(getattr(kind, "__struct_fields__", None) or kind.__dataclass_fields__)

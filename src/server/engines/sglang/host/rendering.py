@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from typing import Any, Final
 
 from ....contract.engine import (
@@ -27,10 +27,13 @@ from ...answers.chat_features import (
 )
 from ...answers.spelling import spell_tool
 from ...fim import find_fim_tokens, infill_ids
+from ...literal_text import Render, Tokenize, read_chat, read_text, strings_of
 from ...merge_roles import merge_consecutive
 from ...prompt_checks import check_not_empty, check_vocabulary, need_fim_tokens
+from ..literal.special_tokens import find_special_texts
+from ..literal.text_serving import read_codes, text_serving
 from .content_form import ContentForm, find_content_form, spell_message
-from .internals import OpenAIServingChat, apply_chat_template
+from .internals import OpenAIServingChat, apply_chat_template, keep_last_message
 
 _NUM_END_IDS: Final = 16
 """The last ids of a prompt, enough for the mark of thinking and space behind it."""
@@ -40,13 +43,26 @@ class Renderer:
     """Renders prompts. Safe to use from several threads."""
 
     def __init__(  # SGLang has no types
-        self, engine: Any, tool_parser: str = AUTO, reasoning_parser: str = AUTO
+        self,
+        engine: Any,
+        tool_parser: str = AUTO,
+        reasoning_parser: str = AUTO,
+        *,
+        reads_special: bool = False,
     ) -> None:
+        """Takes SGLang's `Engine`; `reads_special`: control tokens in messages are read."""
         manager = engine.tokenizer_manager
         self._tokenizer = manager.tokenizer
         self._vocab_size = int(manager.model_config.vocab_size)
         self._model_name = manager.served_model_name
         self._chat = OpenAIServingChat(manager, engine.template_manager)
+        keep_last_message(self._chat)
+        self._text_chat = text_serving(manager, engine.template_manager, OpenAIServingChat)
+        keep_last_message(self._text_chat)
+        self._special = find_special_texts(self._tokenizer)
+        # Tokenizers of mistral-common never read a control token in a text, and theirs have none.
+        self._has_text = not getattr(self._chat, "_prompt_text_round_trip_is_lossy", False)
+        self._is_literal = self._has_text and not reads_special
         self._content = ContentForm.TEXT
         self._fim = find_fim_tokens(self._tokenizer.get_vocab().get)
         # What the tokenizer itself puts before a text.
@@ -97,25 +113,74 @@ class Renderer:
     def _render_infill(self, prefix: str, suffix: str) -> RenderedPrompt:
         fim = need_fim_tokens(self._fim)
         before, after = (
-            self._tokenizer.encode(text, add_special_tokens=False) for text in (prefix, suffix)
+            self._follow(read_text(self._special, text)) or () for text in (prefix, suffix)
         )
         return self._checked("suffix", infill_ids(fim, before, after, self._begin))
 
     def _render_chat(self, prompt: ChatPrompt) -> RenderedPrompt:
         try:
-            ids, stop = self._apply_template(prompt, prompt.messages)
+            ids, stop = self._read_chat(prompt, prompt.messages)
         except ValueError as error:
             merged = merge_consecutive(prompt.messages)
             if merged == prompt.messages:
                 raise _refused_by_template(error) from error
             try:
-                ids, stop = self._apply_template(prompt, merged)
+                ids, stop = self._read_chat(prompt, merged)
             except ValueError as error_of_merged:
                 raise _refused_by_template(error_of_merged) from error_of_merged
-        form, ending = self.features.form(prompt, str(self._tokenizer.decode(ids[-_NUM_END_IDS:])))
+        # What a continued message ends with is the caller's own word, and no mark of a template.
+        is_marked = not prompt.continue_last_message
+        end = str(self._tokenizer.decode(ids[-_NUM_END_IDS:])) if is_marked else ""
+        form, ending = self.features.form(prompt, end)
         if ending:
             ids += self._tokenizer.encode(ending, add_special_tokens=False)
         return self._checked("messages", TokenIds.of(ids), stop, form)
+
+    def _read_chat(
+        self, prompt: ChatPrompt, messages: Sequence[ChatMessage]
+    ) -> tuple[list[int], tuple[str, ...]]:
+        value: dict[str, Any] = {
+            "messages": [spell_message(message, self._content) for message in messages],
+            "arguments": self.features.template_arguments(prompt),
+            "tools": [spell_tool(tool) for tool in offered_tools(prompt)],
+        }
+        is_literal = self._is_literal and self._special.occur_in(strings_of(value))
+        if prompt.continue_last_message and not self._has_text:
+            raise InvalidRequest(
+                "continue_last_message", "is not supported with the tokenizer of this model"
+            )
+        if is_literal or prompt.continue_last_message:
+            return self._read_literally(value, prompt.continue_last_message, is_literal)
+        return self._apply_template(self._chat, value)
+
+    def _read_literally(
+        self, value: dict[str, Any], continues: bool, is_literal: bool
+    ) -> tuple[list[int], tuple[str, ...]]:
+        # Also where the template refuses it: that one's error is told.
+        codes, stop = self._apply_template(self._text_chat, value)
+        begin, _ = read_codes(codes)
+        steps = read_chat(self._special, value, continues=continues, is_literal=is_literal)
+        return [*begin, *(self._follow(steps) or ())], stop
+
+    def _follow(
+        self, steps: Generator[Render | Tokenize, Any, list[int] | None]
+    ) -> list[int] | None:
+        """Does what the steps of a literal text ask for."""
+        done: str | list[int] | None = None
+        while True:  # ends with the steps, of which there are a few
+            try:
+                step = steps.send(done)
+            except StopIteration as end:
+                ids: list[int] | None = end.value
+                return ids
+            match step:
+                case Render(value):
+                    try:
+                        done = read_codes(self._apply_template(self._text_chat, value)[0])[1]
+                    except ValueError:
+                        done = None
+                case Tokenize(text):
+                    done = list(self._tokenizer.encode(text, add_special_tokens=False))
 
     def _render_probe(self, messages: Sequence[Mapping[str, Any]]) -> str:
         ids, _ = apply_chat_template(self._chat, list(messages), self._model_name, {})
@@ -133,14 +198,10 @@ class Renderer:
         return PROBE_TOOL.name in str(self._tokenizer.decode(ids))
 
     def _apply_template(
-        self, prompt: ChatPrompt, messages: Sequence[ChatMessage]
+        self, serving: Any, value: Mapping[str, Any]
     ) -> tuple[list[int], tuple[str, ...]]:
         return apply_chat_template(
-            self._chat,
-            [spell_message(message, self._content) for message in messages],
-            self._model_name,
-            self.features.template_arguments(prompt),
-            [spell_tool(tool) for tool in offered_tools(prompt)],
+            serving, value["messages"], self._model_name, value["arguments"], value["tools"]
         )
 
     def _checked(

@@ -1,0 +1,1 @@
+"""What SGLang needs so that words of a request are read as text."""
