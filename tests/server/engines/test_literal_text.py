@@ -260,3 +260,34 @@ def test_text_of_an_infill(small: SmallTokenizer) -> None:
             renderer.special_in(renderer.follow(read_text(renderer.special, f"a {text} b"))) == []
         )
     assert renderer.follow(read_text(renderer.special, "a + b")) == small.encode("a + b")
+
+
+def test_break_that_cannot_be_told() -> None:
+    """Where the break's tokens stand elsewhere too, a control token breaks the text instead."""
+    steps = read_text(SpecialTexts({"<b>": 2, "<a>": 1}), "<a>")
+    next(steps)
+    steps.send([5, 9, 5])
+    assert "<b>" not in steps.send([5, 9, 5, 9, 5]).text
+    assert steps.send([5, 9, 7, 9]).text == "<<b>a>"
+    with pytest.raises(StopIteration) as end:
+        steps.send([5, 2, 7])
+    assert end.value.value == [5, 7]
+
+
+def test_unknown_is_no_break() -> None:
+    """What a tokenizer does not know is not taken out in place of the break."""
+    steps = read_text(SpecialTexts({"<b>": 2, "<a>": 1}, unknown=(9,)), "<a>")
+    next(steps)
+    steps.send([5, 9, 5])
+    assert steps.send([5, 9, 5, 9, 5]).text == "<<b>a>"
+
+
+def test_special_token_that_will_not_break() -> None:
+    """A tokenizer that makes a control token all the same has the request refused."""
+    steps = read_text(SpecialTexts({"<a>": 1}), "<a>")
+    next(steps)
+    steps.send([5, 9, 5])
+    steps.send([5, 9, 5, 9, 5])
+    assert steps.send([1, 9]).text == "<<a>a>"
+    with pytest.raises(InvalidRequest):
+        steps.send([1, 1, 7])
