@@ -176,7 +176,8 @@ class LlamaCppLauncher:
                 else await discover_fim_tokens(client)
             ),
             features=features,
-            special=find_special_texts(plan.tokens, plan.chat_template),
+            # Of thousands, as Gemma has, it takes a part of a second.
+            special=await asyncio.to_thread(find_special_texts, plan.tokens, plan.chat_template),
             reads_special=self._settings.special_tokens_in_text,
         )
         info = ModelInfo(
