@@ -236,6 +236,8 @@ class _Watched:
             end_served(
                 self._span, self._method, code, peer=peer, request_id=request_id, reason=reason
             )
+        if isinstance(error, grpc.aio.InternalError):
+            raise asyncio.CancelledError from None  # else gRPC sends a status to nobody
         return self._status is not None
 
     def _add_trailer(self, trailer: Trailer) -> None:
@@ -255,7 +257,8 @@ class _Watched:
         match error:
             case None:
                 return grpc.StatusCode.OK
-            case asyncio.CancelledError() | GeneratorExit():  # gRPC closes a handler that writes
+            # A write fails, or gRPC closes a handler that writes: the caller has left it.
+            case asyncio.CancelledError() | GeneratorExit() | grpc.aio.InternalError():
                 is_late = has_deadline_passed(self._call, self._start_s)
                 code = grpc.StatusCode
                 return code.DEADLINE_EXCEEDED if is_late else code.CANCELLED

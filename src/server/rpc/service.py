@@ -7,6 +7,8 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
+import grpc
+
 from ...generated.tokenwire.v1 import events_pb2, inference_pb2, inference_pb2_grpc
 from ..access.access import Access
 from ..contract.errors import InferenceError
@@ -94,7 +96,7 @@ class InferenceService(inference_pb2_grpc.InferenceServiceServicer):
         except InferenceError as error:
             why = CallFailed(error.reason, error.detail)
             raise
-        except asyncio.CancelledError:
+        except (asyncio.CancelledError, grpc.aio.InternalError):  # or a write to who has left
             is_late = has_deadline_passed(context.call, start_s)
             why = CallFailed(DEADLINE_EXCEEDED) if is_late else CallAborted()
             raise

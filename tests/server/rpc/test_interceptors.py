@@ -156,6 +156,20 @@ async def test_caller_who_leaves_an_unread_stream_is_counted_as_one_who_left() -
         assert await metrics.code is grpc.StatusCode.CANCELLED
 
 
+async def test_write_that_fails_is_a_caller_who_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where a write fails before the news of its caller's leave, that is no fault of ours."""
+
+    async def fail(*_: Any) -> None:
+        raise grpc.aio.InternalError('Failed "execute_batch"')
+
+    monkeypatch.setattr(Handlers, "Chat", fail)
+    metrics = KeptMetrics()
+    async with asyncio.timeout(60), intercepted(metrics) as (_, stub):
+        with pytest.raises(asyncio.CancelledError):
+            await stub.Chat(inference_pb2.ChatRequest()).read()
+        assert await metrics.code is grpc.StatusCode.CANCELLED
+
+
 async def test_handler_is_told_what_came_around_its_call() -> None:
     """Request id, caller and trace are those of the call, deadline on the monotonic clock."""
     metadata = (("x-request-id", "call-1"), ("traceparent", TRACE))
