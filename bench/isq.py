@@ -87,8 +87,8 @@ def measure(way: Way, folder: Path, num_tokens: int) -> Measurement:
     offer_kernel_stand_in()
     arguments = {"quantization": request_isq(way.isq)} if way.isq else {}
     # Both import SGLang, which must find what is set above.
+    from tokenwire.server.engines.sglang.host.description.model_info import count_parameters  # noqa: PLC0415
     from tokenwire.server.engines.sglang.host.internals import Engine  # noqa: PLC0415
-    from tokenwire.server.engines.sglang.host.model_info import count_parameters  # noqa: PLC0415
 
     engine = Engine(
         **arguments,

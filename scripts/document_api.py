@@ -201,6 +201,8 @@ def _rule_texts(rules: Message) -> list[str]:
             texts.append("not the first one" if list(value) == [0] else f"not {list(value)}")
         elif rule.name in ("items", "values"):
             texts += [f"each {text}" for text in _rule_texts(value)]
+        elif rule.name == "const" and value is True:
+            texts.append("true")
         elif rule.name in ("min_len", "min_items") and value == 1:
             texts.append("not empty")
         elif rule.name in _RULES:

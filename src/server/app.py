@@ -34,6 +34,7 @@ from .access.access_service import AccessService
 from .access.call_names import METRICS
 from .access.key_ring import read_keys
 from .access.plaintext import warn_of_plaintext
+from .constraints.checker import ConstraintChecker
 from .machine.c_allocator import limit_arenas
 from .machine.gpu_monitor import GpuMonitor
 from .models.gpu_pressure import GpuPressure
@@ -117,6 +118,7 @@ class ServerApp:
         self._health = Health(self.models, _SERVICE.full_name)
         self.tracer = make_tracer(config, config.service_name, "front")
         spans = () if self.tracer is None else (RequestSpans(self.tracer).record,)
+        self._constraints = ConstraintChecker()
         self._requests = RunningRequests(
             Inference(
                 self.models,
@@ -127,6 +129,7 @@ class ServerApp:
                     max_tokens_limit=config.max_tokens_limit,
                 ),
                 queue_timeout_s=config.queue_timeout_ms / 1000,
+                constraints=self._constraints,
             ),
             log_request,
             self._metrics.requests.record,
@@ -177,6 +180,7 @@ class ServerApp:
         except BaseException:
             await self._closing.aclose()
             raise
+        self._closing.push_async_callback(self._constraints.close)
         self._closing.push_async_callback(self._server.stop, 0)
         self._metrics.engines.attach()
         self._closing.callback(self._metrics.engines.detach)
@@ -233,12 +237,11 @@ class ServerApp:
         return self._gpus
 
     def _make_server(self) -> grpc.aio.Server:
-        config = self._config
         server = grpc.aio.server(
             interceptors=[
                 CallInterceptor(self._metrics.grpc, self._access, self.tracer, self._load_reports)
             ],
-            options=server_options(config.max_message_bytes),
+            options=server_options(self._config.max_message_bytes),
         )
         inference_pb2_grpc.add_InferenceServiceServicer_to_server(self._service, server)
         tokenizer_pb2_grpc.add_TokenizerServiceServicer_to_server(self._tokenizer, server)
@@ -248,7 +251,7 @@ class ServerApp:
         if self._load_reports is not None:
             orca_pb2_grpc.add_OpenRcaServiceServicer_to_server(self._load_reports, server)
             services.append(_LOAD_REPORTS)
-        if config.grpc_reflection:
+        if self._config.grpc_reflection:
             add_reflection(server, [service.full_name for service in services])
         return server
 

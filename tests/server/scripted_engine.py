@@ -6,6 +6,7 @@ import asyncio
 from collections import defaultdict
 from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping, Sequence
 
+from tokenwire.server.contract.constraint import ALL_KINDS
 from tokenwire.server.contract.engine import (
     Capabilities,
     ChatPrompt,
@@ -54,6 +55,7 @@ class ScriptedEngine:
         gpu_ids: tuple[str, ...] = (),
         kv_pool_bytes: int | None = None,
         script: Sequence[EngineEvent] = (),
+        constraints: tuple[str, ...] = ALL_KINDS,
     ) -> None:
         self.info = ModelInfo(
             engine="scripted 1",
@@ -73,6 +75,7 @@ class ScriptedEngine:
                 min_tokens=False,
                 stop_token_ids=True,
                 logprobs=True,
+                constraints=constraints,
             ),
             has_kv_cache_scales=has_kv_cache_scales,
             lora_adapters=lora_adapters,

@@ -211,6 +211,7 @@ async def _over_grpc(watched: Watched, channel: grpc.aio.Channel) -> None:
     adapter = _text(watched.model, lora_adapter=f"{CANARY}-adapter")
     await _failure(_read(stub.Generate(adapter, metadata=_SECRETS)))
 
+    await _constrained(watched.model, stub)
     endless = _chat(watched.model, max_tokens=900, ignore_eos=True)
     left = stub.Chat(endless, metadata=_SECRETS)
     await _first_delta(left)
@@ -248,6 +249,23 @@ async def _failure(call: Awaitable[Any]) -> grpc.aio.AioRpcError:
 
 def _all_of(error: grpc.aio.AioRpcError) -> str:
     return f"{error.code()} {error.details()} {error.trailing_metadata()}"
+
+
+async def _constrained(model: str, stub: Any) -> None:
+    """Sends constraints; only their caller is told what is wrong with a bad one."""
+    good = sampling_pb2.Constraint.Choice(values=[f"{CANARY}-choice", f"{CANARY}-other"])
+    constraints = [
+        sampling_pb2.Constraint(regex=f"{CANARY}-(regex"),
+        sampling_pb2.Constraint(ebnf=f'root ::= "{CANARY}-ebnf'),
+        sampling_pb2.Constraint(
+            json_schema=f'{{"properties": {{"{CANARY}-name": {{"type": 5}}}}}}'
+        ),
+        sampling_pb2.Constraint(json_schema=f'{{"format": "{CANARY}", "type": "string"}}'),
+    ]
+    for constraint in constraints:
+        await _failure(_read(stub.Generate(_text(model, constraint=constraint), metadata=_SECRETS)))
+    request = _text(model, constraint=sampling_pb2.Constraint(choice=good))
+    await _read(stub.Generate(request, metadata=_SECRETS))
 
 
 async def _over_http(watched: Watched, http: aiohttp.ClientSession) -> None:

@@ -67,7 +67,8 @@ class InfillPrompt(_Prompt, frozen=True):
 class ChatPrompt(_Prompt, frozen=True):
     """A conversation, rendered with the model's own chat template. At least one message.
 
-    `thinks` turns thinking on or off; None: the template's own default.
+    `thinks` turns thinking on or off; None: the template's own default. `answers_at_once`: the
+    whole answer is one text, with neither thinking nor calls in it.
     With `continue_last_message` the answer goes on where the last message ends, which is the
     assistant's.
     """
@@ -78,6 +79,7 @@ class ChatPrompt(_Prompt, frozen=True):
     tool_choice: ToolChoice = ANY_TOOL
     thinks: bool | None = None
     continue_last_message: bool = False
+    answers_at_once: bool = False
 
 
 Prompt = TextPrompt | TokenPrompt | InfillPrompt | ChatPrompt
@@ -158,7 +160,8 @@ class EngineRequest:
 
     `request_id` is 32 hexadecimal characters, unique for ever: SGLang matches ids by prefix.
     Requests share the prefix cache with those of the same `cache_salt`. `lora_adapter` may be "".
-    `trace_headers` are W3C headers, for an engine that traces by itself.
+    `trace_headers` are W3C headers, for an engine that traces by itself. `constraint` is a grammar
+    of llguidance that the whole answer fits, from its first token on; empty: none.
     """
 
     request_id: str
@@ -167,6 +170,7 @@ class EngineRequest:
     cache_salt: str = ""
     lora_adapter: str = ""
     trace_headers: tuple[tuple[str, str], ...] = ()
+    constraint: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,6 +178,7 @@ class Capabilities:
     """What a model can do on the engine that runs it.
 
     `reasoning` tells thinking from text; `reasoning_switch` turns thinking on and off.
+    `constraints` are the values of the `ConstraintKind`s that it takes.
     """
 
     chat: bool
@@ -186,6 +191,7 @@ class Capabilities:
     tools: bool = False
     reasoning: bool = False
     reasoning_switch: bool = False
+    constraints: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

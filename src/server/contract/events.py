@@ -100,11 +100,16 @@ class ToolCallDelta(_Event, frozen=True):
 
 
 class ChoiceFinished(_Event, frozen=True):
-    """The end of one choice. `matched` is the stop string or stop token id, for STOP."""
+    """The end of one choice. `matched` is the stop string or stop token id, for STOP.
+
+    `is_incomplete`: the text is only a beginning of what its constraint asks for. Engines leave it
+    to the front.
+    """
 
     reason: FinishReason
     matched: str | int | None = None
     choice: int = 0
+    is_incomplete: bool = False
 
 
 class Finished(_Event, frozen=True):

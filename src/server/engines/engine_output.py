@@ -24,12 +24,20 @@ class EngineOutput:
     """Logs the lines of the engine of one model, each with its own level.
 
     `kept` are the last ones as they came. `engine` is the engine's name in configuration and logs.
+    `hide` gets each line first, and returns what may be kept and logged of it; None: nothing.
     """
 
-    def __init__(self, model_id: str, engine: str, read_line: ReadLine) -> None:
+    def __init__(
+        self,
+        model_id: str,
+        engine: str,
+        read_line: ReadLine,
+        hide: Callable[[str], str | None] = str,
+    ) -> None:
         self.kept: deque[str] = deque(maxlen=MAX_KEPT_LINES)
         self._common = {"model": model_id, "engine": engine}
         self._read_line = read_line
+        self._hide = hide
         self._cutter = LineCutter()
         self._rate = LineRate()
 
@@ -43,7 +51,10 @@ class EngineOutput:
         for line in self._cutter.rest():
             self._take(line)
 
-    def _take(self, line: str) -> None:
+    def _take(self, text: str) -> None:
+        line = self._hide(text)
+        if line is None:
+            return
         self.kept.append(line)
         if self._rate.admit():
             level, fields = self._read_line(line)

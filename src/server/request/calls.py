@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from ...tracing.trace_context import NO_TRACE, TraceContext
+from ..contract.constraint import Constraint
 from ..contract.engine import Prompt
 from ..contract.events import Delta, FinishReason, Prefill
 
@@ -84,6 +85,7 @@ class Call:
     priority: int = 0
     wants_one_message: bool = False
     hides_thinking: bool = False
+    constraint: Constraint | None = None
 
 
 @dataclass(frozen=True, slots=True)

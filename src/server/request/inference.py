@@ -8,6 +8,7 @@ from collections.abc import Callable
 from contextlib import AsyncExitStack, aclosing
 from dataclasses import replace
 
+from ..constraints.checker import ConstraintChecker
 from ..contract.engine import (
     EngineRequest,
     ModelInfo,
@@ -28,12 +29,13 @@ from ..contract.load_progress import LoadProgress
 from ..models.models import Models, Route
 from ..models.served_model import ServedModel
 from ..models.ticket import QueuePlace, Ticket, WaitProgress
-from .answer_size import check_answer_size
 from .calls import Call, CallEvent, CallFinished, CallStarted, Loading, Queued
+from .checks.answer_size import check_answer_size
+from .checks.constrained import ConstrainedAnswer, check_demanded, check_kind, find_grammar
+from .checks.prompt_checks import check_rendered, choose_prompt, num_bytes_of
 from .clock import Clock
 from .generated import Generated
 from .hidden_thinking import hide_thinking
-from .prompt_checks import check_rendered, choose_prompt, num_bytes_of
 from .sampling import SamplingDefaults, resolve_sampling
 
 Emit = Callable[[CallEvent], None]
@@ -42,8 +44,15 @@ Emit = Callable[[CallEvent], None]
 class Inference:
     """Runs calls on the models of this server."""
 
-    def __init__(self, models: Models, defaults: SamplingDefaults, queue_timeout_s: float) -> None:
+    def __init__(
+        self,
+        models: Models,
+        defaults: SamplingDefaults,
+        queue_timeout_s: float,
+        constraints: ConstraintChecker,
+    ) -> None:
         self._models = models
+        self._constraints = constraints
         self._defaults = defaults
         self._queue_timeout_s = queue_timeout_s
 
@@ -67,6 +76,8 @@ class Inference:
         self, route: Route, call: Call, clock: Clock, slot: AsyncExitStack, emit: Emit
     ) -> CallFinished:
         model = route.model
+        # Before it waits: a bad constraint needs neither a model nor a slot.
+        grammar = await find_grammar(call, self._constraints)
 
         def report(progress: WaitProgress) -> None:
             match progress:
@@ -87,8 +98,10 @@ class Inference:
             await wait_for_slot()
         engine = model.engine
         adapter = _find_adapter(call, route, engine.info)
+        check_kind(call, engine.info)
         clock.begin_render()
         prompt = await self._render(model, call)
+        await check_demanded(call, prompt.form, self._constraints)
         num_prompt_tokens = len(prompt.token_ids)
         clock.end_render(num_prompt_tokens)
         params = resolve_sampling(call.sampling, self._defaults, engine.info, num_prompt_tokens)
@@ -104,8 +117,9 @@ class Inference:
         )
         if params.max_tokens == 0:
             emit(started)
+            answer = ConstrainedAnswer(grammar, self._constraints)
             for choice in range(params.n):
-                emit(ChoiceFinished(FinishReason.LENGTH, choice=choice))
+                emit(await answer.end(ChoiceFinished(FinishReason.LENGTH, choice=choice)))
             end = clock.summarize(Finished(0, 0), FinishReason.LENGTH, num_prompt_tokens)
             emit(end)
             return end
@@ -116,6 +130,7 @@ class Inference:
             cache_salt=call.cache_salt,
             lora_adapter=adapter,
             trace_headers=call.context.trace.headers(),
+            constraint=grammar,
         )
         if is_rendered_first:
             await wait_for_slot()
@@ -160,6 +175,8 @@ class Inference:
         emit: Emit,
     ) -> CallFinished:
         progress = Generated(request.params.n)
+        is_constrained = bool(request.constraint)
+        constrained = ConstrainedAnswer(request.constraint, self._constraints)
         # The engine now may be another than the one that rendered: it holds the same model.
         async with aclosing(model.engine.generate(request)) as events:
             time_limit = asyncio.timeout(call.time_limit_s)
@@ -171,9 +188,10 @@ class Inference:
                             case (
                                 TextDelta() | ReasoningDelta() | ToolCallDelta() | ChoiceFinished()
                             ):
-                                progress.add(event)
-                                clock.record(event)
-                                emit(hide_thinking(event) if call.hides_thinking else event)
+                                told = await constrained.take(event) if is_constrained else event
+                                progress.add(told)
+                                clock.record(told)
+                                emit(hide_thinking(told) if call.hides_thinking else told)
                             case Prefill():
                                 emit(event)
                             case Started(cached):
@@ -191,7 +209,7 @@ class Inference:
         if not progress.has_started:
             emit(started)
         for choice_end in progress.end_open(FinishReason.TIME_LIMIT):
-            emit(choice_end)
+            emit(await constrained.end(choice_end))
         end = clock.summarize(progress.finished, progress.reason, started.num_prompt_tokens)
         emit(end)
         return end

@@ -14,7 +14,7 @@ from ..contract.token_ids import TokenIds
 from ..models.models import Models
 from ..models.served_model import ServedModel
 from .calls import Call
-from .prompt_checks import choose_prompt, num_bytes_of
+from .checks.prompt_checks import choose_prompt, num_bytes_of
 
 _BYTES_PER_ID: Final = 4
 

@@ -144,7 +144,9 @@ def _encode_tool_call(call: ToolCallDelta) -> events_pb2.ToolCallDelta:
 
 
 def _encode_choice_finished(choice: ChoiceFinished) -> events_pb2.ChoiceFinished:
-    finished = events_pb2.ChoiceFinished(finish_reason=_FINISH_REASONS[choice.reason])
+    finished = events_pb2.ChoiceFinished(
+        finish_reason=_FINISH_REASONS[choice.reason], constraint_incomplete=choice.is_incomplete
+    )
     match choice.matched:
         case str(stop):
             finished.stop = stop

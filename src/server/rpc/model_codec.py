@@ -68,6 +68,7 @@ def _add_info(model: models_pb2.Model, info: ModelInfo) -> None:
             tools=can.tools,
             reasoning=can.reasoning,
             reasoning_switch=can.reasoning_switch,
+            constraints=can.constraints,
         )
     )
     model.tool_parser = info.tool_parser

@@ -8,7 +8,8 @@ from typing import Final
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.json_format import MessageToDict
 
-from ...generated.tokenwire.v1 import events_pb2, inference_pb2
+from ...generated.tokenwire.v1 import events_pb2, inference_pb2, sampling_pb2
+from ..contract.constraint import Constraint, ConstraintKind
 from ..contract.engine import (
     ChatMessage,
     ChatPrompt,
@@ -105,6 +106,7 @@ def _decode(
         ),
         priority=request.priority,
         wants_one_message=request.delivery == events_pb2.DELIVERY_FINAL,
+        constraint=_decode_constraint(request.constraint),
     )
 
 
@@ -132,6 +134,20 @@ def _decode_sampling(request: Request) -> SamplingRequest:
         n=sampling.n if sampling.HasField("n") else 1,
         logprobs=sampling.logprobs if sampling.HasField("logprobs") else None,
     )
+
+
+def _decode_constraint(constraint: sampling_pb2.Constraint) -> Constraint | None:
+    name = constraint.WhichOneof("kind")
+    if name is None:
+        return None
+    kind = ConstraintKind(name)
+    match kind:
+        case ConstraintKind.JSON_OBJECT:
+            return Constraint(kind)
+        case ConstraintKind.CHOICE:
+            return Constraint(kind, tuple(constraint.choice.values))
+        case ConstraintKind.JSON_SCHEMA | ConstraintKind.REGEX | ConstraintKind.EBNF:
+            return Constraint(kind, (getattr(constraint, name),))
 
 
 def _seconds(duration: Duration) -> float:

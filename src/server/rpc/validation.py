@@ -140,6 +140,8 @@ def _describe_rule(rule_id: str, violation: protovalidate.Violation) -> str:
     if rule_id in _LENGTH_RULES:
         bound, singular, plural = _LENGTH_RULES[rule_id]
         return f"must have {bound} {limit} {singular if limit == 1 else plural}, got {len(value)}"
+    if rule_id == "bool.const":
+        return f"must be {limit}".lower()
     message = violation.proto.message or rule_id
     if isinstance(value, Duration):
         return f"{message}, got {value.ToJsonString()}"

@@ -11,6 +11,7 @@ from .cache_contract import CacheContract
 from .cancel_contract import CancelContract
 from .choices_contract import ChoicesContract
 from .concurrency_contract import ConcurrencyContract
+from .constraint_contract import ConstraintContract
 from .context_contract import ContextContract
 from .delivery_contract import DeliveryContract
 from .generation import (
@@ -61,6 +62,7 @@ class EngineContract(
     CacheContract,
     StopContract,
     SamplingContract,
+    ConstraintContract,
     ConcurrencyContract,
     CancelContract,
     LifeContract,

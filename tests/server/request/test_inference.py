@@ -236,7 +236,7 @@ async def test_endless_prompt_is_refused_before_it_is_read(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A prompt over the limit of characters is refused with both numbers, before tokenising."""
-    monkeypatch.setattr("tokenwire.server.request.prompt_checks.MAX_PROMPT_CHARACTERS", 3)
+    monkeypatch.setattr("tokenwire.server.request.checks.prompt_checks.MAX_PROMPT_CHARACTERS", 3)
     engine = ScriptedEngine()
     async with start_front(ScriptedLauncher(engine).prepare) as client:
         failure = await failure_of(client.inference.Chat(client.chat("four")))

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 import pytest
 from structlog.testing import capture_logs
+from tokenwire.server.constraints.checker import ConstraintChecker
 from tokenwire.server.contract.engine import EngineRequest
 from tokenwire.server.contract.errors import Draining, EngineLost, GenerationFailed, InferenceError
 from tokenwire.server.contract.events import Delta, EngineEvent
@@ -84,7 +85,9 @@ async def bench_on(engine: ScriptedEngine) -> AsyncGenerator[Bench]:
     """Requests on an engine, without calls."""
     async with start_front(ScriptedLauncher(engine).prepare) as client:
         recorders = Recorder(), Recorder()
-        inference = Inference(client.app.models, DEFAULTS, queue_timeout_s=30)
+        inference = Inference(
+            client.app.models, DEFAULTS, queue_timeout_s=30, constraints=ConstraintChecker()
+        )
         requests = RunningRequests(inference, *(recorder.record for recorder in recorders))
         yield Bench(client, requests, recorders)
         await requests.close()
@@ -307,7 +310,9 @@ async def test_timeline_of_a_request_that_loads_its_model() -> None:
     async with start_front(launcher.prepare, wait=False, LLM_LAZY_LOAD="true") as client:
         await wait_for_state(client.app, State.UNLOADED)
         recorder = Recorder()
-        inference = Inference(client.app.models, DEFAULTS, queue_timeout_s=30)
+        inference = Inference(
+            client.app.models, DEFAULTS, queue_timeout_s=30, constraints=ConstraintChecker()
+        )
         requests = RunningRequests(inference, recorder.record)
         requests.start(decode_generate(client.prompt("go"), CONTEXT))
         await requests.wait_idle()
@@ -363,7 +368,9 @@ async def test_observer_that_raises_hurts_nobody() -> None:
 
     async with bench_on(engine) as bench:
         first, last = bench.recorders
-        inference = Inference(bench.client.app.models, DEFAULTS, queue_timeout_s=30)
+        inference = Inference(
+            bench.client.app.models, DEFAULTS, queue_timeout_s=30, constraints=ConstraintChecker()
+        )
         requests = RunningRequests(inference, first.record, fail, last.record)
         with capture_logs() as lines:
             running = requests.start(decode_generate(bench.client.prompt("go"), CONTEXT))

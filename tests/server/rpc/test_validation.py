@@ -170,8 +170,32 @@ def test_clamp_steps_aside_from_ranges(fields: dict[str, float]) -> None:
     validate(sampling(clamp=True, **fields))
 
 
+def choice(*values: str) -> sampling_pb2.Constraint:
+    return sampling_pb2.Constraint(choice=sampling_pb2.Constraint.Choice(values=values))
+
+
+@pytest.mark.parametrize(
+    ("constraint", "part"),
+    [
+        (sampling_pb2.Constraint(), "constraint.kind: must have"),
+        (sampling_pb2.Constraint(json_object=False), "constraint.json_object: must be true"),
+        (sampling_pb2.Constraint(json_schema="{" * 70_000), "constraint.json_schema: must have"),
+        (sampling_pb2.Constraint(json_schema=""), "constraint.json_schema: must have"),
+        (sampling_pb2.Constraint(regex="a" * 5_000), "constraint.regex: must have"),
+        (sampling_pb2.Constraint(ebnf="#" * 1_000_000), "constraint.ebnf: must have"),
+        (choice(), "constraint.choice.values: must have"),
+        (choice(*["a"] * 300), "constraint.choice.values: must have"),
+        (choice("a", ""), "constraint.choice.values[1]: must have"),
+    ],
+)
+def test_shape_of_a_constraint(constraint: sampling_pb2.Constraint, part: str) -> None:
+    """What the proto says of a constraint is refused by its field, before it is tried."""
+    with pytest.raises(InvalidRequest) as refused:
+        validate(generate(constraint=constraint))
+    assert part in refused.value.message
+
+
 PLANNED = [
-    (generate(constraint=sampling_pb2.Constraint(json_object=True)), "constraint"),
     (generate(priority=1), "priority"),
     (generate(detach_timeout=Duration(seconds=1)), "detach_timeout"),
     (generate(resume=inference_pb2.Resume(request_id="x")), "resume"),

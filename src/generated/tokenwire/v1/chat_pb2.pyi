@@ -164,7 +164,9 @@ class Tool(_message.Message):
     description: _builtins.str
     """What it does, for the model."""
     parameters_schema: _builtins.str
-    """JSON Schema of the arguments, as text: an object. Empty: any object."""
+    """JSON Schema of the arguments, as text: an object. Empty: any object. Where a call is demanded,
+    it is checked as `Constraint.json_schema` is.
+    """
     def __init__(
         self,
         *,

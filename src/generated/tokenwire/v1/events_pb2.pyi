@@ -452,22 +452,28 @@ class ChoiceFinished(_message.Message):
     FINISH_REASON_FIELD_NUMBER: _builtins.int
     STOP_FIELD_NUMBER: _builtins.int
     STOP_TOKEN_ID_FIELD_NUMBER: _builtins.int
+    CONSTRAINT_INCOMPLETE_FIELD_NUMBER: _builtins.int
     finish_reason: Global___FinishReason.ValueType
     """Why it ended."""
     stop: _builtins.str
     """The stop string."""
     stop_token_id: _builtins.int
     """The stop token id."""
+    constraint_incomplete: _builtins.bool
+    """The text is only a beginning of what the constraint asks for: LENGTH, TIME_LIMIT or STOP came
+    first. False: the text is whole, or there is no constraint.
+    """
     def __init__(
         self,
         *,
         finish_reason: Global___FinishReason.ValueType = ...,
         stop: _builtins.str = ...,
         stop_token_id: _builtins.int = ...,
+        constraint_incomplete: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["matched", b"matched", "stop", b"stop", "stop_token_id", b"stop_token_id"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["finish_reason", b"finish_reason", "matched", b"matched", "stop", b"stop", "stop_token_id", b"stop_token_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["constraint_incomplete", b"constraint_incomplete", "finish_reason", b"finish_reason", "matched", b"matched", "stop", b"stop", "stop_token_id", b"stop_token_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_matched: _TypeAlias = _typing.Literal["stop", "stop_token_id"]  # noqa: Y015
     _WhichOneofArgType_matched: _TypeAlias = _typing.Literal["matched", b"matched"]  # noqa: Y015

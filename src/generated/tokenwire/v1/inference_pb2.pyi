@@ -80,7 +80,9 @@ class GenerateRequest(_message.Message):
 
     @_builtins.property
     def constraint(self) -> _sampling_pb2.Constraint:
-        """Shape of the answer."""
+        """Shape of the answer. Its end is the end of the answer, so `ignore_eos` and `min_tokens` do not go
+        together with it. Refused by engines that lack its kind (see `ModelCapabilities.constraints`).
+        """
 
     @_builtins.property
     def time_limit(self) -> _duration_pb2.Duration:
@@ -207,7 +209,10 @@ class ChatRequest(_message.Message):
 
     @_builtins.property
     def constraint(self) -> _sampling_pb2.Constraint:
-        """Shape of the answer."""
+        """Shape of the answer. Its end is the end of the answer, so `ignore_eos` and `min_tokens` do not go
+        together with it. Nor do tools that the model may call, and thinking, which is off. Refused by
+        engines that lack its kind (see `ModelCapabilities.constraints`).
+        """
 
     @_builtins.property
     def time_limit(self) -> _duration_pb2.Duration:

@@ -197,7 +197,11 @@ Global___Sampling: _TypeAlias = Sampling  # noqa: Y015
 
 @_typing.final
 class Constraint(_message.Message):
-    """Shape that the answer is forced into."""
+    """Shape that the whole answer is forced into, from its first token on. It is checked before anything
+    is generated: a bad one, or one that costs too much to follow, is refused with the place and the
+    reason. Where max_tokens, a time limit or a stop string ends the answer first, its
+    `ChoiceFinished` says that it is incomplete.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -210,7 +214,7 @@ class Constraint(_message.Message):
         VALUES_FIELD_NUMBER: _builtins.int
         @_builtins.property
         def values(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-            """The texts, from 1 to 256."""
+            """The texts, from 1 to 256 of 1 to 1,024 characters."""
 
         def __init__(
             self,
@@ -229,13 +233,22 @@ class Constraint(_message.Message):
     EBNF_FIELD_NUMBER: _builtins.int
     CHOICE_FIELD_NUMBER: _builtins.int
     json_schema: _builtins.str
-    """JSON that a JSON Schema document (as text) describes. At most 65,536 characters."""
+    """JSON that a JSON Schema document (as text) describes, written with one space behind commas and
+    colons, and properties in the schema's order. References stay inside the document. Keywords
+    that cannot be enforced are refused, never ignored. From 1 to 65,536 characters.
+    """
     json_object: _builtins.bool
-    """Any JSON object."""
+    """Any JSON object. Must be true."""
     regex: _builtins.str
-    """Text that a regular expression matches as a whole. At most 4,096 characters."""
+    """Text that a regular expression matches as a whole, in the syntax of Rust's regex crate: without
+    look-around and back-references. `\\d`, `\\w` and `\\s` are ASCII, and `.` is no line feed. From 1
+    to 4,096 characters.
+    """
     ebnf: _builtins.str
-    """Text of an EBNF grammar. At most 65,536 characters."""
+    """Text of a grammar in GBNF, the EBNF of llama.cpp and xgrammar, that begins with its rule
+    `root`. In a rule that mentions itself, a part that matches a longer text takes it. From 1 to
+    65,536 characters.
+    """
     @_builtins.property
     def choice(self) -> Global___Constraint.Choice:
         """Exactly one of these strings."""

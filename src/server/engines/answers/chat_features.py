@@ -58,10 +58,11 @@ class ChatFeatures:
     def template_arguments(self, prompt: ChatPrompt) -> dict[str, object]:
         """Returns a conversation's arguments, with thinking switched as it asks.
 
-        A conversation whose answer must be calls has it off: nothing may come before them.
+        An answer that must be calls, or one text, has it off: nothing may come before them.
         """
         arguments = dict(prompt.template_arguments)
-        thinks = False if prompt.tool_choice.mode is ToolMode.REQUIRED else prompt.thinks
+        is_forced = prompt.answers_at_once or prompt.tool_choice.mode is ToolMode.REQUIRED
+        thinks = False if is_forced else prompt.thinks
         if thinks is not None and self.switch:
             arguments[self.switch] = thinks
         return arguments
@@ -74,10 +75,13 @@ class ChatFeatures:
         tools = offered_tools(prompt)
         thinking = THINKING_FORMATS.get(self.reasoning_parser)
         is_in_thought = thinking is not None and rendered_end.rstrip().endswith(thinking.begin)
-        if tools and prompt.tool_choice.mode is ToolMode.REQUIRED:
+        is_call = bool(tools) and prompt.tool_choice.mode is ToolMode.REQUIRED
+        if is_call or prompt.answers_at_once:
             ending = ""
-            if thinking is not None:
+            if thinking is not None and not prompt.continue_last_message:
                 ending = f"{thinking.end}\n\n" if is_in_thought else thinking.answer_begin
+            if not is_call:
+                return None, ending
             name = prompt.tool_choice.name
             callable_tools = tuple(tool for tool in tools if not name or tool.name == name)
             schema = forced_schema(callable_tools, only_one=bool(name))

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-
+from ...constraints.grammar import schema_grammar
 from ...contract.tools import AnswerForm
 from ..answers.chat_features import special_texts
 
@@ -14,7 +13,5 @@ def answer_fields(form: AnswerForm | None) -> dict[str, object]:
         return {}
     fields: dict[str, object] = {"preserved_tokens": special_texts(form)}
     if form.forced_schema:
-        # Without this, space between two tokens may go on for ever, and small models let it.
-        spacing = {"x-guidance": {"whitespace_flexible": False}}
-        fields["json_schema"] = json.loads(form.forced_schema) | spacing
+        fields["grammar"] = schema_grammar(form.forced_schema)
     return fields

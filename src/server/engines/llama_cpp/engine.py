@@ -26,11 +26,11 @@ from ..choices import merge_choices
 from .answer_fields import answer_fields
 from .client import LlamaCppClient, Refused, Unreachable, ids_to_json, read_events
 from .process import LlamaCppProcess
-from .rendering import PromptRenderer
+from .prompts.rendering import PromptRenderer
+from .prompts.tokenizing import TextTokenizer
 from .sampling import sampling_fields
 from .slots import Slot, Slots
 from .stream import RESPONSE_FIELDS, StopTexts, StreamReader
-from .tokenizing import TextTokenizer
 
 _LET_GO_TIMEOUT_S: Final = 10.0
 _POLL_S: Final = 0.02
@@ -202,6 +202,7 @@ class LlamaCppEngine:
             "response_fields": RESPONSE_FIELDS,
             **sampling_fields(request.params, request.prompt, choice),
             **answer_fields(request.prompt.form),
+            **({"grammar": request.constraint} if request.constraint else {}),
         }
         return await self._client.open_stream("/completion", body)
 

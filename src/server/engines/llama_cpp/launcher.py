@@ -9,6 +9,7 @@ from typing import Final
 
 import structlog
 
+from ...contract.constraint import ALL_KINDS
 from ...contract.engine import Capabilities, ModelInfo
 from ...contract.engine_settings import EngineSettings, ModelFiles
 from ...contract.errors import ModelLoadFailed
@@ -25,16 +26,16 @@ from .arguments import ChildArguments, ChildReport
 from .client import LlamaCppClient, Refused, Unreachable
 from .engine import LlamaCppEngine
 from .process import LlamaCppProcess, make_socket_path
-from .rendering import (
+from .prompts.rendering import (
     PromptRenderer,
     discover_features,
     discover_fim_tokens,
     find_special_texts,
     tokenize,
 )
+from .prompts.template_file import MalformedTokenizer, read_chat_template
+from .prompts.tokenizing import TextTokenizer
 from .sizing import Sizes, TooLittleMemory, describe_cuts, size_engine
-from .template_file import MalformedTokenizer, read_chat_template
-from .tokenizing import TextTokenizer
 from .unpacking import unpacked_path
 
 _logger = structlog.get_logger(__name__)
@@ -203,6 +204,7 @@ class LlamaCppLauncher:
                 tools=bool(features.tool_parser),
                 reasoning=bool(features.reasoning_parser),
                 reasoning_switch=bool(features.switch),
+                constraints=ALL_KINDS,
             ),
             tool_parser=features.tool_parser,
             reasoning_parser=features.reasoning_parser,

@@ -17,6 +17,7 @@ import structlog
 
 from ..engine_output import EngineOutput
 from .arguments import ChildArguments, ChildReport
+from .grammar_words import GrammarWords
 
 _logger = structlog.get_logger(__name__)
 
@@ -54,7 +55,7 @@ class LlamaCppProcess:
         self._process = process
         self._socket_path = socket_path
         self._model_id = model_id
-        self._output = EngineOutput(model_id, "llamacpp", read_line)
+        self._output = EngineOutput(model_id, "llamacpp", read_line, GrammarWords().hide)
         self._is_lost = asyncio.Event()
         self._is_closing = False
         self._watching = asyncio.create_task(self._watch(), name="llama.cpp watch")

@@ -83,11 +83,30 @@ def test_variables_name_every_parser() -> None:
             ChatPrompt(HELLO, tools=(WEATHER,), tool_choice=REQUIRED, thinks=True),
             {"enable_thinking": False},
         ),
+        (ChatPrompt(HELLO, answers_at_once=True), {"enable_thinking": False}),
     ],
 )
 def test_switch(prompt: ChatPrompt, arguments: dict[str, object]) -> None:
     """Thinking is switched where the request asks for it, and off before a demanded call."""
     assert QWEN.template_arguments(prompt) == arguments
+
+
+@pytest.mark.parametrize(
+    ("features", "rendered_end", "ending"),
+    [
+        (QWEN, "assistant\n<think>\n", "</think>\n\n"),
+        (QWEN, "assistant\n", ""),
+        (ChatFeatures("", "gpt-oss"), "<|start|>assistant", "<|channel|>final<|message|>"),
+        (ChatFeatures(), "assistant\n", ""),
+    ],
+)
+def test_answers_at_once(features: ChatFeatures, rendered_end: str, ending: str) -> None:
+    """The answer begins behind what a template thinks first, and all of it is text."""
+    prompt = ChatPrompt(HELLO, answers_at_once=True)
+    assert features.form(prompt, rendered_end) == (None, ending)
+    # Where it goes on with a message, it has begun.
+    goes_on = ChatPrompt(HELLO, answers_at_once=True, continue_last_message=True)
+    assert features.form(goes_on, rendered_end) == (None, "")
 
 
 def test_free_answers() -> None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import json
-
+from tokenwire.server.constraints.grammar import write_grammar
+from tokenwire.server.contract.constraint import Constraint, ConstraintKind
 from tokenwire.server.contract.tools import AnswerForm, Tool
 from tokenwire.server.engines.llama_cpp.answer_fields import answer_fields
 
@@ -22,7 +22,9 @@ def test_marks_are_kept() -> None:
 
 
 def test_demanded_calls_have_a_schema() -> None:
-    """The schema goes along, and says that space has an end."""
-    schema = {"type": "array", "minItems": 1}
-    fields = answer_fields(AnswerForm((Tool("f"),), "json", forced_schema=json.dumps(schema)))
-    assert fields["json_schema"] == schema | {"x-guidance": {"whitespace_flexible": False}}
+    """The schema goes along as a grammar, which says that space has an end."""
+    schema = '{"type": "array", "minItems": 1}'
+    fields = answer_fields(AnswerForm((Tool("f"),), "json", forced_schema=schema))
+    grammar = str(fields["grammar"])
+    assert grammar == write_grammar(Constraint(ConstraintKind.JSON_SCHEMA, (schema,)))
+    assert '"whitespace_flexible":false' in grammar

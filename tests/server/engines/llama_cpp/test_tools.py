@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
+from tokenwire.server.constraints.grammar import write_grammar
+from tokenwire.server.contract.constraint import Constraint, ConstraintKind
 from tokenwire.server.contract.engine import (
     ChatMessage,
     ChatPrompt,
@@ -22,6 +24,7 @@ from tokenwire.server.engines.llama_cpp.launcher import LlamaCppLauncher
 
 from ..answers.asking import CLOCK, QUESTION, REQUIRED, WEATHER, ask, check_forced, params
 from ..answers.templates import ALWAYS_THINKING, TOOLS_AND_THINKING
+from ..generation import drain, request_for
 from .launching import SMALL, launch
 
 SETTINGS = replace(SMALL, max_model_len=768)
@@ -139,5 +142,12 @@ async def test_a_prompt_that_ends_within_a_thought(gguf_file: Path, tmp_path: Pa
         assert answer.reasoning
         assert answer.text == ""
         assert 0 < finished.num_reasoning_tokens <= 8
+        # Where the answer has a shape the thought is ended for it, and all is text.
+        rendered = await engine.render(ChatPrompt((QUESTION,), answers_at_once=True))
+        request = request_for(rendered, params(2))
+        grammar = write_grammar(Constraint(ConstraintKind.CHOICE, ("<think>", "Oslo")))
+        shaped = await drain(engine.generate(replace(request, constraint=grammar)))
+        assert shaped.text in {"<think>", "Oslo"}
+        assert shaped.end.reason is FinishReason.EOS
     finally:
         await engine.close()

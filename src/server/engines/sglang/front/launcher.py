@@ -18,6 +18,7 @@ from ....machine.gpus import VISIBLE_DEVICES, visible_gpus
 from ....machine.host_resources import measure_host
 from ..cpu import cpu_environment
 from ..frames import FrameError, encode_frame, read_frame
+from ..grammar_backend import ASKED_VARIABLE as GRAMMARS_VARIABLE
 from ..messages import REPORTS, Begin, EngineDead, LoadFailed, Loading, Ready
 from ..plan.arguments import server_arguments
 from ..plan.checkpoint import Checkpoint, read_checkpoint
@@ -160,6 +161,9 @@ class SglangLauncher:
         environment["HF_HUB_OFFLINE"] = "1"  # the files are here
         # Log-probabilities of the model, as llama.cpp's: otherwise the temperature is in them.
         environment["SGLANG_RETURN_ORIGINAL_LOGPROB"] = "1"
+        environment[GRAMMARS_VARIABLE] = "1"
+        # Warnings of grammars hold their text.
+        environment["LLGUIDANCE_LOG_LEVEL"] = "0"
         # Its own form does not tell the level of a line.
         environment.setdefault("SGLANG_LOGGING_CONFIG_PATH", str(LOGGING_CONFIG))
         if self._settings.device is Device.CPU:

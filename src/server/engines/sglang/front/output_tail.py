@@ -9,6 +9,7 @@ from typing import Any, Final
 from ...engine_output import EngineOutput
 
 _ERROR_LINE: Final = re.compile(r"\b([A-Za-z_.]*(?:Error|Exception|Interrupt|Killed)\b: .+)")
+_GRAMMAR_LINE: Final = re.compile(r"(Grammar accept_token failed for req \w+).*")
 # As `host/event_log.py` spells them, and with its `logging.json` SGLang, too.
 _LOG_LINE: Final = re.compile(r"(DEBUG|INFO|WARNING|ERROR|CRITICAL) ([\w.]+): (.*)")
 
@@ -17,7 +18,7 @@ class OutputTail(EngineOutput):
     """What a process of SGLang and its children write, logged, and the last of it kept."""
 
     def __init__(self, model_id: str) -> None:
-        super().__init__(model_id, "sglang", read_line)
+        super().__init__(model_id, "sglang", read_line, _hide_grammar)
 
     def explain(self, what: str) -> str:
         """Adds to what is known of a failure, for the log, what a process wrote about it."""
@@ -33,6 +34,11 @@ class OutputTail(EngineOutput):
             if found and found[1] not in beside and "ChildDied" not in found[1]:
                 return found[1]
         return ""
+
+
+def _hide_grammar(line: str) -> str:
+    """Cuts what a grammar says of a token that it did not expect: that token is an answer's."""
+    return _GRAMMAR_LINE.sub(r"\1", line)
 
 
 def read_line(line: str) -> tuple[int, dict[str, Any]]:

@@ -61,6 +61,7 @@ OWNED: Final[Mapping[str, str]] = {
     "log_requests_target": _OWN_LOG,
     "skip_server_warmup": "the service sends a first request of its own",
     "warmups": "the service sends a first request of its own",
+    "grammar_backend": "constraints are checked as llguidance reads them",
     "allowed_media_domains": "the service takes no pictures or sounds",
     "media_url_max_file_size_mb": "the service takes no pictures or sounds",
     "custom_sigquit_handler": _OWN_PROCESS,

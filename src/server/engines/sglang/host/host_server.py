@@ -41,8 +41,8 @@ from ..messages import (
     Tokenize,
     Tokenized,
 )
+from .description.model_info import count_pool_tokens, describe_model, read_series
 from .generation import Generation
-from .model_info import count_pool_tokens, describe_model, read_series
 from .output.choice import LoadedModel
 from .output.token_texts import TokenTexts
 from .rendering import Renderer

@@ -1,9 +1,11 @@
-"""The entry point by which every process of SGLang learns our quantisation (`pyproject.toml`)."""
+"""The entry point by which every process of SGLang learns what is ours (`pyproject.toml`)."""
 
 from __future__ import annotations
 
 import os
 from typing import Final
+
+from .. import grammar_backend
 
 ASKED_VARIABLE: Final = "TOKENWIRE_SGLANG_ISQ"
 """Set by the host for its own processes. Without it the plugin does nothing: SGLang calls it in
@@ -13,8 +15,10 @@ PLUGIN_NAME: Final = "tokenwire"
 
 
 def register() -> None:
-    """Offers our methods to SGLang where the host asked for them."""
+    """Offers our quantisation and our grammars to SGLang where the host or the front asked."""
     if ASKED_VARIABLE in os.environ:
         from .method import offer  # noqa: PLC0415 - imports SGLang
 
         offer()
+    if grammar_backend.ASKED_VARIABLE in os.environ:
+        grammar_backend.offer()

@@ -77,6 +77,8 @@ def _always(files: ModelFiles, settings: SglangSettings) -> dict[str, Any]:
         "load_snapshot_publish_interval": 1,
         # Into files of the host's own folder; the front asks for them when it is scraped.
         "enable_metrics": True,
+        # What constraints are checked with before they come here.
+        "grammar_backend": "llguidance",
         # Below this the reason of a failed start is not told.
         "log_level": "warning",
         # Prompts are text. Should an address of a picture ever get there, it is not fetched.

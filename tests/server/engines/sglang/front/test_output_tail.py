@@ -52,3 +52,12 @@ def test_tail_is_bounded() -> None:
         tail.feed(b"x" * 10_000)
     tail.feed(b"\nOSError: full\n")
     assert tail.last_error() == "OSError: full"
+
+
+def test_words_of_answers_are_hidden() -> None:
+    """Of a grammar that did not expect a token the token is not kept."""
+    tail = OutputTail("some/model")
+    tail.feed(
+        b'ERROR sglang.x: Grammar accept_token failed for req 12ab with token 5: "ze" not in\n'
+    )
+    assert list(tail.kept) == ["ERROR sglang.x: Grammar accept_token failed for req 12ab"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tokenwire.server.constraints.grammar import schema_grammar
 from tokenwire.server.contract.tools import AnswerForm, Tool
 from tokenwire.server.engines.sglang.host.answer_arguments import answer_arguments
 
@@ -18,6 +19,11 @@ def test_marks_are_kept() -> None:
 
 
 def test_demanded_calls_have_a_schema() -> None:
-    """The schema goes along; its answer has no marks to keep."""
+    """The schema goes along as a grammar; its answer has no marks to keep."""
     form = AnswerForm((Tool("f"),), "json", forced_schema='{"type": "array"}')
-    assert answer_arguments(form) == {"json_schema": '{"type": "array"}'}
+    assert answer_arguments(form) == {"ebnf": schema_grammar('{"type": "array"}')}
+
+
+def test_a_constraint_goes_along() -> None:
+    """The grammar of a request is its own."""
+    assert answer_arguments(None, "%llguidance {}") == {"ebnf": "%llguidance {}"}

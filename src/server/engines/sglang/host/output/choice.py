@@ -113,7 +113,7 @@ class Choice:
                 sampling_params=sampling_arguments(
                     request.params, self._model.vocabulary, self._index
                 )
-                | answer_arguments(request.prompt.form),
+                | answer_arguments(request.prompt.form, request.constraint),
                 rid=self._rid,
                 stream=True,
                 # SGLang adds the adapter's id to it: prefixes are shared within one adapter.
@@ -207,6 +207,8 @@ class Choice:
 
     def _fail_aborted(self, finish: Mapping[str, Any]) -> None:
         status, text = finish.get("status_code"), str(finish.get("message") or "")
+        if "rammar" in text:
+            text = "it could not follow a grammar"  # its own words hold texts of callers
         if status == 400:
             self.refuse(text)
         elif status == 503:

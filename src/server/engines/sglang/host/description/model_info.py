@@ -7,12 +7,13 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from ....contract.engine import Capabilities, ModelInfo
-from ....files.formats.safetensors_file import MalformedSafetensors, read_tensor_shapes
-from ...answers.chat_features import ChatFeatures
-from ..isq.outcome import METHOD_NAMES
-from ..messages import Begin
-from .internals import VERSION, resolved_argument
+from .....contract.engine import Capabilities, ModelInfo
+from .....files.formats.safetensors_file import MalformedSafetensors, read_tensor_shapes
+from ....answers.chat_features import ChatFeatures
+from ...isq.outcome import METHOD_NAMES
+from ...messages import Begin
+from ..internals import VERSION, resolved_argument
+from .constraints import constraint_kinds
 from .kv_pool import kv_pool_bytes
 from .token_bytes import max_token_bytes
 
@@ -98,6 +99,7 @@ def describe_model(  # SGLang has no types
             tools=bool(features.tool_parser),
             reasoning=bool(features.reasoning_parser),
             reasoning_switch=bool(features.switch),
+            constraints=constraint_kinds(manager.tokenizer),
         ),
         tool_parser=features.tool_parser,
         reasoning_parser=features.reasoning_parser,

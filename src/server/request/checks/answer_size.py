@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from ..contract.engine import SamplingParams
-from ..contract.errors import InvalidRequest
-from ..settings.fixed_limits import MAX_LOGPROBS_OF_ONE_MESSAGE
-from .calls import Call
+from ...contract.engine import SamplingParams
+from ...contract.errors import InvalidRequest
+from ...settings.fixed_limits import MAX_LOGPROBS_OF_ONE_MESSAGE
+from ..calls import Call
 
 
 def check_answer_size(call: Call, params: SamplingParams) -> None:

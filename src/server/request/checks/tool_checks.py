@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from ..contract.engine import ChatPrompt, ModelInfo
-from ..contract.errors import InvalidRequest
-from ..contract.tools import ANY_TOOL
+from ...contract.engine import ChatPrompt, ModelInfo
+from ...contract.errors import InvalidRequest
+from ...contract.tools import ANY_TOOL
 
 
 def check_tools(prompt: ChatPrompt, model: ModelInfo) -> None:

@@ -20,14 +20,14 @@ from tokenwire.server.engines.llama_cpp.arguments import ChildArguments
 from tokenwire.server.engines.llama_cpp.client import LlamaCppClient
 from tokenwire.server.engines.llama_cpp.launcher import LlamaCppLauncher
 from tokenwire.server.engines.llama_cpp.process import LlamaCppProcess, make_socket_path
-from tokenwire.server.engines.llama_cpp.rendering import (
+from tokenwire.server.engines.llama_cpp.prompts.rendering import (
     PromptRenderer,
     discover_fim_tokens,
     tokenize,
 )
 
-from ..generation import PARIS
-from ..gguf_copies import write_copy
+from ...generation import PARIS
+from ...gguf_copies import write_copy
 
 STRICT_TEMPLATE = (
     "{% for message in messages %}"

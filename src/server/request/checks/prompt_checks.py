@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from ..contract.engine import (
+import msgspec
+
+from ...contract.engine import (
     ChatPrompt,
     InfillPrompt,
     ModelInfo,
@@ -11,9 +13,9 @@ from ..contract.engine import (
     TextPrompt,
     TokenPrompt,
 )
-from ..contract.errors import ContextTooLong, InvalidRequest
-from ..settings.fixed_limits import MAX_PROMPT_CHARACTERS
-from .calls import Call
+from ...contract.errors import ContextTooLong, InvalidRequest
+from ...settings.fixed_limits import MAX_PROMPT_CHARACTERS
+from ..calls import Call
 from .tool_checks import check_hidden, check_tools, texts_of
 
 
@@ -35,6 +37,8 @@ def choose_prompt(call: Call, model: ModelInfo) -> Prompt:
     if isinstance(prompt, ChatPrompt):
         check_tools(prompt, model)
         check_hidden(call.hides_thinking, model)
+        if call.constraint is not None:
+            prompt = msgspec.structs.replace(prompt, answers_at_once=True)
     if isinstance(prompt, InfillPrompt) and not model.capabilities.fill_in_the_middle:
         raise InvalidRequest("suffix", f"'{call.model_id}' has no fill-in-the-middle tokens")
     if call.wants_token_ids and not model.capabilities.token_ids:

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from tokenwire.server.engines.sglang.host.kv_pool import kv_pool_bytes
+from tokenwire.server.engines.sglang.host.description.kv_pool import kv_pool_bytes
 
 GIB = 1 << 30
 

@@ -21,10 +21,14 @@ from tokenwire.server.contract.engine import (
 from tokenwire.server.contract.errors import ContextTooLong, InvalidRequest
 from tokenwire.server.contract.token_ids import TokenIds
 from tokenwire.server.request.calls import Call, CallContext
-from tokenwire.server.request.prompt_checks import check_rendered, choose_prompt, num_bytes_of
+from tokenwire.server.request.checks.prompt_checks import (
+    check_rendered,
+    choose_prompt,
+    num_bytes_of,
+)
 from tokenwire.server.rpc.request_codec import decode_generate
 
-from .test_sampling import MODEL as ANY_MODEL
+from ..test_sampling import MODEL as ANY_MODEL
 
 MODEL: ModelInfo = replace(ANY_MODEL, context_length=10, max_token_bytes=4)
 

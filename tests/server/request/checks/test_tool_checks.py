@@ -8,9 +8,9 @@ import pytest
 from tokenwire.server.contract.engine import ChatMessage, ChatPrompt, Role
 from tokenwire.server.contract.errors import InvalidRequest
 from tokenwire.server.contract.tools import Tool, ToolCall, ToolChoice, ToolMode
-from tokenwire.server.request.tool_checks import check_hidden, check_tools, texts_of
+from tokenwire.server.request.checks.tool_checks import check_hidden, check_tools, texts_of
 
-from .test_sampling import MODEL as INFO
+from ..test_sampling import MODEL as INFO
 
 HELLO = ChatMessage(Role.USER, "Hello")
 CALL = ChatMessage(Role.ASSISTANT, "", (ToolCall("a", "f", '{"x": 1}'),))

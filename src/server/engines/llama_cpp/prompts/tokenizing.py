@@ -6,12 +6,12 @@ import asyncio
 from pathlib import Path
 from typing import Any, Final
 
-from ...contract.engine import PlainText, TokenizedText
-from ...contract.token_ids import TokenIds
-from ...files.formats.gguf_vocabulary import read_gguf_vocabulary
-from ..prompt_checks import check_vocabulary
-from ..token_spelling import Spelling, bytes_of
-from .client import LlamaCppClient, ids_to_json
+from ....contract.engine import PlainText, TokenizedText
+from ....contract.token_ids import TokenIds
+from ....files.formats.gguf_vocabulary import read_gguf_vocabulary
+from ...prompt_checks import check_vocabulary
+from ...token_spelling import Spelling, bytes_of
+from ..client import LlamaCppClient, ids_to_json
 
 _SPELLINGS: Final = {"gpt2": Spelling.BYTE_LEVEL, "llama": Spelling.SENTENCE_PIECE}
 _REPLACEMENT: Final = "\ufffd"

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-from tokenwire.server.engines.llama_cpp.template_file import (
+from tokenwire.server.engines.llama_cpp.prompts.template_file import (
     MalformedTokenizer,
     read_chat_template,
 )

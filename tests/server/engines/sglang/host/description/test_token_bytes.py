@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from tokenwire.server.engines.sglang.host.token_bytes import max_token_bytes
+from tokenwire.server.engines.sglang.host.description.token_bytes import max_token_bytes
 
 SPACES = {"type": "Replace", "pattern": {"String": " "}, "content": "\u2581"}
 

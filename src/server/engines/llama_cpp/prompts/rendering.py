@@ -8,7 +8,7 @@ from typing import Any, assert_never
 
 import msgspec
 
-from ...contract.engine import (
+from ....contract.engine import (
     ChatMessage,
     ChatPrompt,
     InfillPrompt,
@@ -18,24 +18,24 @@ from ...contract.engine import (
     TextPrompt,
     TokenPrompt,
 )
-from ...contract.errors import InvalidRequest
-from ...contract.token_ids import TokenIds
-from ...contract.tools import AnswerForm, Tool
-from ...files.formats.gguf_tokens import GgufTokens
-from ..answers.chat_features import (
+from ....contract.errors import InvalidRequest
+from ....contract.token_ids import TokenIds
+from ....contract.tools import AnswerForm, Tool
+from ....files.formats.gguf_tokens import GgufTokens
+from ...answers.chat_features import (
     NO_FEATURES,
     PROBE_TOOL,
     ChatFeatures,
     find_features,
     offered_tools,
 )
-from ..answers.spelling import spell_calls, spell_tool
-from ..fim import FIM_MARKERS, FimTokens, find_fim_tokens, infill_ids
-from ..literal_text import Render, Tokenize, read_chat, read_text, strings_of
-from ..merge_roles import merge_consecutive
-from ..prompt_checks import check_not_empty, check_vocabulary, need_fim_tokens
-from ..special_text import SpecialTexts, is_control_text
-from .client import LlamaCppClient, Refused
+from ...answers.spelling import spell_calls, spell_tool
+from ...fim import FIM_MARKERS, FimTokens, find_fim_tokens, infill_ids
+from ...literal_text import Render, Tokenize, read_chat, read_text, strings_of
+from ...merge_roles import merge_consecutive
+from ...prompt_checks import check_not_empty, check_vocabulary, need_fim_tokens
+from ...special_text import SpecialTexts, is_control_text
+from ..client import LlamaCppClient, Refused
 
 
 @dataclass(frozen=True, slots=True)

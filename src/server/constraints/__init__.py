@@ -1,0 +1,1 @@
+"""Constraints, checked and written as the one grammar that every engine takes."""

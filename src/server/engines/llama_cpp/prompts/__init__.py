@@ -1,0 +1,1 @@
+"""How prompts become tokens on llama.cpp."""

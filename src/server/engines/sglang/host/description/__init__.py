@@ -1,0 +1,1 @@
+"""What the host tells of the model that SGLang has loaded."""
