@@ -37,6 +37,7 @@ from .access.plaintext import warn_of_plaintext
 from .constraints.checker import ConstraintChecker
 from .machine.c_allocator import limit_arenas
 from .machine.gpu_monitor import GpuMonitor
+from .media.images import make_images
 from .models.gpu_pressure import GpuPressure
 from .models.model_state import Prepare
 from .models.models import Models
@@ -119,17 +120,14 @@ class ServerApp:
         self.tracer = make_tracer(config, config.service_name, "front")
         spans = () if self.tracer is None else (RequestSpans(self.tracer).record,)
         self._constraints = ConstraintChecker()
+        images = make_images(config)
         self._requests = RunningRequests(
             Inference(
                 self.models,
-                SamplingDefaults(
-                    temperature=config.default_temperature,
-                    top_p=config.default_top_p,
-                    max_tokens=config.default_max_tokens,
-                    max_tokens_limit=config.max_tokens_limit,
-                ),
+                SamplingDefaults.of(config),
                 queue_timeout_s=config.queue_timeout_ms / 1000,
                 constraints=self._constraints,
+                images=images,
             ),
             log_request,
             self._metrics.requests.record,
@@ -139,10 +137,12 @@ class ServerApp:
         )
         self._load_reports = self._make_load_reports() if config.load_reports else None
         self._service = InferenceService(
-            self._requests, self.models, self._access, config.max_tokens_limit
+            self._requests, self.models, self._access, config.max_tokens_limit, images.limits
         )
         self._tokenizer = TokenizerService(
-            self._requests, Tokenizing(self.models, config.queue_timeout_ms / 1000), self._access
+            self._requests,
+            Tokenizing(self.models, config.queue_timeout_ms / 1000, images),
+            self._access,
         )
         self._server: grpc.aio.Server | None = None
         self.port = config.grpc_port

@@ -50,7 +50,7 @@ def write(tokenizer_folder: Path, folder: Path, architecture: Architecture) -> l
     config._attn_implementation = "eager"
     model_class = getattr(transformers, architecture.architecture)
     model = model_class(config).to(torch.float32).eval()
-    _randomise(model, architecture.zeroed)
+    randomise(model, architecture.zeroed)
     model.generation_config = transformers.GenerationConfig(do_sample=False)
     model.save_pretrained(folder)
     for name in ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja"):
@@ -61,7 +61,7 @@ def write(tokenizer_folder: Path, folder: Path, architecture: Architecture) -> l
     return [_answer(model, tokenizer, ids) for ids in [*prompts, list(chat["input_ids"])]]
 
 
-def _randomise(model: Any, zeroed: tuple[str, ...]) -> None:
+def randomise(model: Any, zeroed: tuple[str, ...]) -> None:
     """Draws every parameter, so that each one counts and the best token leads clearly.
 
     As they are made, norms are ones, biases zeros and the logits of a small model nearly equal.
@@ -92,8 +92,17 @@ def _answer(model: Any, tokenizer: Any, prompt_ids: list[int]) -> Reference:
             return_dict_in_generate=True,
         )
     output_ids = outputs.sequences[0, len(prompt_ids) :].tolist()
+    return Reference(prompt_ids, output_ids, best_tokens(outputs.logits, output_ids, tokenizer))
+
+
+def best_tokens(
+    all_logits: Any, output_ids: list[int], tokenizer: Any
+) -> list[list[tuple[int, float, str]]]:
+    """The most probable tokens of each place; see `Reference`."""
+    import torch
+
     best: list[list[tuple[int, float, str]]] = []
-    for position, logits in enumerate(outputs.logits):
+    for position, logits in enumerate(all_logits):
         values, ids = torch.log_softmax(logits[0].float(), -1).topk(NUM_BEST)
         before = output_ids[:position]
         best.append(
@@ -102,7 +111,7 @@ def _answer(model: Any, tokenizer: Any, prompt_ids: list[int]) -> Reference:
                 for one, value in zip(ids.tolist(), values.tolist(), strict=True)
             ]
         )
-    return Reference(prompt_ids, output_ids, best)
+    return best
 
 
 def main(tokenizer_folder: Path, root: Path, names: list[str]) -> None:

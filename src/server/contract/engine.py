@@ -28,17 +28,25 @@ class Role(enum.Enum):
 
 
 @dataclass(frozen=True, slots=True)
+class ImagePart:
+    """Where an image stands in a message: it is `images[index]` of the prompt."""
+
+    index: int
+
+
+@dataclass(frozen=True, slots=True)
 class ChatMessage:
-    """One message of a conversation, text only.
+    """One message of a conversation; `content` is all of its text.
 
     `tool_calls` are those of an assistant's message, `tool_call_id` is the call that a message of
-    role TOOL answers.
+    role TOOL answers. `parts` are text and images in order, empty in a message without an image.
     """
 
     role: Role
     content: str
     tool_calls: tuple[ToolCall, ...] = ()
     tool_call_id: str = ""
+    parts: tuple[str | ImagePart, ...] = ()
 
 
 class _Prompt(msgspec.Struct, frozen=True, tag=True, array_like=True):
@@ -70,7 +78,8 @@ class ChatPrompt(_Prompt, frozen=True):
     `thinks` turns thinking on or off; None: the template's own default. `answers_at_once`: the
     whole answer is one text, with neither thinking nor calls in it.
     With `continue_last_message` the answer goes on where the last message ends, which is the
-    assistant's.
+    assistant's. `images` are PNG files, RGB and upright, which the front has decoded and written
+    anew.
     """
 
     messages: tuple[ChatMessage, ...]
@@ -80,6 +89,7 @@ class ChatPrompt(_Prompt, frozen=True):
     thinks: bool | None = None
     continue_last_message: bool = False
     answers_at_once: bool = False
+    images: tuple[bytes, ...] = ()
 
 
 Prompt = TextPrompt | TokenPrompt | InfillPrompt | ChatPrompt
@@ -92,11 +102,23 @@ class RenderedPrompt:
     `token_ids` is never empty and every id is below the vocabulary's size. `stop` are the stop
     strings that the chat template brings, beside the request's own. `form` is how the answer is
     read, None where all of it is text.
+
+    With `images`, which are PNG files, the engine reads `num_image_tokens` beside `token_ids`.
+    `marked_text` is the prompt as text, with a mark for each image, for an engine that reads that
+    instead of ids.
     """
 
     token_ids: TokenIds
     stop: tuple[str, ...] = ()
     form: AnswerForm | None = None
+    images: tuple[bytes, ...] = ()
+    num_image_tokens: int = 0
+    marked_text: str = ""
+
+    @property
+    def num_tokens(self) -> int:
+        """Tokens that it takes of the context."""
+        return len(self.token_ids) + self.num_image_tokens
 
 
 class PlainText(msgspec.Struct, frozen=True, array_like=True):
@@ -192,6 +214,7 @@ class Capabilities:
     reasoning: bool = False
     reasoning_switch: bool = False
     constraints: tuple[str, ...] = ()
+    images: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,8 @@ class ModelFiles:
     """Where one model lies on this machine.
 
     `path` is the `.gguf` file (the first of a split file) or the folder with `config.json`.
-    `tokenizer` is the folder of a tokenizer that the id names beside the weights.
+    `tokenizer` is the folder of a tokenizer that the id names beside the weights, `projector` the
+    file that makes a model of GGUF see.
     """
 
     model_id: str
@@ -31,6 +32,7 @@ class ModelFiles:
     path: Path
     revision: str = ""
     tokenizer: Path | None = None
+    projector: Path | None = None
 
 
 class Device(enum.Enum):

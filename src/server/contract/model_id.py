@@ -10,6 +10,7 @@ _NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,94}[A-Za-z0-9_-])?")
 _MAX_LENGTH = 512
 GGUF_SUFFIX = ".gguf"
 GGUF_FORM = "owner/repo:file.gguf"
+PROJECTOR_FORM = "owner/repo:file.gguf+mmproj.gguf"
 
 
 class InvalidModelId(ValueError):
@@ -20,16 +21,20 @@ class InvalidModelId(ValueError):
 class ModelId:
     """A repository, with the GGUF file and the tokenizer's repository where the id names them.
 
-    `file` is a path inside the repository, with forward slashes.
+    `file` is a path inside the repository, with forward slashes; so is `projector`, the file of
+    what makes a model of GGUF see (llama.cpp's `mmproj`).
     """
 
     repo: str
     file: str | None = None
     tokenizer_repo: str | None = None
+    projector: str | None = None
 
     @classmethod
     def parse(cls, text: str) -> ModelId:
         """Reads `owner/repo`, `owner/repo:file.gguf` or `owner/repo:file.gguf@owner/tokenizer`.
+
+        Behind `file.gguf` may stand `+mmproj.gguf`, a second file of the same repository.
 
         Raises:
             InvalidModelId: the text has none of these forms.
@@ -44,16 +49,22 @@ class ModelId:
                     f"'{text}' is a repository of GGUF files: name one of them, as in {GGUF_FORM}"
                 )
             return cls(repo)
-        file, at, tokenizer_repo = rest.partition("@")
+        files, at, tokenizer_repo = rest.partition("@")
+        file, plus, projector = files.partition("+")
         if not file.lower().endswith(GGUF_SUFFIX):
             raise InvalidModelId(
                 f"'{text}' names no GGUF file behind the colon: the form is {GGUF_FORM}"
             )
-        if not all(_NAME.fullmatch(part) for part in file.split("/")):
+        if plus and not projector.lower().endswith(GGUF_SUFFIX):
+            raise InvalidModelId(
+                f"'{text}' names no GGUF file behind the plus: the form is {PROJECTOR_FORM}"
+            )
+        parts = [*file.split("/"), *(projector.split("/") if plus else ())]
+        if not all(_NAME.fullmatch(part) for part in parts):
             raise InvalidModelId(f"'{text}' names a file outside its repository")
         if at:
             _check_repo(tokenizer_repo, text)
-        return cls(repo, file, tokenizer_repo or None)
+        return cls(repo, file, tokenizer_repo or None, projector or None)
 
     @property
     def is_gguf(self) -> bool:
@@ -64,7 +75,8 @@ class ModelId:
         """Returns the id as `parse` reads it."""
         file = f":{self.file}" if self.file else ""
         tokenizer = f"@{self.tokenizer_repo}" if self.tokenizer_repo else ""
-        return f"{self.repo}{file}{tokenizer}"
+        projector = f"+{self.projector}" if self.projector else ""
+        return f"{self.repo}{file}{projector}{tokenizer}"
 
 
 DEFAULT_MODEL = ModelId("HuggingFaceTB/SmolLM2-135M-Instruct")

@@ -29,6 +29,7 @@ from .wanted_files import (
     own_places,
     want_adapter,
     want_gguf,
+    want_projector,
     want_safetensors,
     want_template,
     want_tokenizer,
@@ -90,7 +91,11 @@ class ModelFinder:
             # A GGUF file holds its tokenizer, and that is taken. The template is all that it
             # may lack, and the only thing worth asking a hub for.
             tokenizer = await self._provide(want_template(model.tokenizer_repo), report)
-        return ModelFiles(str(model), wanted.format, path, revision, tokenizer)
+        projector: Path | None = None
+        if model.projector:
+            second = replace(want_projector(model.repo, model.projector), reference=reference)
+            projector = await self._provide(second, report)
+        return ModelFiles(str(model), wanted.format, path, revision, tokenizer, projector)
 
     async def _provide(self, wanted: WantedFiles, report: ReportProgress) -> Path:
         here = await asyncio.to_thread(self._find_here, wanted)

@@ -49,6 +49,11 @@ def want_gguf(repo: str, file: str, *, needs_tokenizer: bool) -> WantedFiles:
     return WantedFiles(repo, ModelFormat.GGUF, parts[0], parts[0], lambda _: parts, find_defect)
 
 
+def want_projector(repo: str, file: str) -> WantedFiles:
+    """Names the GGUF file of a repository that makes a model of it see."""
+    return want_gguf(repo, file, needs_tokenizer=False)
+
+
 def want_safetensors(repo: str) -> WantedFiles:
     """Names the weights, configuration and tokenizer of a repository."""
     return WantedFiles(

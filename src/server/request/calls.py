@@ -10,6 +10,7 @@ from ...tracing.trace_context import NO_TRACE, TraceContext
 from ..contract.constraint import Constraint
 from ..contract.engine import Prompt
 from ..contract.events import Delta, FinishReason, Prefill
+from ..media.image_source import ImageSource
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +69,7 @@ class Call:
     of a LoRA adapter; `lora_adapter` is empty where the request names none beside it.
     `wants_one_message`: the whole answer is sent as one.
     `hides_thinking` leaves thinking out of the answer, which counts it all the same.
+    `images` are those of the prompt's messages, in order.
     """
 
     context: CallContext
@@ -86,6 +88,7 @@ class Call:
     wants_one_message: bool = False
     hides_thinking: bool = False
     constraint: Constraint | None = None
+    images: tuple[ImageSource, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,6 +26,7 @@ from ..contract.events import (
     ToolCallDelta,
 )
 from ..contract.load_progress import LoadProgress
+from ..media.images import Images
 from ..models.models import Models, Route
 from ..models.served_model import ServedModel
 from ..models.ticket import QueuePlace, Ticket, WaitProgress
@@ -36,13 +37,17 @@ from .checks.prompt_checks import check_rendered, choose_prompt, num_bytes_of
 from .clock import Clock
 from .generated import Generated
 from .hidden_thinking import hide_thinking
+from .image_checks import add_images, check_images
 from .sampling import SamplingDefaults, resolve_sampling
 
 Emit = Callable[[CallEvent], None]
 
 
 class Inference:
-    """Runs calls on the models of this server."""
+    """Runs calls on the models of this server.
+
+    `images` decodes what the models see; without it no call may have an image.
+    """
 
     def __init__(
         self,
@@ -50,11 +55,13 @@ class Inference:
         defaults: SamplingDefaults,
         queue_timeout_s: float,
         constraints: ConstraintChecker,
+        images: Images | None = None,
     ) -> None:
         self._models = models
         self._constraints = constraints
         self._defaults = defaults
         self._queue_timeout_s = queue_timeout_s
+        self._images = images
 
     async def run(self, call: Call, emit: Emit, clock: Clock) -> CallFinished:
         """Serves one call and emits its events, the last of them the `CallFinished` returned.
@@ -100,9 +107,9 @@ class Inference:
         adapter = _find_adapter(call, route, engine.info)
         check_kind(call, engine.info)
         clock.begin_render()
-        prompt = await self._render(model, call)
+        prompt = await self._render(model, call, slot)
         await check_demanded(call, prompt.form, self._constraints)
-        num_prompt_tokens = len(prompt.token_ids)
+        num_prompt_tokens = prompt.num_tokens
         clock.end_render(num_prompt_tokens)
         params = resolve_sampling(call.sampling, self._defaults, engine.info, num_prompt_tokens)
         check_answer_size(call, params)
@@ -154,9 +161,12 @@ class Inference:
             return self._queue_timeout_s
         return min(call.max_queue_wait_s, self._queue_timeout_s)
 
-    async def _render(self, model: ServedModel, call: Call) -> RenderedPrompt:
+    async def _render(self, model: ServedModel, call: Call, held: AsyncExitStack) -> RenderedPrompt:
+        """Renders the prompt. Its images, which `held` keeps, are decoded first."""
         engine = model.engine
         prompt = choose_prompt(call, engine.info)
+        check_images(call, engine.info)
+        prompt = await add_images(prompt, call, self._images, held)
         async with model.renders.turn(num_bytes_of(prompt)):
             with model.stall_timer.work():
                 rendered = await engine.render(prompt)

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from ..contract.engine import ModelInfo, SamplingParams
 from ..contract.errors import InvalidRequest
+from ..settings.server_config import ServerConfig
 from .calls import SamplingRequest
 
 CLAMPED_RANGES: Final[dict[str, tuple[float, float]]] = {
@@ -37,6 +38,16 @@ class SamplingDefaults:
     top_p: float
     max_tokens: int
     max_tokens_limit: int
+
+    @classmethod
+    def of(cls, config: ServerConfig) -> SamplingDefaults:
+        """Reads them from the configuration."""
+        return cls(
+            temperature=config.default_temperature,
+            top_p=config.default_top_p,
+            max_tokens=config.default_max_tokens,
+            max_tokens_limit=config.max_tokens_limit,
+        )
 
 
 def resolve_sampling(

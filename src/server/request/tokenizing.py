@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, replace
 from typing import Final
 
 from ..contract.engine import Engine, PlainText, TokenizedText
 from ..contract.errors import InferenceError, QueueTimeout
 from ..contract.token_ids import TokenIds
+from ..media.images import Images
 from ..models.models import Models
 from ..models.served_model import ServedModel
 from .calls import Call
 from .checks.prompt_checks import choose_prompt, num_bytes_of
+from .image_checks import add_images, check_images
 
 _BYTES_PER_ID: Final = 4
 
@@ -28,9 +30,15 @@ class PromptSize:
 
 
 class Tokenizing:
-    """Tokenises on the models of this server, under the same limit as requests are rendered."""
+    """Tokenises on the models of this server, under the same limit as requests are rendered.
 
-    def __init__(self, models: Models, queue_timeout_s: float) -> None:
+    `images` decodes what the models see; without it no call may have an image.
+    """
+
+    def __init__(
+        self, models: Models, queue_timeout_s: float, images: Images | None = None
+    ) -> None:
+        self._images = images
         self._models = models
         self._queue_timeout_s = queue_timeout_s
 
@@ -59,11 +67,23 @@ class Tokenizing:
             return await engine.detokenize(token_ids)
 
     async def count(self, call: Call) -> PromptSize:
-        """Counts the tokens of a call's prompt; raises as `tokenize` does."""
-        num_bytes = num_bytes_of(call.prompt)
-        async with self._engine(call.model_id, num_bytes, call.max_queue_wait_s) as engine:
-            rendered = await engine.render(choose_prompt(call, engine.info))
-            return PromptSize(len(rendered.token_ids), engine.info.context_length)
+        """Counts the tokens of a call's prompt, its images too; raises as `tokenize` does.
+
+        With images it waits for the model before they are decoded, and for a turn afterwards.
+        """
+        async with AsyncExitStack() as held:
+            prompt = call.prompt
+            if call.images:
+                # Decoded in no turn, which others wait for.
+                async with self._engine(call.model_id, 0, call.max_queue_wait_s) as engine:
+                    choose_prompt(call, engine.info)
+                    check_images(call, engine.info)
+                prompt = await add_images(prompt, call, self._images, held)
+                call = replace(call, prompt=prompt)
+            num_bytes = num_bytes_of(prompt)
+            async with self._engine(call.model_id, num_bytes, call.max_queue_wait_s) as engine:
+                rendered = await engine.render(choose_prompt(call, engine.info))
+                return PromptSize(rendered.num_tokens, engine.info.context_length)
 
     @asynccontextmanager
     async def _engine(

@@ -11,6 +11,8 @@ from ...generated.tokenwire.v1 import chat_pb2, inference_pb2
 from ..contract.engine import ChatMessage, ChatPrompt, Role
 from ..contract.errors import InvalidRequest
 from ..contract.tools import Tool, ToolCall, ToolChoice, ToolMode
+from ..media.image_source import ImageSource
+from .image_codec import decode_parts
 
 _ROLES: Final = {
     chat_pb2.ROLE_SYSTEM: Role.SYSTEM,
@@ -26,12 +28,17 @@ _MODES: Final = {
 }
 
 
-def decode_messages(messages: Sequence[chat_pb2.Message]) -> tuple[ChatMessage, ...]:
+def decode_messages(
+    messages: Sequence[chat_pb2.Message], images: list[ImageSource]
+) -> tuple[ChatMessage, ...]:
     """Turns valid messages into a conversation in which calls and results belong together.
+
+    Adds what images they have to `images`.
 
     Raises:
         InvalidRequest: a call whose id or arguments cannot be used, or one of a role that makes no
-            calls; a result of no call, of an unknown one, or of one that has its result.
+            calls; a result of no call, of an unknown one, or of one that has its result; an image
+            that is empty, or in a message that is not of the user.
     """
     conversation: list[ChatMessage] = []
     open_ids: set[str] = set()  # of the last assistant's message, without a result so far
@@ -48,7 +55,8 @@ def decode_messages(messages: Sequence[chat_pb2.Message]) -> tuple[ChatMessage, 
         if role is Role.ASSISTANT:
             open_ids = {call.id for call in calls}
         text = "".join(part.text for part in message.content)
-        conversation.append(ChatMessage(role, text, calls, message.tool_call_id))
+        parts = decode_parts(message, path, images)
+        conversation.append(ChatMessage(role, text, calls, message.tool_call_id, parts))
     return tuple(conversation)
 
 

@@ -6,7 +6,9 @@ from collections.abc import Iterable
 
 from ...generated.tokenwire.v1 import inference_pb2, models_pb2
 from ..contract.engine import ModelInfo
+from ..media.image_limits import ImageLimits
 from ..models.model_state import ModelView, State
+from .image_codec import encode_image_limits
 
 _STATES = {
     State.UNLOADED: models_pb2.MODEL_STATE_UNLOADED,
@@ -17,12 +19,14 @@ _STATES = {
 
 
 def encode_models(
-    views: Iterable[ModelView], max_output_tokens: int
+    views: Iterable[ModelView], max_output_tokens: int, image_limits: ImageLimits | None = None
 ) -> inference_pb2.ListModelsResponse:
     """Turns the state of every model into the answer of ListModels."""
-    return inference_pb2.ListModelsResponse(
-        models=[_encode_model(view, max_output_tokens) for view in views]
-    )
+    models = [_encode_model(view, max_output_tokens) for view in views]
+    for model in models:
+        if image_limits is not None and model.capabilities.images:
+            model.image_limits.CopyFrom(encode_image_limits(image_limits))
+    return inference_pb2.ListModelsResponse(models=models)
 
 
 def _encode_model(view: ModelView, max_output_tokens: int) -> models_pb2.Model:
@@ -69,6 +73,7 @@ def _add_info(model: models_pb2.Model, info: ModelInfo) -> None:
             reasoning=can.reasoning,
             reasoning_switch=can.reasoning_switch,
             constraints=can.constraints,
+            images=can.images,
         )
     )
     model.tool_parser = info.tool_parser

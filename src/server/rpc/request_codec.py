@@ -22,6 +22,7 @@ from ..contract.engine import (
 from ..contract.errors import InvalidRequest
 from ..contract.template_arguments import RESERVED_TEMPLATE_ARGUMENTS
 from ..contract.token_ids import TokenIds
+from ..media.image_source import ImageSource
 from ..request.calls import Call, CallContext, SamplingRequest
 from .message_codec import (
     check_continued,
@@ -59,8 +60,10 @@ def decode_chat(request: inference_pb2.ChatRequest, context: CallContext) -> Cal
 
     Raises:
         InvalidRequest: a template argument is a number that JSON does not have, or has a reserved
-            name; or calls, results and tools do not go together (`message_codec.py`).
+            name; calls, results and tools do not go together (`message_codec.py`); or an image is
+            empty, or in a message that is not of the user.
     """
+    images: list[ImageSource] = []
     for name in request.template_arguments.values.fields:
         if name in RESERVED_TEMPLATE_ARGUMENTS:
             raise InvalidRequest("template_arguments", f"'{name}' is set by the server alone")
@@ -70,7 +73,7 @@ def decode_chat(request: inference_pb2.ChatRequest, context: CallContext) -> Cal
         raise InvalidRequest("template_arguments", "holds a number that is not finite") from error
     reasoning = request.reasoning
     prompt = ChatPrompt(
-        decode_messages(request.messages),
+        decode_messages(request.messages, images),
         arguments,
         decode_tools(request.tools),
         decode_tool_choice(request),
@@ -79,7 +82,7 @@ def decode_chat(request: inference_pb2.ChatRequest, context: CallContext) -> Cal
     )
     check_continued(prompt)
     call = _decode(request, context, prompt, "messages", None)
-    return replace(call, hides_thinking=reasoning.hidden)
+    return replace(call, hides_thinking=reasoning.hidden, images=tuple(images))
 
 
 def _decode(

@@ -12,6 +12,7 @@ import grpc
 from ...generated.tokenwire.v1 import events_pb2, inference_pb2, inference_pb2_grpc
 from ..access.access import Access
 from ..contract.errors import InferenceError
+from ..media.image_limits import ImageLimits
 from ..models.models import Models
 from ..request.calls import (
     DEADLINE_EXCEEDED,
@@ -36,8 +37,14 @@ class InferenceService(inference_pb2_grpc.InferenceServiceServicer):
     """Serves Generate, Chat and ListModels."""
 
     def __init__(
-        self, requests: RunningRequests, models: Models, access: Access, max_output_tokens: int
+        self,
+        requests: RunningRequests,
+        models: Models,
+        access: Access,
+        max_output_tokens: int,
+        image_limits: ImageLimits | None = None,
     ) -> None:
+        self._image_limits = image_limits
         self._requests = requests
         self._models = models
         self._access = access
@@ -62,7 +69,7 @@ class InferenceService(inference_pb2_grpc.InferenceServiceServicer):
     ) -> inference_pb2.ListModelsResponse:
         """Lists the models and adapters that the caller may use, and where each one stands."""
         views = self._access.visible(context.call.key, self._models.views)
-        return encode_models(views, self._max_output_tokens)
+        return encode_models(views, self._max_output_tokens, self._image_limits)
 
     async def _serve(
         self,

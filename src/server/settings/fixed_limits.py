@@ -28,3 +28,21 @@ MIN_LOAD_REPORT_INTERVAL_S: Final = 1.0
 MAX_LOGPROBS_OF_ONE_MESSAGE: Final = 150_000
 # Longest silence on a stream that asked for progress.
 PROGRESS_INTERVAL_S: Final = 10.0
+# The longest side of an image, and how many times the other it may be: Qwen2.5-VL takes none
+# beyond 200, and what an image is scaled to holds little of one so long.
+MAX_IMAGE_SIDE: Final = 8192
+MAX_IMAGE_RATIO: Final = 100
+# Addresses that one image may lead to, and the time for all of them together.
+MAX_IMAGE_REDIRECTS: Final = 3
+IMAGE_FETCH_S: Final = 10.0
+# Longest decoding of the images of one request: of 16 million pixels it takes about a second.
+IMAGE_DECODE_S: Final = 20.0
+# Requests whose images are fetched at once, and decoded at once.
+MAX_CONCURRENT_FETCHES: Final = 16
+MAX_CONCURRENT_DECODES: Final = 2
+# Bytes of the decoded images of one request: a third more in base64, as llama.cpp gets them, must
+# be under the 100 MB that its server takes.
+MAX_REQUEST_IMAGE_BYTES: Final = 64 << 20
+# Bytes of decoded images that requests hold together, while they wait and run. All of them may go
+# to SGLang's host in one frame, which has 256 MiB at most.
+MAX_HELD_IMAGE_BYTES: Final = 192 << 20

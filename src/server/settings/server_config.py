@@ -14,6 +14,7 @@ from ...tls_settings import CLIENT_AUTHORITIES, PEM_FILE, TlsSettings
 from ...tracing.settings import TracingSettings
 from .access_settings import AccessSettings
 from .hub_settings import HubSettings
+from .image_settings import ImageSettings
 from .isq_settings import IsqSettings
 from .kv_cache_settings import CONTEXT_SIZE_FROM_MEMORY, KvCacheSettings
 from .model_settings import ModelSettings
@@ -26,6 +27,7 @@ _MAX_PORT = 65535
 class ServerConfig(
     ModelSettings,
     HubSettings,
+    ImageSettings,
     IsqSettings,
     KvCacheSettings,
     TimeoutSettings,

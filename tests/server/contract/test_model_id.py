@@ -12,6 +12,8 @@ from tokenwire.server.contract.model_id import InvalidModelId, ModelId
         ("o/r:f.gguf", ModelId("o/r", "f.gguf")),
         ("o/r-GGUF:Q4/f-00001-of-00003.gguf", ModelId("o/r-GGUF", "Q4/f-00001-of-00003.gguf")),
         ("o/r:f.Q4_K_M.gguf@t/k", ModelId("o/r", "f.Q4_K_M.gguf", "t/k")),
+        ("o/r:f.gguf+mm/proj.gguf", ModelId("o/r", "f.gguf", None, "mm/proj.gguf")),
+        ("o/r:f.gguf+mmproj.gguf@t/k", ModelId("o/r", "f.gguf", "t/k", "mmproj.gguf")),
     ],
 )
 def test_forms(text: str, parsed: ModelId) -> None:
@@ -34,6 +36,13 @@ def test_forms(text: str, parsed: ModelId) -> None:
         "a/b:/etc/c.gguf",
         "a/b:x/../c.gguf",
         "a/b:c.bin",
+        "a/b:c.gguf+",
+        "a/b:c.gguf+d",
+        "a/b:c.gguf+../d.gguf",
+        "a/b:c.gguf+/etc/d.gguf",
+        "a/b:c.gguf+d.gguf+e.gguf",
+        "a/b:+d.gguf",
+        "a/b+d.gguf",
         "a/b:c.gguf@",
         "a/b:c.gguf@d",
         "a/b:c.gguf@../d",

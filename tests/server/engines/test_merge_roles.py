@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tokenwire.server.contract.engine import ChatMessage, Role
+from tokenwire.server.contract.engine import ChatMessage, ImagePart, Role
 from tokenwire.server.contract.tools import ToolCall
 from tokenwire.server.engines.merge_roles import merge_consecutive
 
@@ -40,3 +40,18 @@ def test_leaves_calls_and_results() -> None:
         ChatMessage(Role.TOOL, "2", tool_call_id="b"),
     )
     assert merge_consecutive(messages) == messages
+
+
+def test_keeps_images_in_their_places() -> None:
+    """Images stay between the texts that they stood between."""
+    merged = merge_consecutive(
+        (
+            ChatMessage(Role.USER, "a"),
+            ChatMessage(Role.USER, "bc", parts=("b", ImagePart(0), "c")),
+            ChatMessage(Role.ASSISTANT, "d"),
+        )
+    )
+    assert merged == (
+        ChatMessage(Role.USER, "a\n\nbc", parts=("a", "\n\n", "b", ImagePart(0), "c")),
+        ChatMessage(Role.ASSISTANT, "d"),
+    )

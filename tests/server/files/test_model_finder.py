@@ -115,6 +115,24 @@ async def test_download_of_one_gguf_file(place: Place, mirror: HubMirror) -> Non
     assert mirror.fetched == ["a.gguf"]
 
 
+async def test_download_of_a_projector(place: Place, mirror: HubMirror) -> None:
+    """The projector that an id names is fetched beside the file, and found again offline."""
+    text = f"{GGUF_REPO}:a.gguf+bare.gguf"
+    found = await place.find(text, only_gguf=True)
+    assert found.model_id == text
+    assert found.projector is not None
+    assert found.projector.read_bytes() == BARE_GGUF
+    assert mirror.fetched == ["a.gguf", "bare.gguf"]
+    assert await place.find(text, only_gguf=True, HF_HUB_OFFLINE="1") == found
+
+
+async def test_projector_that_is_not_there(place: Place) -> None:
+    """A model is not served blind where its projector is missing."""
+    write(place.models, {"a.gguf": GGUF})
+    with pytest.raises(ModelLoadFailed, match=r"eye\.gguf' is not on this machine"):
+        await place.find(f"{GGUF_REPO}:a.gguf+eye.gguf", only_gguf=True, HF_HUB_OFFLINE="1")
+
+
 async def test_download_of_a_split_file(place: Place, mirror: HubMirror) -> None:
     """A split GGUF file comes with all its parts, whichever one the id names."""
     found = await place.find(f"{GGUF_REPO}:{SPLIT[1]}", only_gguf=True)

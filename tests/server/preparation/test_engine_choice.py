@@ -24,6 +24,7 @@ CPU, CUDA = Device.CPU, Device.CUDA
         (GGUF, False, BOTH, LLAMACPP, CPU),
         (GGUF, True, BOTH, SGLANG, CUDA),
         (GGUF, True, {LLAMACPP}, LLAMACPP, CPU),
+        (ModelId.parse("o/r:f.gguf+mmproj.gguf"), True, BOTH, LLAMACPP, CPU),
         (SAFETENSORS, False, BOTH, SGLANG, CPU),
         (SAFETENSORS, True, BOTH, SGLANG, CUDA),
         (SAFETENSORS, False, {LLAMACPP}, SGLANG, CPU),
@@ -91,3 +92,10 @@ def test_what_cannot_be_had(
 def test_installed_engines_are_found() -> None:
     """The engine of this test environment is seen without importing it."""
     assert LLAMACPP in inspect_machine().installed
+
+
+def test_projector_on_sglang() -> None:
+    """A projector is llama.cpp's: asked for on SGLang, it is refused with what to do."""
+    model = ModelId.parse("o/r:f.gguf+mmproj.gguf")
+    with pytest.raises(NoEngine, match="reads no projector"):
+        choose_engine(model, SGLANG, DeviceChoice.AUTO, Machine(True, BOTH))

@@ -31,7 +31,9 @@ def result(call_id: str) -> chat_pb2.Message:
 
 def test_calls_and_results() -> None:
     """Results may come in any order, and an id may come again in a later turn."""
-    decoded = decode_messages([calls("a", "b"), result("b"), result("a"), calls("a"), result("a")])
+    decoded = decode_messages(
+        [calls("a", "b"), result("b"), result("a"), calls("a"), result("a")], []
+    )
     call_a, call_b = ToolCall("a", "f", "{}"), ToolCall("b", "f", "{}")
     assert decoded == (
         ChatMessage(Role.ASSISTANT, "", (call_a, call_b)),
@@ -73,7 +75,7 @@ def test_what_does_not_belong_together_is_refused(
 ) -> None:
     """An id without a call, a second result, arguments that are no object: each names its place."""
     with pytest.raises(InvalidRequest) as refused:
-        decode_messages(messages)
+        decode_messages(messages, [])
     [(path, description)] = refused.value.violations
     assert path == field
     assert why in description

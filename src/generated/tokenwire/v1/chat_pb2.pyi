@@ -124,7 +124,9 @@ Global___ContentPart: _TypeAlias = ContentPart  # noqa: Y015
 
 @_typing.final
 class Image(_message.Message):
-    """An image."""
+    """An image, in a message of the user. The server decodes it: turned upright, of an animation the
+    first frame, transparency over white. Its limits are told by ListModels.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -133,7 +135,9 @@ class Image(_message.Message):
     data: _builtins.bytes
     """The encoded file: PNG, JPEG, WebP or GIF."""
     url: _builtins.str
-    """An address that the server may fetch from."""
+    """The file in base64 as a `data:` address, or the `https:` address of a host that the server
+    fetches from. At most 8192 characters of the latter.
+    """
     def __init__(
         self,
         *,

@@ -76,6 +76,7 @@ class Model(_message.Message):
     TOOL_PARSER_FIELD_NUMBER: _builtins.int
     REASONING_PARSER_FIELD_NUMBER: _builtins.int
     BASE_MODEL_FIELD_NUMBER: _builtins.int
+    IMAGE_LIMITS_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """Id that requests name."""
     revision: _builtins.str
@@ -120,6 +121,10 @@ class Model(_message.Message):
     def capabilities(self) -> Global___ModelCapabilities:
         """What it can do."""
 
+    @_builtins.property
+    def image_limits(self) -> Global___ImageLimits:
+        """Limits of images. Unset: it sees none."""
+
     def __init__(
         self,
         *,
@@ -142,10 +147,11 @@ class Model(_message.Message):
         tool_parser: _builtins.str = ...,
         reasoning_parser: _builtins.str = ...,
         base_model: _builtins.str = ...,
+        image_limits: Global___ImageLimits | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_has_kv_cache_scales", b"_has_kv_cache_scales", "_progress_fraction", b"_progress_fraction", "capabilities", b"capabilities", "has_kv_cache_scales", b"has_kv_cache_scales", "progress_fraction", b"progress_fraction"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_has_kv_cache_scales", b"_has_kv_cache_scales", "_progress_fraction", b"_progress_fraction", "capabilities", b"capabilities", "has_kv_cache_scales", b"has_kv_cache_scales", "image_limits", b"image_limits", "progress_fraction", b"progress_fraction"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_has_kv_cache_scales", b"_has_kv_cache_scales", "_progress_fraction", b"_progress_fraction", "base_model", b"base_model", "capabilities", b"capabilities", "context_length", b"context_length", "device", b"device", "engine", b"engine", "failure", b"failure", "format", b"format", "has_kv_cache_scales", b"has_kv_cache_scales", "id", b"id", "kv_cache_dtype", b"kv_cache_dtype", "max_output_tokens", b"max_output_tokens", "num_parameters", b"num_parameters", "progress", b"progress", "progress_fraction", b"progress_fraction", "quantization", b"quantization", "reasoning_parser", b"reasoning_parser", "revision", b"revision", "state", b"state", "tool_parser", b"tool_parser"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_has_kv_cache_scales", b"_has_kv_cache_scales", "_progress_fraction", b"_progress_fraction", "base_model", b"base_model", "capabilities", b"capabilities", "context_length", b"context_length", "device", b"device", "engine", b"engine", "failure", b"failure", "format", b"format", "has_kv_cache_scales", b"has_kv_cache_scales", "id", b"id", "image_limits", b"image_limits", "kv_cache_dtype", b"kv_cache_dtype", "max_output_tokens", b"max_output_tokens", "num_parameters", b"num_parameters", "progress", b"progress", "progress_fraction", b"progress_fraction", "quantization", b"quantization", "reasoning_parser", b"reasoning_parser", "revision", b"revision", "state", b"state", "tool_parser", b"tool_parser"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__has_kv_cache_scales: _TypeAlias = _typing.Literal["has_kv_cache_scales"]  # noqa: Y015
     _WhichOneofArgType__has_kv_cache_scales: _TypeAlias = _typing.Literal["_has_kv_cache_scales", b"_has_kv_cache_scales"]  # noqa: Y015
@@ -157,6 +163,54 @@ class Model(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__progress_fraction) -> _WhichOneofReturnType__progress_fraction | None: ...
 
 Global___Model: _TypeAlias = Model  # noqa: Y015
+
+@_typing.final
+class ImageLimits(_message.Message):
+    """What the images of one request may be. The same for every model of a server."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MAX_IMAGES_FIELD_NUMBER: _builtins.int
+    MAX_BYTES_FIELD_NUMBER: _builtins.int
+    MAX_PIXELS_FIELD_NUMBER: _builtins.int
+    MAX_SIDE_FIELD_NUMBER: _builtins.int
+    MAX_SIDE_RATIO_FIELD_NUMBER: _builtins.int
+    FORMATS_FIELD_NUMBER: _builtins.int
+    FETCHES_FIELD_NUMBER: _builtins.int
+    max_images: _builtins.int
+    """Most images of one request."""
+    max_bytes: _builtins.int
+    """Largest file, in bytes."""
+    max_pixels: _builtins.int
+    """Most pixels of one image."""
+    max_side: _builtins.int
+    """Longest side of an image, in pixels."""
+    max_side_ratio: _builtins.int
+    """How many times the short side the long one may be."""
+    fetches: _builtins.bool
+    """Whether there are hosts that images are fetched from."""
+    @_builtins.property
+    def formats(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Kinds of file: `PNG`, `JPEG`, `WebP`, `GIF`."""
+
+    def __init__(
+        self,
+        *,
+        max_images: _builtins.int = ...,
+        max_bytes: _builtins.int = ...,
+        max_pixels: _builtins.int = ...,
+        max_side: _builtins.int = ...,
+        max_side_ratio: _builtins.int = ...,
+        formats: _abc.Iterable[_builtins.str] | None = ...,
+        fetches: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["fetches", b"fetches", "formats", b"formats", "max_bytes", b"max_bytes", "max_images", b"max_images", "max_pixels", b"max_pixels", "max_side", b"max_side", "max_side_ratio", b"max_side_ratio"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ImageLimits: _TypeAlias = ImageLimits  # noqa: Y015
 
 @_typing.final
 class ModelCapabilities(_message.Message):

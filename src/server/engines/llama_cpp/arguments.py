@@ -12,7 +12,9 @@ class ChildArguments:
 
     `socket_path` lies in a fresh private folder, which the child removes when it ends by itself.
     `chat_template` replaces the file's own, empty keeps it. `unpacked_path` is the file that the
-    weights are unpacked to, and loaded from; empty: they are loaded as they are.
+    weights are unpacked to, and loaded from; empty: they are loaded as they are. `projector_path`
+    is the file that makes it see, empty for none; `image_mark` is what stands for an image in a
+    prompt.
     """
 
     model_path: str
@@ -22,6 +24,8 @@ class ChildArguments:
     num_threads: int
     chat_template: str = ""
     unpacked_path: str = ""
+    projector_path: str = ""
+    image_mark: str = ""
 
     def to_json(self) -> str:
         """Writes the one command line argument of the child."""

@@ -23,6 +23,8 @@ from .unpacking import unpack
 # streams wait. llama.cpp's 512 are no faster: 151 prompt tokens/s against 145 (SmolLM2-135M Q4_1,
 # one thread, median of four alternating runs).
 _BATCH_TOKENS: Final = 128
+# An image of Gemma 3 has 256 tokens that see each other: all of them must be in one batch.
+_IMAGE_BATCH_TOKENS: Final = 512
 _CPU_FLAGS: Final = ("avx2", "fma", "f16c")
 _PR_SET_PDEATHSIG: Final = 1
 
@@ -42,6 +44,8 @@ def main() -> None:
     # The constructor does not return to Python while it loads, so stdin cannot be watched: until
     # then the kernel passes the parent's death on.
     _die_with_parent(signal.SIGKILL)
+    if arguments.image_mark:
+        os.environ["LLAMA_MEDIA_MARKER"] = arguments.image_mark  # read once, by the library
     try:
         xllamacpp = _import_xllamacpp()
         model_path, packed_because = _model_path(arguments)
@@ -123,6 +127,10 @@ def _params(xllamacpp: Any, arguments: ChildArguments, model_path: str) -> Any:
     # One pool for all slots would fail every running request once it is full.
     params.kv_unified = False
     params.n_batch = params.n_ubatch = _BATCH_TOKENS
+    if arguments.projector_path:
+        params.mmproj.path = arguments.projector_path
+        params.mmproj_use_gpu = False
+        params.n_batch = params.n_ubatch = _IMAGE_BATCH_TOKENS
     params.cpuparams.n_threads = arguments.num_threads
     params.cpuparams_batch.n_threads = arguments.num_threads
     params.hostnames = [arguments.socket_path]

@@ -24,7 +24,8 @@ from ...contract.token_ids import TokenIds
 from ..answers.answer_reader import AnswerReader
 from ..choices import merge_choices
 from .answer_fields import answer_fields
-from .client import LlamaCppClient, Refused, Unreachable, ids_to_json, read_events
+from .client import LlamaCppClient, Refused, Unreachable, read_events
+from .image_prompts import spell_prompt
 from .process import LlamaCppProcess
 from .prompts.rendering import PromptRenderer
 from .prompts.tokenizing import TextTokenizer
@@ -193,7 +194,7 @@ class LlamaCppEngine:
         self, request: EngineRequest, choice: int, slot: Slot
     ) -> aiohttp.ClientResponse:
         body = {
-            "prompt": await ids_to_json(request.prompt.token_ids),
+            "prompt": await spell_prompt(request.prompt),
             "id_slot": slot.index,
             "cache_prompt": self._prefix_caching and slot.cache_salt == request.cache_salt,
             "stream": True,

@@ -35,6 +35,8 @@ class LlamaCppPlan:
     def demand(self, num_gpus: int) -> Demand:  # noqa: ARG002 - it uses none
         """Takes the weights as they are in the file, and its buffers."""
         weight_bytes = count_gguf_bytes(self.files.path)
+        if self.files.projector is not None:
+            weight_bytes += count_gguf_bytes(self.files.projector)
         return Demand(self.files.model_id, self.settings.device, weight_bytes, _HOST_BYTES)
 
     def launcher(self, placement: Placement) -> LlamaCppLauncher:

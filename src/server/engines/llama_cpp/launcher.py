@@ -25,6 +25,7 @@ from ..fim import FimTokens
 from .arguments import ChildArguments, ChildReport
 from .client import LlamaCppClient, Refused, Unreachable
 from .engine import LlamaCppEngine
+from .image_prompts import ImagePrompts, draw_image_mark
 from .process import LlamaCppProcess, make_socket_path
 from .prompts.rendering import (
     PromptRenderer,
@@ -77,6 +78,8 @@ class LlamaCppLauncher:
             num_threads=plan.sizes.num_threads,
             chat_template=plan.chat_template,
             unpacked_path=str(plan.unpacked or ""),
+            projector_path=str(self._files.projector or ""),
+            image_mark=draw_image_mark() if self._files.projector else "",
         )
         if plan.unpacked and not plan.unpacked.exists():
             report(LoadProgress("unpacking the weights, this once"))
@@ -92,7 +95,7 @@ class LlamaCppLauncher:
                         "weights_stay_packed", model=self._files.model_id, detail=child.detail
                     )
                 report(LoadProgress("warming up"))
-                return await self._open(process, client, child, plan)
+                return await self._open(process, client, child, plan, arguments.image_mark)
         except TimeoutError as error:
             await _end(process, client)
             raise ModelLoadFailed(
@@ -114,7 +117,8 @@ class LlamaCppLauncher:
             if defect is not None:
                 raise ModelLoadFailed(defect, detail=str(path))
             header = read_gguf_header(path)
-            sizes = size_engine(self._settings, header, count_gguf_bytes(path), measure_host())
+            num_bytes = count_gguf_bytes(path) + self._check_projector()
+            sizes = size_engine(self._settings, header, num_bytes, measure_host())
             tokenizer = self._files.tokenizer
             template = "" if tokenizer is None else read_chat_template(tokenizer)
             is_built_in = self._files.model_id == DEFAULT_MODEL.repo
@@ -126,6 +130,16 @@ class LlamaCppLauncher:
         except MalformedTokenizer as error:
             detail = f"{self._files.tokenizer}: {error.__cause__}"
             raise ModelLoadFailed(str(error), detail=detail) from error
+
+    def _check_projector(self) -> int:
+        """Returns the size of the file that makes the model see, 0 without one."""
+        projector = self._files.projector
+        if projector is None:
+            return 0
+        defect = find_gguf_defect(projector, needs_tokenizer=False)
+        if defect is not None:
+            raise ModelLoadFailed(defect, detail=str(projector))
+        return count_gguf_bytes(projector)
 
     async def _await_ready(self, process: LlamaCppProcess, client: LlamaCppClient) -> ChildReport:
         child = await process.report()
@@ -154,6 +168,7 @@ class LlamaCppLauncher:
         client: LlamaCppClient,
         child: ChildReport,
         plan: _Plan,
+        image_mark: str,
     ) -> LlamaCppEngine:
         meta = (await client.get("/v1/models"))["data"][0]["meta"]
         slots = await client.get("/slots")
@@ -180,6 +195,7 @@ class LlamaCppLauncher:
             # Of thousands, as Gemma has, it takes a part of a second.
             special=await asyncio.to_thread(find_special_texts, plan.tokens, plan.chat_template),
             reads_special=self._settings.special_tokens_in_text,
+            images=ImagePrompts(client, image_mark) if image_mark else None,
         )
         info = ModelInfo(
             engine=f"llama.cpp b{child.version.rpartition('.')[2]}",
@@ -205,6 +221,7 @@ class LlamaCppLauncher:
                 reasoning=bool(features.reasoning_parser),
                 reasoning_switch=bool(features.switch),
                 constraints=ALL_KINDS,
+                images=renderer.images is not None and plan.has_chat_template,
             ),
             tool_parser=features.tool_parser,
             reasoning_parser=features.reasoning_parser,

@@ -121,6 +121,11 @@ class SglangKit:
         if not model.is_gguf:
             instead = f"name a GGUF file ({GGUF_FORM}), which runs on llama.cpp"
             return Offer(device, 0, "it runs safetensors weights", instead)
+        if model.projector:
+            raise NoEngine(
+                f"LLM_ENGINE=sglang, but SGLang reads no projector and '{model}' names one: use "
+                "LLM_ENGINE=llamacpp, or an id of the form owner/repo"
+            )
         if not uses_gpu:
             raise NoEngine(
                 f"LLM_ENGINE=sglang, but SGLang reads GGUF files on a GPU only and '{model}' would "

@@ -62,7 +62,7 @@ def choose_prompt(call: Call, model: ModelInfo) -> Prompt:
 
 def check_rendered(call: Call, prompt: RenderedPrompt, model: ModelInfo) -> None:
     """Raises `ContextTooLong` where a rendered prompt leaves no room for one token."""
-    _check_context(call, len(prompt.token_ids), model)
+    _check_context(call, prompt.num_tokens, model)
 
 
 def num_bytes_of(prompt: Prompt) -> int:

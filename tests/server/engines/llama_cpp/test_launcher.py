@@ -90,6 +90,16 @@ async def test_told_by_engine(
     assert (vars(told)["model"], told.levelname) == ("some/model:file.gguf", "ERROR")
 
 
+@pytest.mark.parametrize("content", [b"", b"GGUF", gguf()[:-8]])
+async def test_broken_projector(gguf_file: Path, tmp_path: Path, content: bytes) -> None:
+    """A model whose projector is not whole is not served blind."""
+    projector = tmp_path / "mmproj.gguf"
+    projector.write_bytes(content)
+    files = ModelFiles("o/r:f.gguf", ModelFormat.GGUF, gguf_file, projector=projector)
+    with pytest.raises(ModelLoadFailed, match="mmproj"):
+        await LlamaCppLauncher(files, SMALL).launch(lambda _: None)
+
+
 async def test_load_timeout(gguf_file: Path) -> None:
     """A load that takes too long is given up, with the limit in the message."""
     with pytest.raises(ModelLoadFailed, match=r"not loaded within 0.001 s"):

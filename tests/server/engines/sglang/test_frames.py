@@ -13,6 +13,7 @@ from tokenwire.server.contract.engine import (
     ChatMessage,
     ChatPrompt,
     EngineRequest,
+    ImagePart,
     InfillPrompt,
     Prompt,
     RenderedPrompt,
@@ -44,6 +45,21 @@ from tokenwire.server.engines.sglang.messages import (
 )
 
 DELTA = TextDelta("x", 1, (1,))
+
+
+async def test_images_travel() -> None:
+    """Parts of messages and images arrive as they were sent, before and after rendering."""
+    message = ChatMessage(Role.USER, "ab", parts=("a", ImagePart(0), "b"))
+    rendered = RenderedPrompt(TokenIds.of([1]), images=(b"\x89PNG",), num_image_tokens=4)
+    render = Render(1, ChatPrompt((message,), images=(b"\x89PNG",)))
+    ours, theirs = socket.socketpair()
+    reader, writer = await asyncio.open_unix_connection(sock=ours)
+    with theirs:
+        theirs.sendall(encode_frame([render]) + encode_frame([Rendered(1, rendered)]))
+        assert await read_frame(reader, COMMANDS) == [render]
+        assert await read_frame(reader, REPORTS) == [Rendered(1, rendered)]
+    writer.close()
+    assert rendered.num_tokens == 5
 
 
 async def test_one_turn_is_one_frame() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, assert_never
 
 import msgspec
@@ -30,12 +30,14 @@ from ...answers.chat_features import (
     offered_tools,
 )
 from ...answers.spelling import spell_calls, spell_tool
+from ...caller_texts import check_texts
 from ...fim import FIM_MARKERS, FimTokens, find_fim_tokens, infill_ids
 from ...literal_text import Render, Tokenize, read_chat, read_text, strings_of
 from ...merge_roles import merge_consecutive
 from ...prompt_checks import check_not_empty, check_vocabulary, need_fim_tokens
 from ...special_text import SpecialTexts, is_control_text
 from ..client import LlamaCppClient, Refused
+from ..image_prompts import ImagePrompts, spell_content
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +46,8 @@ class PromptRenderer:
 
     `begin` is the id that the tokenizer puts before a text, None where it puts none. `features` is
     what the chat template can do. `special` are the tokenizer's control tokens; `reads_special`
-    says that those in the text of a conversation are read.
+    says that those in the text of a conversation are read. `images` is None where the model sees
+    none.
     """
 
     client: LlamaCppClient
@@ -54,6 +57,7 @@ class PromptRenderer:
     features: ChatFeatures = NO_FEATURES
     special: SpecialTexts = field(default_factory=lambda: SpecialTexts({}))
     reads_special: bool = False
+    images: ImagePrompts | None = None
 
     async def render(self, prompt: Prompt) -> RenderedPrompt:
         """Returns the prompt's tokens.
@@ -73,6 +77,8 @@ class PromptRenderer:
                 name, ids = "suffix", await self._infill(prompt)
             case ChatPrompt():
                 name = "messages"
+                if prompt.images and self.images is not None:
+                    return await self._see(prompt, self.images)
                 ids, end = await self._chat(prompt)
                 form, ending = self.features.form(prompt, end)
                 if ending:
@@ -97,6 +103,21 @@ class PromptRenderer:
         # Tokens that the file calls "user defined" are read all the same.
         read, _ = await self._follow(read_text(self.special, text))
         return TokenIds.of(read or ())
+
+    async def _see(self, prompt: ChatPrompt, images: ImagePrompts) -> RenderedPrompt:
+        if not self.reads_special:
+            check_texts(prompt, self.special)
+        arguments = self.features.template_arguments(prompt)
+        tools = offered_tools(prompt)
+        for messages in (prompt.messages, merge_consecutive(prompt.messages)):
+            body = template_body(messages, arguments, tools)
+            text = await apply_template(self.client, body)
+            if text is not None:
+                form, ending = self.features.form(prompt, text)
+                seen = await images.render(text, ending, messages, prompt, body)
+                return replace(seen, form=form)
+        await self._chat(prompt)  # says what the template refuses
+        raise InvalidRequest("messages", "the model's chat template refuses them beside an image")
 
     async def _chat(self, prompt: ChatPrompt) -> tuple[TokenIds, str]:
         """Returns a conversation's tokens, and the text that the template ends it with."""
@@ -173,7 +194,7 @@ def template_body(
     """Spells a conversation for the template."""
     body: dict[str, Any] = {
         "messages": [
-            {"role": message.role.value, "content": message.content, **spell_calls(message)}
+            {"role": message.role.value, "content": spell_content(message), **spell_calls(message)}
             for message in messages
         ],
         "chat_template_kwargs": dict(arguments),

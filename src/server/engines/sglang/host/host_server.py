@@ -43,6 +43,7 @@ from ..messages import (
 )
 from .description.model_info import count_pool_tokens, describe_model, read_series
 from .generation import Generation
+from .images import Eye
 from .output.choice import LoadedModel
 from .output.token_texts import TokenTexts
 from .rendering import Renderer
@@ -71,6 +72,7 @@ class HostServer:
             reads_special=begin.special_tokens_in_text,
         )
         self._tokenizer = TextTokenizer(self._manager)
+        self._eye = Eye(self._manager)
         self._threads = ThreadPoolExecutor(NUM_RENDER_THREADS, thread_name_prefix="render")
         self._model = LoadedModel(
             self._manager,
@@ -161,6 +163,8 @@ class HostServer:
         ).run()
         if failures:
             return LoadFailed(WARM_UP_FAILED, failures[0].detail or failures[0].message)
+        if self._renderer.has_chat:
+            await self._eye.try_out(self._renderer.render)
         return Ready(
             describe_model(
                 self._engine,
@@ -169,6 +173,7 @@ class HostServer:
                 has_chat=self._renderer.has_chat,
                 has_fim=self._renderer.has_fim,
                 features=self._renderer.features,
+                can_see=self._eye.can_see,
             ),
             count_pool_tokens(self._engine),
         )
@@ -205,6 +210,8 @@ class HostServer:
         query_id = command.query_id
         try:
             answer = await loop.run_in_executor(self._threads, self._answer, command)
+            if isinstance(answer, Rendered) and answer.prompt.images:
+                answer = Rendered(query_id, await self._eye.count(answer.prompt))
         except InvalidRequest as error:
             ((field, description),) = error.violations
             writer.send(Refused(query_id, field, description))

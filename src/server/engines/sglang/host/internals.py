@@ -55,6 +55,8 @@ def apply_chat_template(
     model_name: str,
     arguments: dict[str, Any],
     tools: Sequence[Mapping[str, Any]] = (),
+    *,
+    has_images: bool = False,
 ) -> tuple[list[int], tuple[str, ...]]:
     """Gives what SGLang's own chat endpoint would give to its scheduler: ids, and stop strings.
 
@@ -67,7 +69,7 @@ def apply_chat_template(
         chat_template_kwargs=arguments or None,
         tools=list(tools) or None,
     )
-    result = serving._process_messages(request, is_multimodal=False)
+    result = serving._process_messages(request, is_multimodal=has_images)
     stop = [result.stop] if isinstance(result.stop, str) else result.stop or []
     return list(result.prompt_ids), tuple(stop)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 from ....contract.engine import (
@@ -26,6 +27,7 @@ from ...answers.chat_features import (
     offered_tools,
 )
 from ...answers.spelling import spell_tool
+from ...caller_texts import check_texts
 from ...fim import find_fim_tokens, infill_ids
 from ...literal_text import Render, Tokenize, read_chat, read_text, strings_of
 from ...merge_roles import merge_consecutive
@@ -33,6 +35,7 @@ from ...prompt_checks import check_not_empty, check_vocabulary, need_fim_tokens
 from ..literal.special_tokens import find_special_texts
 from ..literal.text_serving import read_codes, text_serving
 from .content_form import ContentForm, find_content_form, spell_message
+from .images import spell_parts
 from .internals import OpenAIServingChat, apply_chat_template, keep_last_message
 
 _NUM_END_IDS: Final = 16
@@ -62,6 +65,7 @@ class Renderer:
         self._special = find_special_texts(self._tokenizer)
         # Tokenizers of mistral-common never read a control token in a text, and theirs have none.
         self._has_text = not getattr(self._chat, "_prompt_text_round_trip_is_lossy", False)
+        self._reads_special = reads_special
         self._is_literal = self._has_text and not reads_special
         self._content = ContentForm.TEXT
         self._fim = find_fim_tokens(self._tokenizer.get_vocab().get)
@@ -118,6 +122,8 @@ class Renderer:
         return self._checked("suffix", infill_ids(fim, before, after, self._begin))
 
     def _render_chat(self, prompt: ChatPrompt) -> RenderedPrompt:
+        if prompt.images and not self._reads_special:
+            check_texts(prompt, self._special)
         try:
             ids, stop = self._read_chat(prompt, prompt.messages)
         except ValueError as error:
@@ -134,16 +140,22 @@ class Renderer:
         form, ending = self.features.form(prompt, end)
         if ending:
             ids += self._tokenizer.encode(ending, add_special_tokens=False)
-        return self._checked("messages", TokenIds.of(ids), stop, form)
+        rendered = self._checked("messages", TokenIds.of(ids), stop, form)
+        return replace(rendered, images=prompt.images) if prompt.images else rendered
 
     def _read_chat(
         self, prompt: ChatPrompt, messages: Sequence[ChatMessage]
     ) -> tuple[list[int], tuple[str, ...]]:
         value: dict[str, Any] = {
-            "messages": [spell_message(message, self._content) for message in messages],
+            "messages": [
+                spell_parts(message) if message.parts else spell_message(message, self._content)
+                for message in messages
+            ],
             "arguments": self.features.template_arguments(prompt),
             "tools": [spell_tool(tool) for tool in offered_tools(prompt)],
         }
+        if prompt.images:
+            return self._apply_template(self._chat, {**value, "has_images": True})
         is_literal = self._is_literal and self._special.occur_in(strings_of(value))
         if prompt.continue_last_message and not self._has_text:
             raise InvalidRequest(
@@ -201,7 +213,12 @@ class Renderer:
         self, serving: Any, value: Mapping[str, Any]
     ) -> tuple[list[int], tuple[str, ...]]:
         return apply_chat_template(
-            serving, value["messages"], self._model_name, value["arguments"], value["tools"]
+            serving,
+            value["messages"],
+            self._model_name,
+            value["arguments"],
+            value["tools"],
+            has_images=bool(value.get("has_images")),
         )
 
     def _checked(

@@ -7,6 +7,7 @@ generation: what it computes there goes through plain torch operators.
 from __future__ import annotations
 
 import ctypes
+import sys
 from typing import Any, NoReturn
 
 __version__ = "0.0.0"
@@ -51,6 +52,29 @@ fill_accept_out_cache_loc_cpu = _speculative
 fill_bonus_tokens_cpu = _speculative
 build_tree_kernel_efficient_cpu = _speculative
 verify_tree_greedy_cpu = _speculative
+
+
+# What SGLang looks up, and does not call, while it imports its vision models: without them it
+# leaves out Qwen2.5-VL, whose image processor stands in one file with that of Qwen3.5.
+_LOOKED_UP = (
+    "fused_moe_router_cpu",
+    "fused_qk_gemma_rmsnorm_cpu",
+    "fused_qk_gemma_rmsnorm_with_gate_cpu",
+    "fused_qkvzba_split_reshape_cat_contiguous_cpu",
+    "fused_sigmoid_mul_cpu",
+)
+
+
+def _define_operators(torch: Any) -> Any:
+    """Defines operators that cannot be called."""
+    library = torch.library.Library("sgl_kernel", "FRAGMENT")
+    for name in _LOOKED_UP:
+        library.define(f"{name}() -> ()")
+    return library
+
+
+# Kept: an operator ends with the library that defines it. Not imported here, as SGLang has done it.
+_operators = _define_operators(sys.modules["torch"]) if "torch" in sys.modules else None
 
 
 def __getattr__(name: str) -> NoReturn:

@@ -59,6 +59,7 @@ def describe_model(  # SGLang has no types
     has_chat: bool,
     has_fim: bool,
     features: ChatFeatures,
+    can_see: bool,
 ) -> ModelInfo:
     """Reads the facts from a running engine.
 
@@ -100,6 +101,7 @@ def describe_model(  # SGLang has no types
             reasoning=bool(features.reasoning_parser),
             reasoning_switch=bool(features.switch),
             constraints=constraint_kinds(manager.tokenizer),
+            images=can_see,
         ),
         tool_parser=features.tool_parser,
         reasoning_parser=features.reasoning_parser,

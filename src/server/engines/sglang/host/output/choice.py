@@ -110,6 +110,7 @@ class Choice:
         items = self._model.manager.generate_request(
             GenerateReqInput(
                 input_ids=request.prompt.token_ids.tolist(),
+                image_data=list(request.prompt.images) or None,
                 sampling_params=sampling_arguments(
                     request.params, self._model.vocabulary, self._index
                 )
