@@ -104,13 +104,15 @@ def setting(
     not_yet: str = "",
     default_factory: Callable[[dict[str, Any]], Any] | None = None,
     default_text: str | None = None,
+    empty_text: str = "",
     keeps_empty: bool = False,
 ) -> Any:
     """Declares a field that the variable `name` fills.
 
     Without `default` and `default_factory` the variable is required. `takes` is derived from the
-    field's type where it is empty. `default_text` is shown in place of the default. A variable with
-    `not_yet` is checked as the others are, and reported by `notices` when it is set.
+    field's type where it is empty. `default_text` is shown in place of the default,
+    `empty_text` in place of a value without items. A variable with `not_yet` is checked as the
+    others are, and reported by `notices` when it is set.
     """
     made: dict[str, Any] = {"default_factory": default_factory} if default_factory else {}
     return Field(
@@ -124,6 +126,7 @@ def setting(
             "takes": takes,
             "not_yet": not_yet,
             "default_text": default_text,
+            "empty_text": empty_text,
             "keeps_empty": keeps_empty,
         },
     )

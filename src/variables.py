@@ -19,6 +19,7 @@ class Variable:
     """What is documented about one environment variable.
 
     `takes` says which values are right. `not_yet` is empty, or says what a value does not do yet.
+    `empty_text` is how a value without items is written.
     """
 
     name: str
@@ -27,6 +28,7 @@ class Variable:
     description: str
     takes: str
     not_yet: str
+    empty_text: str
     is_secret: bool
 
 
@@ -40,6 +42,7 @@ def variables(settings_class: type[BaseModel]) -> tuple[Variable, ...]:
             description=field.description or "",
             takes=extra_of(field)["takes"] or _takes(field),
             not_yet=extra_of(field)["not_yet"],
+            empty_text=extra_of(field)["empty_text"],
             is_secret=SecretStr in _members(field.annotation),
         )
         for attribute, field in settings_class.model_fields.items()
@@ -51,7 +54,9 @@ def shown_value(settings: BaseModel, variable: Variable) -> str:
     value = getattr(settings, variable.attribute)
     if variable.is_secret and value is not None:
         return "(hidden)"
-    return variable.default if value is None else hide_user_info(_text(value))
+    if value is None:
+        return variable.default
+    return hide_user_info(_text(value)) or variable.empty_text
 
 
 def hide_user_info(text: str) -> str:

@@ -76,6 +76,36 @@ async def test_config_shows_what_is_in_force(tmp_path: Path) -> None:
     assert f"Engine of {MODEL_ID}: llama.cpp on cpu" in table
 
 
+async def test_config_shows_what_is_open_and_whose_key_is_no_lock(tmp_path: Path) -> None:
+    """Nothing open is `none`; a client's key on a server that has no keys is warned of."""
+    shut = {"LLM_API_KEYS_FILE": str(tmp_path / "keys.toml"), "LLM_API_KEYS_OPEN": "none"}
+    for variables, is_warned in ((shut, False), ({}, True)):
+        _, out, _ = await tokenwire(
+            tmp_path,
+            "config",
+            "--json",
+            LLM_ALLOWED_MODELS=MODEL_ID,
+            LLM_API_KEY="tw_x",
+            **variables,
+        )
+        shown = json.loads(out)
+        is_open = shown["variables"]["LLM_API_KEYS_OPEN"]["value"]
+        assert is_open == ("swagger" if is_warned else "none")
+        told = [warning for warning in shown["warnings"] if warning.startswith("LLM_API_KEY ")]
+        assert len(told) == is_warned
+
+
+async def test_openings_without_keys_end_the_start(tmp_path: Path) -> None:
+    """One sentence and status 2: the service would be open to everyone."""
+    for command in ("serve", "server"):
+        status, _, err = await tokenwire(
+            tmp_path, command, LLM_ALLOWED_MODELS=MODEL_ID, LLM_API_KEYS_OPEN="metrics"
+        )
+        assert status == 2
+        assert "LLM_API_KEYS_OPEN is set, but LLM_API_KEYS_FILE is not" in err
+        assert "listening" not in err
+
+
 async def test_config_shows_the_engine_of_every_model(tmp_path: Path) -> None:
     """Each of several models has its engine, or the reason why none can run it."""
     variables = {
@@ -149,6 +179,7 @@ async def test_keys_new_prints_a_key_and_lines_that_know_it(tmp_path: Path) -> N
     # What stands there as a comment is right without its sign.
     everything = re.sub(r"^# ", "", out, flags=re.MULTILINE).encode()
     key = parse_keys(everything, ("Chat", "ListModels")).by_name["alice.smith"]
+    assert "metrics, reflection, swagger only where named" in out
     assert None not in (key.models, key.calls, key.expires, key.limits.tokens_per_minute)
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from rich.console import Console
 from rich.table import Table
 
-from ..environment import Settings, load, origin, unknown_variables
+from ..environment import Settings, load, origin
 from ..server.contract.model_id import DEFAULT_MODEL, ModelId
 from ..server.engines.kit import NoEngine
 from ..server.files.model_finder import BUILT_IN_PACKAGE
@@ -18,7 +18,7 @@ from ..server.preparation.kits import KITS, config_class
 from ..variables import Variable, shown_value, variables
 from .caller_settings import CallerSettings
 from .decisions import decide_all
-from .start import known_variables, load_both
+from .start import load_both, warnings_of
 
 EXIT_NO_ENGINE = 3
 _PIPE_WIDTH = 240
@@ -41,7 +41,7 @@ def show(*, as_json: bool) -> int:
     """
     server, edge = load_both()
     rows = _rows(server, edge, load(CallerSettings))
-    warnings = [*server.notices(), *unknown_variables(known_variables())]
+    warnings = warnings_of(server)
     engines = decide_all(server, inspect_machine())
     if as_json:
         sys.stdout.write(json.dumps(_document(rows, warnings, engines), indent=2) + "\n")

@@ -75,6 +75,17 @@ def known_variables() -> list[str]:
     ]
 
 
+def warnings_of(server: ServerConfig) -> list[str]:
+    """Returns one sentence for everything that is set and does not do what one may think."""
+    warnings = [*server.notices(), *unknown_variables(known_variables())]
+    if server.api_keys_file is None and load(CallerSettings).api_key is not None:
+        warnings.append(
+            "LLM_API_KEY is set, but it is what a client calls with: "
+            "without LLM_API_KEYS_FILE everyone may call"
+        )
+    return warnings
+
+
 def run_server(*, ends_with_stdin: bool, metrics_fd: int | None = None) -> int:
     """Runs the gRPC server; returns the exit status.
 
@@ -265,7 +276,7 @@ def _load_pem_files(files: PemFiles | None, problems: list[str]) -> Credentials 
 
 
 def _log_notices(config: ServerConfig) -> None:
-    for notice in [*config.notices(), *unknown_variables(known_variables())]:
+    for notice in warnings_of(config):
         _logger.warning("variable_not_honoured", notice=notice)
 
 

@@ -42,7 +42,7 @@ async def test_the_fronts_last_word_counts_while_it_is_away(
 ) -> None:
     """What needed no key stays open, what did is shut: also to those who had one."""
     path = tmp_path / "keys.toml"
-    texts = write_keys(path, alice="")
+    texts = write_keys(path, alice='calls = ["metrics", "swagger"]')
     alice = {"x-api-key": texts["alice"]}
     async with start_front(
         ScriptedLauncher(ScriptedEngine()).prepare,

@@ -35,16 +35,18 @@ REFUSALS = {
     "QUOTA_EXCEEDED": (grpc.StatusCode.RESOURCE_EXHAUSTED, 429),
 }
 SERVED = "served"
-COLUMNS = ("no key", "wrong", "expired", "wrong scope", "over quota", "right")
-# Everything that there is, unless one of the two below names it.
+COLUMNS = ("no key", "wrong", "expired", "wrong scope", "over quota", "no scope", "right")
+# Everything that there is, unless one of those below names it.
 GUARDED = dict(
     zip(
         COLUMNS,
-        ("UNAUTHENTICATED",) * 3 + ("PERMISSION_DENIED", "QUOTA_EXCEEDED", SERVED),
+        ("UNAUTHENTICATED",) * 3 + ("PERMISSION_DENIED", "QUOTA_EXCEEDED", SERVED, SERVED),
         strict=True,
     )
 )
-NOT_COUNTED = GUARDED | {"over quota": SERVED}
+# What tells of others is for keys alone whose `calls` name it.
+NAMED = GUARDED | {"no scope": "PERMISSION_DENIED"}
+NOT_COUNTED = NAMED | {"over quota": SERVED}
 OPEN = dict.fromkeys(COLUMNS, SERVED)
 
 RPCS = {
@@ -52,6 +54,9 @@ RPCS = {
     "grpc.health.v1.Health/List": OPEN,
     "grpc.health.v1.Health/Watch": OPEN,
     "tokenwire.v1.AccessService/CheckAccess": NOT_COUNTED,
+    "grpc.reflection.v1.ServerReflection/ServerReflectionInfo": NAMED,
+    "grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo": NAMED,
+    "xds.service.orca.v3.OpenRcaService/StreamCoreMetrics": NAMED,
 }
 ROUTES = {
     "/health/live": OPEN,
@@ -84,6 +89,10 @@ BODIES: dict[str, Any] = {
     "/tokenwire/v1/detokenize": {"model": MODEL_ID, "tokenIds": [1]},
     "/tokenwire/v1/count_tokens": {"generate": {"model": MODEL_ID, "text": "go"}},
 }
+ALL_CALLS = [
+    *("Chat", "Generate", "ListModels", "Tokenize", "Detokenize", "CountTokens"),
+    *("metrics", "reflection", "swagger"),
+]
 LIST_SERVICES = reflection_pb2.ServerReflectionRequest(list_services="")
 _GO = inference_pb2.GenerateRequest(model=MODEL_ID, text="go")
 _GO.sampling.max_tokens = 1
@@ -137,7 +146,8 @@ class Service:
             return self.texts["right"][:-4] + "AAAA"
         if column == "wrong scope":
             return self.texts["chats" if lists_models else "lists"]
-        return self.texts["spent" if column == "over quota" else column]
+        names = {"over quota": "spent", "no scope": "bare"}
+        return self.texts[names.get(column, column)]
 
 
 @pytest_asyncio.fixture(scope="module")
@@ -146,11 +156,12 @@ async def service(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Ser
     path: Path = tmp_path_factory.mktemp("keys") / "keys.toml"
     texts = write_keys(
         path,
-        right="",
+        right=f"calls = {ALL_CALLS}",
+        bare="",
         expired="expires = 2020-01-01T00:00:00Z",
         chats='calls = ["Chat"]',
         lists='calls = ["ListModels"]',
-        spent="requests_per_minute = 1",
+        spent=f"calls = {ALL_CALLS}\nrequests_per_minute = 1",
     )
     engine = ScriptedEngine()
     engine.allow(1000)

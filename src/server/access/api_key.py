@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
+from ..settings.access_settings import RESOURCES
+
 NUM_ID_BYTES: Final = 8
 NUM_SALT_BYTES: Final = 16
 NUM_HASH_BYTES: Final = hashlib.sha256().digest_size
@@ -32,7 +34,8 @@ class Limits:
 class ApiKey:
     """What is kept of a key: a salted hash of its text, and what it is good for.
 
-    `models` and `calls` are None where every one is allowed. `expires` has an offset.
+    `models` is None where every one is allowed, and `calls` where every call of inference and of
+    the tokenizer is. `expires` has an offset.
     """
 
     name: str
@@ -50,7 +53,8 @@ class ApiKey:
 
     def allows_call(self, call: str) -> bool:
         """Whether the key is good for calls of this name."""
-        return self.calls is None or call in self.calls
+        # Metrics and reflection tell of other keys, and of what else is served.
+        return call not in RESOURCES if self.calls is None else call in self.calls
 
 
 # What the key of a caller whom nobody knows is compared with: it takes as long as any other, and

@@ -33,7 +33,7 @@ def parse_keys(data: bytes, calls: Collection[str]) -> ApiKeys:
     """Reads the keys of a file. `calls` are the names that a key's `calls` may hold.
 
     Raises:
-        KeyFileBroken: the file is not TOML, holds no key, or a field is wrong.
+        KeyFileBroken: the file is not TOML, has no table [keys], or a field is wrong.
     """
     try:
         text = data.decode()
@@ -67,10 +67,10 @@ class _Reader:
         for name in values:
             if name != "keys":
                 self._add("", "", f"'{name}' is unknown; a key is a table [keys.NAME]")
-        tables: Any = values.get("keys", {})
-        # An empty file is one that is being written, not the wish that nobody may call.
-        if not isinstance(tables, dict) or not tables:
-            self._add("", "", "holds no key; each is a table [keys.NAME]")
+        tables: Any = values.get("keys")
+        # An empty file is one that is being written. An empty table is the wish that nobody calls.
+        if not isinstance(tables, dict):
+            self._add("", "", "holds no key; each is a table [keys.NAME], an empty [keys] is none")
             return []
         owners: dict[str, str] = {}
         keys: list[ApiKey] = []
@@ -184,5 +184,5 @@ def _read_names(value: Any) -> frozenset[str]:
     values = cast("list[object]", value) if isinstance(value, list) else []
     names = [name for name in values if isinstance(name, str) and name]
     if not values or len(names) < len(values):
-        raise _Wrong('takes a list of names, such as ["one", "other"]; without it every one counts')
+        raise _Wrong('takes a list of names, such as ["one", "other"], or is left out')
     return frozenset(names)

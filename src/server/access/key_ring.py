@@ -51,14 +51,19 @@ class KeyRing:
             ) from None
 
     async def watch(self, interval_s: float = READ_INTERVAL_S) -> None:
-        """Takes every change of the file, until cancelled."""
+        """Takes every change of the file, until cancelled; warns where it holds no key."""
+        self._warn_of_none()
         while True:
             await asyncio.sleep(interval_s)
             try:
                 await asyncio.to_thread(self.reload)
             except Exception:  # the next state of the file is looked at all the same
                 self._on_failure()
-                _logger.exception("keys_not_read", file=str(self._path))
+                _logger.exception(
+                    "keys_not_read",
+                    file=str(self._path),
+                    num_keys_in_force=len(self.keys.by_name),
+                )
 
     def reload(self) -> None:
         """Takes the file as it is now, if it is another and right."""
@@ -76,7 +81,12 @@ class KeyRing:
             keys = parse_keys(data, self._calls)
         except KeyFileBroken as error:
             self._on_failure()
-            _logger.error("keys_not_taken", file=str(self._path), problems=error.problems)
+            _logger.error(
+                "keys_not_taken",
+                file=str(self._path),
+                problems=error.problems,
+                num_keys_in_force=len(self.keys.by_name),
+            )
             return
         before, self.keys = self.keys, keys
         _logger.info(
@@ -85,6 +95,15 @@ class KeyRing:
             added=sorted(keys.by_name.keys() - before.by_name.keys()),
             removed=sorted(before.by_name.keys() - keys.by_name.keys()),
         )
+        self._warn_of_none()
+
+    def _warn_of_none(self) -> None:
+        if not self.keys.by_name:
+            _logger.warning(
+                "no_keys_in_force",
+                file=str(self._path),
+                advice="every call that needs a key is refused; tokenwire keys new makes one",
+            )
 
 
 def read_keys(

@@ -20,6 +20,7 @@ from ..contract.errors import AccessRefused, InferenceError, InvalidRequest
 from ..request.calls import INTERNAL
 from ..request.running_request import RequestBroke
 from ..telemetry.metrics.grpc_metrics import CallLabels, GrpcMetrics, MessageCounts, labels_of
+from ..telemetry.refusal_line import log_refusal
 from .intake import Intake
 from .known_context import KnownContext, has_deadline_passed, read_call_context
 from .load_reports import LoadReports, Trailer
@@ -265,8 +266,7 @@ class _Watched:
             case grpc.aio.AbortError():
                 return code_of(self._grpc)
             case AccessRefused():
-                method = self._labels[2]
-                _logger.info("access_refused", key=error.key, reason=error.reason, method=method)
+                log_refusal(error, self._labels[2], self._call.caller)
                 self._status = status_of(error, call_id)
             case InferenceError():
                 self._status = status_of(error, call_id)

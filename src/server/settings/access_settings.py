@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from pydantic import field_validator
+from typing import Self
+
+from pydantic import field_validator, model_validator
 
 from ...environment import ExpandedPath, Settings, setting
 
@@ -24,6 +26,7 @@ class AccessSettings(Settings):
         ("swagger",),
         description="What needs no key where keys are in force; health never does",
         takes=f"{', '.join(RESOURCES)} separated by commas, or {_NONE}",
+        empty_text=_NONE,
     )
 
     @field_validator("api_keys_open", mode="before")
@@ -38,3 +41,11 @@ class AccessSettings(Settings):
             if name not in RESOURCES:
                 raise ValueError(f"takes {', '.join(RESOURCES)} or {_NONE}")
         return names
+
+    @model_validator(mode="after")
+    def _keys_have_a_file(self) -> Self:
+        if self.api_keys_file is None and "api_keys_open" in self.model_fields_set:
+            raise ValueError(
+                "LLM_API_KEYS_OPEN is set, but LLM_API_KEYS_FILE is not: everyone may call"
+            )
+        return self

@@ -174,13 +174,32 @@ async def test_names_are_logged_and_keys_never(tmp_path: Path) -> None:
             wrong = texts["alice"][:-4] + "AAAA"
             await failure_of(client.inference.Chat(short(client), metadata=bearer(wrong)))
     refusals = [log for log in logs if log["event"] == "access_refused"]
-    assert [(log["key"], log["reason"], log["method"]) for log in refusals] == [
-        ("alice", "PERMISSION_DENIED", "Chat"),
-        ("", "UNAUTHENTICATED", "Chat"),
+    assert [(log["reason"], log["method"]) for log in refusals] == [
+        ("PERMISSION_DENIED", "Chat"),
+        ("UNAUTHENTICATED", "Chat"),
     ]
+    assert refusals[0]["key"] == "alice"
+    assert "key" not in refusals[1], "nobody knows whose it is"
     assert refusals[0]["request_id"] == "r-1"
+    for refusal in refusals:
+        assert refusal["peer"].startswith(("ipv4:", "ipv6:"))
     assert "tw_" not in repr(logs)
     assert texts["alice"][20:40] not in repr(logs)
+
+
+async def test_without_a_key_nobody_may_call(tmp_path: Path) -> None:
+    """An empty table starts, refuses everyone, and is warned of."""
+    path = tmp_path / "keys.toml"
+    path.write_text("[keys]\n")
+    with capture_logs() as logs:
+        async with start_front(
+            ScriptedLauncher(ScriptedEngine()).prepare, LLM_API_KEYS_FILE=str(path)
+        ) as client:
+            for metadata in ((), bearer("tw_anything")):
+                failure = await failure_of(client.inference.Chat(short(client), metadata=metadata))
+                assert failure.code is grpc.StatusCode.UNAUTHENTICATED
+    warnings = [log for log in logs if log["event"] == "no_keys_in_force"]
+    assert [log["log_level"] for log in warnings] == ["warning"]
 
 
 async def test_without_a_file_everyone_may_call() -> None:

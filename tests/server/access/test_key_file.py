@@ -24,14 +24,23 @@ def problems(text: str | bytes) -> list[str]:
     return raised.value.problems
 
 
-def test_a_bare_key_may_do_everything() -> None:
-    """The three lines of a key are enough: no scope, no end, no limits."""
+def test_a_bare_key_may_use_every_model() -> None:
+    """The three lines of a key are enough for every call to models: no end, no limits."""
     key = parse(lines_of(ALICE))["alice"]
     assert key == ALICE.key
     assert key.limits == Limits(None, None, None)
     assert key.allows_model("any/model")
     assert key.allows_call("Chat")
     assert key.expires is None
+
+
+@pytest.mark.parametrize("resource", ["metrics", "reflection", "swagger"])
+def test_what_tells_of_others_must_be_named(resource: str) -> None:
+    """Without `calls` a key is for models and tokenizers alone."""
+    calls = (resource, "Chat")
+    keys = parse_keys((lines_of(ALICE) + lines_of(BOB, f'calls = ["{resource}"]')).encode(), calls)
+    assert not keys.by_name["alice"].allows_call(resource)
+    assert keys.by_name["bob.smith"].allows_call(resource)
 
 
 def test_every_field_is_read() -> None:
@@ -81,7 +90,7 @@ def test_a_wrong_field_is_told_with_its_line(fields: str, problem: str) -> None:
     ("text", "problem"),
     [
         ("", "holds no key; each is a table [keys.NAME]"),
-        ("[keys]\n", "holds no key; each is a table [keys.NAME]"),
+        ("# nobody\n", "holds no key; each is a table [keys.NAME]"),
         ("keys = 1\n", "holds no key; each is a table [keys.NAME]"),
         ("[keys]\nalice = 1\n", "keys.alice: takes a table [keys.alice]"),
         ("[keys.alice\n", "is not TOML: "),
@@ -93,6 +102,12 @@ def test_a_wrong_field_is_told_with_its_line(fields: str, problem: str) -> None:
 def test_what_is_no_file_of_keys(text: str | bytes, problem: str) -> None:
     """No key at all, no TOML, no text: each is told."""
     assert problems(text)[0].startswith(problem)
+
+
+@pytest.mark.parametrize("text", ["[keys]\n", "keys = {}\n", "# nobody\n[keys]\n"])
+def test_an_empty_table_is_no_keys(text: str) -> None:
+    """Nobody writes it by accident, and it is the last key's revocation."""
+    assert parse(text) == {}
 
 
 def test_every_mistake_is_told_at_once() -> None:

@@ -47,7 +47,7 @@ def test_rotation_keeps_old_and_new_until_one_goes(path: Path) -> None:
     ]
 
 
-@pytest.mark.parametrize("broken", ["", "[keys.", "[keys.a]\nid = 'x'\n", None])
+@pytest.mark.parametrize("broken", ["", "# none\n", "[keys.", "[keys.a]\nid = 'x'\n", None])
 def test_a_broken_file_keeps_the_last_good_one(path: Path, broken: str | None) -> None:
     """Empty, no TOML, a wrong field, gone: counted and logged once each, and the old keys hold."""
     texts = write_keys(path, alice="")
@@ -63,6 +63,7 @@ def test_a_broken_file_keeps_the_last_good_one(path: Path, broken: str | None) -
         ring.reload()
     assert [log["event"] for log in logs] == ["keys_not_taken"]
     assert logs[0]["log_level"] == "error"
+    assert logs[0]["num_keys_in_force"] == 1
     assert failures.count == 1
     assert ring.keys.find(texts["alice"]) is not None
     replace_file(path, good)
@@ -70,6 +71,23 @@ def test_a_broken_file_keeps_the_last_good_one(path: Path, broken: str | None) -
         ring.reload()
     assert [log["event"] for log in logs] == ["keys_taken"]
     assert ring.keys.find(texts["alice"]) is not None
+
+
+def test_the_last_key_is_revoked(path: Path) -> None:
+    """An empty table is taken, and warned of: nobody may call."""
+    texts = write_keys(path, alice="")
+    failures = Counter()
+    ring = KeyRing(path, CALLS, failures)
+    replace_file(path, "[keys]\n")
+    with capture_logs() as logs:
+        ring.reload()
+    assert ring.keys.find(texts["alice"]) is None
+    assert failures.count == 0
+    assert [(log["event"], log["log_level"]) for log in logs] == [
+        ("keys_taken", "info"),
+        ("no_keys_in_force", "warning"),
+    ]
+    assert logs[0]["removed"] == ["alice"]
 
 
 async def test_a_change_is_taken_while_it_is_watched(path: Path) -> None:

@@ -14,6 +14,7 @@ from google.protobuf.descriptor_pb2 import FileDescriptorProto
 from grpc_reflection.v1alpha import reflection_pb2
 
 from ..fronts import Client, failure_of, scrape, start_front
+from ..key_files import write_keys
 from ..scripted_engine import ScriptedEngine, ScriptedLauncher
 
 V1, V1_ALPHA = (f"grpc.reflection.{version}.ServerReflection" for version in ("v1", "v1alpha"))
@@ -67,6 +68,28 @@ async def test_buf_curl_reads_it() -> None:
         output, errors = await process.communicate()
     assert process.returncode == 0, errors.decode()
     assert [model["id"] for model in json.loads(output)["models"]] == [client.model]
+
+
+@pytest.mark.parametrize(("header", "is_served"), [("--reflect-header", True), ("--header", False)])
+async def test_buf_curl_lists_methods_with_a_key(
+    tmp_path: Path, header: str, is_served: bool
+) -> None:
+    """Where keys are in force, `buf curl` sends one to reflection in headers of its own."""
+    path = tmp_path / "keys.toml"
+    text = write_keys(path, alice='calls = ["reflection"]')["alice"]
+    async with start_front(
+        ScriptedLauncher(ScriptedEngine()).prepare, LLM_API_KEYS_FILE=str(path)
+    ) as client:
+        process = await asyncio.create_subprocess_exec(
+            *(str(Path(sys.executable).parent / "buf"), "curl", "--http2-prior-knowledge"),
+            *("--protocol", "grpc", "--list-methods", header, f"x-api-key: {text}"),
+            f"http://127.0.0.1:{client.app.port}",
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        output, errors = await process.communicate()
+    assert (process.returncode == 0) == is_served, errors.decode()
+    assert (f"{INFERENCE}/Chat" in output.decode()) == is_served
 
 
 @pytest.mark.parametrize("service", [V1, V1_ALPHA])

@@ -24,7 +24,17 @@ def test_what_needs_no_key(
 ) -> None:
     """Names separated by commas take the place of the default; `none` closes everything."""
     variables = {} if value is None else {"LLM_API_KEYS_OPEN": value}
-    assert load_with(monkeypatch, tmp_path, **variables).api_keys_open == names
+    settings = load_with(monkeypatch, tmp_path, LLM_API_KEYS_FILE="keys.toml", **variables)
+    assert settings.api_keys_open == names
+
+
+@pytest.mark.parametrize("value", ["none", "swagger"])
+def test_openings_without_keys_end_the_start(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, value: str
+) -> None:
+    """Who says what stays open thinks that the rest is shut."""
+    line = problem_of(monkeypatch, tmp_path, LLM_API_KEYS_OPEN=value)
+    assert line == "LLM_API_KEYS_OPEN is set, but LLM_API_KEYS_FILE is not: everyone may call"
 
 
 @pytest.mark.parametrize("value", ["all", "none,metrics", "Chat"])

@@ -7,18 +7,15 @@ from collections.abc import Callable, Iterable
 from http import HTTPStatus
 from typing import Any
 
-import structlog
-
 from ....error_table import TRAITS
 from ...contract.errors import AccessRefused, Unauthenticated
+from ..refusal_line import log_refusal
 
 Check = Callable[[Iterable[tuple[str, str | bytes]]], object]
 """Is given the headers of a request, and raises `AccessRefused` where it is refused."""
 
 # Any: wsgiref's types have no names outside of stubs.
 WsgiApp = Callable[..., Iterable[bytes]]
-
-_logger = structlog.get_logger(__name__)
 
 _HEADERS = {"HTTP_AUTHORIZATION": "authorization", "HTTP_X_API_KEY": "x-api-key"}
 
@@ -35,7 +32,7 @@ def guarded(app: WsgiApp, check: Check) -> WsgiApp:
         try:
             check(headers)
         except AccessRefused as error:
-            _logger.info("access_refused", key=error.key, reason=error.reason, method="metrics")
+            log_refusal(error, "metrics", environ["REMOTE_ADDR"])
             return _refuse(error, start_response)
         return app(environ, start_response)
 

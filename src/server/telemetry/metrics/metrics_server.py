@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 import socket
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from socketserver import ThreadingMixIn
 from types import TracebackType
 from typing import Any, Final
@@ -14,7 +14,7 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 from prometheus_client import CollectorRegistry
 
 from ....metric_forms import choose_form
-from .metrics_guard import Check, allow_all, guarded
+from .metrics_guard import Check, WsgiApp, allow_all, guarded
 
 _SERVER: Final = "tokenwire"
 _REQUEST_TIMEOUT_S: Final = 10.0
@@ -54,7 +54,7 @@ class MetricsServer:
         """
         listening = self._listening or listen(self._hostname, self._port)
         self._server = _Server(listening)
-        self._server.set_app(guarded(_application(self._registry), self._check))
+        self._server.set_app(_named(guarded(_application(self._registry), self._check)))
         self._port = self._server.server_port
         self._thread = threading.Thread(
             target=self._server.serve_forever, name="metrics", daemon=True
@@ -112,11 +112,21 @@ class _RequestHandler(WSGIRequestHandler):
         pass
 
 
-def _application(registry: CollectorRegistry) -> Callable[..., Iterable[bytes]]:
-    # Any: wsgiref's types have no names outside of stubs.
+def _named(app: WsgiApp) -> WsgiApp:
+    # wsgiref adds the version of Python to each answer that names no server, refusals among them.
+    def answer(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        def start(status: str, headers: list[tuple[str, str]]) -> None:
+            start_response(status, [*headers, ("Server", _SERVER)])
+
+        return app(environ, start)
+
+    return answer
+
+
+def _application(registry: CollectorRegistry) -> WsgiApp:
     def answer(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
         def start(status: str, *headers: tuple[str, str]) -> None:
-            start_response(status, [*headers, ("Server", _SERVER)])
+            start_response(status, list(headers))
 
         if environ["PATH_INFO"] != "/metrics":
             start("404 Not Found", _TEXT)

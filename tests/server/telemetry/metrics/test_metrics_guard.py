@@ -9,6 +9,7 @@ from collections.abc import Iterable
 
 import pytest
 from prometheus_client import Gauge
+from structlog.testing import capture_logs
 from tokenwire.metric_readings import new_registry
 from tokenwire.server.contract.errors import PermissionDenied, Unauthenticated
 from tokenwire.server.telemetry.metrics.metrics_server import MetricsServer
@@ -45,8 +46,29 @@ def test_only_who_passes_reads_them(headers: dict[str, str], status: int, code: 
         with response:
             body = response.read()
     assert response.status == status
+    assert response.headers.get_all("Server") == ["tokenwire"]
     assert response.headers["WWW-Authenticate"] == ("Bearer" if status == 401 else None)
     if code is None:
         assert b"llm_secret 0.0" in body
     else:
         assert json.loads(body)["code"] == code
+
+
+def test_a_refusal_is_logged_with_its_peer() -> None:
+    """Where it came from, and no key where nobody knows whose it is."""
+    with (
+        capture_logs() as logs,
+        MetricsServer(new_registry(), "127.0.0.1", 0, check=check) as server,
+        pytest.raises(urllib.error.HTTPError) as refused,
+    ):
+        urllib.request.urlopen(f"http://127.0.0.1:{server.port}/metrics", timeout=10)
+    refused.value.close()
+    assert logs == [
+        {
+            "event": "access_refused",
+            "log_level": "info",
+            "method": "metrics",
+            "peer": "127.0.0.1",
+            "reason": "UNAUTHENTICATED",
+        }
+    ]
