@@ -26,7 +26,7 @@ from .config import EdgeConfig
 from .connection import Connection
 from .cors import Cors
 from .dialect import Dialect
-from .guard import Guard, PlaintextKeys
+from .guard import Doorkeeper, Guard, PlaintextKeys
 from .health import HealthRoutes
 from .metrics.edge_metrics import register_edge
 from .metrics.front_metrics import FrontMetrics
@@ -94,7 +94,7 @@ class EdgeApp:
             for end in tls.watched:
                 await opening.enter_async_context(end.watching())
             self._session = await opening.enter_async_context(aiohttp.ClientSession())
-            app, middleware = self._application(tls)
+            app, middleware = self._application(tls, opening)
             self._runner = web.AppRunner(
                 app, handler_cancellation=True, shutdown_timeout=_CLEANUP_TIMEOUT_S
             )
@@ -125,7 +125,9 @@ class EdgeApp:
         finally:
             await self._closing.aclose()
 
-    def _application(self, tls: TlsEnds) -> tuple[web.Application, Middleware]:
+    def _application(
+        self, tls: TlsEnds, opening: AsyncExitStack
+    ) -> tuple[web.Application, Middleware]:
         config = self._config
         app = web.Application(client_max_size=config.max_body_bytes)
         registry = new_registry()
@@ -141,7 +143,8 @@ class EdgeApp:
             tracer=self.tracer,
         )
         middleware.install(app)
-        bodies = BodyReader(config.body_timeout_s)
+        bodies = BodyReader(config.body_timeout_s, Doorkeeper(self._front).admit)
+        opening.callback(bodies.close)
         front_metrics = FrontMetrics(self._session, config.metrics_target)
         register_edge(
             registry,

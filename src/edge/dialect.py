@@ -33,7 +33,8 @@ class Dialect:
     `encode_failure` writes what fails before a stream begins, on routes and on unknown paths.
 
         ECHO = Dialect("/echo/", routes, encode_failure)  # `app.py` has it in `DIALECTS`
-        events = front.events(front.stub.Chat, decode(body), request[CONTEXT])  # in a handler
+        message = await bodies.read(request, decode)  # in a handler
+        events = front.events(front.stub.Chat, message, request[CONTEXT])
         return await send_stream(request, events, EchoStream())
     """
 

@@ -5,6 +5,8 @@ And what is said where anyone on the way can read the keys.
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Awaitable, Callable, Iterable
 from typing import cast
 
@@ -22,6 +24,9 @@ _logger = structlog.get_logger(__name__)
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 _REFUSALS = (grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED)
+_UNKNOWN = (grpc.StatusCode.UNIMPLEMENTED, grpc.StatusCode.INVALID_ARGUMENT)
+# How long a front that asked for no key is believed: it may come back with keys.
+_OPEN_S = 5.0
 
 
 class PlaintextKeys:
@@ -43,6 +48,50 @@ class PlaintextKeys:
                 hostname=self._hostname,
                 advice="set SERVER_SSL_ENABLED, or listen on 127.0.0.1 behind what ends TLS",
             )
+
+
+class Doorkeeper:
+    """Has callers without a good key refused before their bodies are read, where keys are needed.
+
+    Whether they are is known from the last answer of the front. A key with a small body is looked
+    at by the call itself, and so is every caller while the front cannot be asked.
+    """
+
+    def __init__(self, front: FrontClient, clock: Callable[[], float] = time.monotonic) -> None:
+        self._front = front
+        self._clock = clock
+        self._needs_key = False
+        self._asked_s = -math.inf
+
+    async def admit(self, request: web.Request, is_large: bool) -> None:
+        """Does what `check` does for a request, which has its context."""
+        await self.check(request[CONTEXT], is_large=is_large)
+
+    async def check(self, context: RequestContext, *, is_large: bool) -> None:
+        """Asks the front about a caller, where that is due.
+
+        Raises:
+            AioRpcError: he has no key or a wrong one, or has none and the front cannot say.
+        """
+        if self._needs_key:
+            if context.credentials and not is_large:
+                return
+        elif self._clock() - self._asked_s < _OPEN_S:
+            return
+        try:
+            self._needs_key = await self._front.check_access(access_pb2.RESOURCE_CALLS, context)
+        except grpc.aio.AioRpcError as error:
+            code = error.code()
+            if code in _REFUSALS:
+                self._needs_key = True
+                raise
+            if code in _UNKNOWN:  # a front that knows no keys, or not this question
+                self._needs_key = False
+            elif self._needs_key and not context.credentials:
+                raise
+            elif self._asked_s == -math.inf:
+                return  # with no word yet the next one asks again
+        self._asked_s = self._clock()
 
 
 class Guard:

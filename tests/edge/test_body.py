@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
+import threading
 import zlib
 from collections.abc import Callable
+from typing import Any
 
 import aiohttp
+import orjson
 import pytest
-from tokenwire.edge.app import EdgeApp
+from aiohttp import web
+from tokenwire.edge.app import DIALECTS, EdgeApp
+from tokenwire.edge.body import BodyReader, json_response
+from tokenwire.edge.client import FrontClient
+from tokenwire.edge.dialect import Dialect
 
 from .conftest import MAX_BODY_BYTES, edge_config
 from .raw_http import exchange
@@ -258,3 +266,65 @@ async def test_a_transfer_coding_that_cannot_be_read_is_415(scripted_edge: EdgeA
     status, _, body = await exchange(scripted_edge.port, data)
     assert (status, body["code"]) == (415, "UNSUPPORTED_MEDIA_TYPE")
     assert body["error"] == "Transfer-Encoding must be chunked, got gzip, chunked"
+
+
+class SlowCodec:
+    """A dialect whose codec waits until it is let go, and tells how many did so at once."""
+
+    def __init__(self) -> None:
+        self.is_begun = threading.Event()
+        self.is_let_go = threading.Event()
+        self.num_running = self.max_running = 0
+
+    def decode(self, body: dict[str, Any]) -> int:
+        """Waits, then says how long the text was."""
+        self.num_running += 1
+        self.max_running = max(self.max_running, self.num_running)
+        self.is_begun.set()
+        self.is_let_go.wait(timeout=5)
+        self.num_running -= 1
+        return len(body["text"])
+
+    def routes(self, _front: FrontClient, bodies: BodyReader) -> list[web.RouteDef]:
+        """One route that only decodes."""
+
+        async def handle(request: web.Request) -> web.Response:
+            return json_response({"length": await bodies.read(request, self.decode)})
+
+        return [web.post("/slow/", handle)]
+
+
+async def test_a_large_body_is_decoded_beside_the_loop(scripted: ScriptedFront) -> None:
+    """Other requests are answered meanwhile, and large bodies wait for each other."""
+    codec = SlowCodec()
+    slow = Dialect("/slow/", codec.routes, DIALECTS[0].encode_failure)
+    config = edge_config(LLM_GRPC_TARGET=scripted.target)
+    data = orjson.dumps({"text": "x" * 100_000})
+    async with (
+        EdgeApp(config, dialects=(*DIALECTS, slow)) as edge,
+        aiohttp.ClientSession(f"http://127.0.0.1:{edge.port}") as http,
+    ):
+
+        async def post() -> int:
+            async with http.post("/slow/", data=data, headers=JSON) as response:
+                return int((await response.json())["length"])
+
+        async with asyncio.TaskGroup() as group:
+            posts = [group.create_task(post()) for _ in range(3)]
+            assert await asyncio.to_thread(codec.is_begun.wait, 5)
+            async with asyncio.timeout(2), http.get("/health/live") as response:
+                assert response.status == 200
+            codec.is_let_go.set()
+    assert [task.result() for task in posts] == [100_000] * 3
+    assert codec.max_running == 1
+
+
+@pytest.mark.parametrize("path", ["/api/chat", "/api/chat/stream", "/tokenwire/v1/chat"])
+async def test_too_many_messages_are_not_looked_at(
+    scripted_http: aiohttp.ClientSession, path: str
+) -> None:
+    """A list over its bound is refused before any of its items, in the front's own words."""
+    data = orjson.dumps({"model": "a", "messages": [0] * 1025})
+    text = await refused(scripted_http, path, data)
+    assert "messages" in text
+    assert "must have at most 1024 items, got 1025" in text

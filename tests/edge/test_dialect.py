@@ -45,8 +45,9 @@ def tiny_routes(front: FrontClient, bodies: BodyReader) -> list[web.RouteDef]:
     """One route that streams."""
 
     async def say(request: web.Request) -> web.StreamResponse:
-        body = await bodies.read_object(request)
-        message = inference_pb2.GenerateRequest(model=MODEL, text=body["ask"])
+        message = await bodies.read(
+            request, lambda body: inference_pb2.GenerateRequest(model=MODEL, text=body["ask"])
+        )
         events = front.events(front.stub.Generate, message, request[CONTEXT])
         return await send_stream(request, events, TinyStream())
 

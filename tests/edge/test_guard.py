@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import pytest
 from tokenwire.edge.app import EdgeApp
+from tokenwire.edge.client import FrontClient
+from tokenwire.edge.context import RequestContext
+from tokenwire.edge.guard import Doorkeeper
 
 from ..server.fronts import start_front
 from ..server.key_files import write_keys
 from ..server.scripted_engine import ScriptedEngine, ScriptedLauncher
 from .conftest import edge_config
+from .raw_http import exchange
 
 PATHS = ("/metrics", "/swagger-ui", "/api/openapi.json")
 
@@ -70,3 +75,73 @@ async def test_a_front_that_was_never_there_shuts_nothing() -> None:
         aiohttp.ClientSession(f"http://127.0.0.1:{edge.port}") as http,
     ):
         assert await statuses(http, {}) == [200, 200, 200]
+
+
+class CountingClient(FrontClient):
+    """Counts what is asked about callers."""
+
+    num_asked = 0
+
+    async def check_access(self, resource: Any, context: RequestContext) -> bool:
+        """Counts, and asks."""
+        self.num_asked += 1
+        return await super().check_access(resource, context)
+
+
+def caller(key: str = "") -> RequestContext:
+    """The context of a caller with a key, or with none."""
+    return RequestContext.from_headers({"x-api-key": key} if key else {})
+
+
+@pytest.mark.parametrize("path", ["/api/chat", "/tokenwire/v1/chat"])
+@pytest.mark.parametrize("header", ["", "x-api-key: wrong\r\n"])
+async def test_a_large_body_without_a_good_key_is_not_waited_for(
+    tmp_path: Path, path: str, header: str
+) -> None:
+    """The refusal comes though nothing of the body does."""
+    keys = tmp_path / "keys.toml"
+    write_keys(keys, alice="")
+    async with start_front(
+        ScriptedLauncher(ScriptedEngine()).prepare, LLM_API_KEYS_FILE=str(keys)
+    ) as client:
+        config = edge_config(LLM_GRPC_TARGET=f"127.0.0.1:{client.app.port}")
+        async with EdgeApp(config) as edge:
+            for _ in range(2):  # the second one when it is known that keys are needed
+                head = f"POST {path} HTTP/1.1\r\nHost: a\r\n{header}Content-Length: 200000\r\n\r\n"
+                status, headers, _answer = await exchange(edge.port, head.encode())
+                assert status == 401
+                assert headers["WWW-Authenticate"] == "Bearer"
+
+
+async def test_where_no_key_is_needed_the_front_is_asked_now_and_then() -> None:
+    """Its answer holds for some seconds, and is asked for again after them."""
+    now_s = 0.0
+    async with start_front(ScriptedLauncher(ScriptedEngine()).prepare) as client:
+        front = CountingClient(f"127.0.0.1:{client.app.port}")
+        doorkeeper = Doorkeeper(front, lambda: now_s)
+        for _ in range(3):
+            await doorkeeper.check(caller(), is_large=True)
+        assert front.num_asked == 1
+        now_s = 60.0
+        await doorkeeper.check(caller(), is_large=True)
+        assert front.num_asked == 2
+        await front.close()
+
+
+async def test_where_keys_are_needed_large_bodies_alone_are_asked_about(tmp_path: Path) -> None:
+    """A key with a small body is looked at by the call itself; it may be for some calls only."""
+    keys = tmp_path / "keys.toml"
+    texts = write_keys(keys, alice='calls = ["Chat"]')
+    async with start_front(
+        ScriptedLauncher(ScriptedEngine()).prepare, LLM_API_KEYS_FILE=str(keys)
+    ) as client:
+        front = CountingClient(f"127.0.0.1:{client.app.port}")
+        doorkeeper = Doorkeeper(front)
+        alice = caller(texts["alice"])
+        await doorkeeper.check(alice, is_large=False)
+        assert front.num_asked == 1  # nothing was known yet
+        await doorkeeper.check(alice, is_large=False)
+        assert front.num_asked == 1
+        await doorkeeper.check(alice, is_large=True)
+        assert front.num_asked == 2
+        await front.close()

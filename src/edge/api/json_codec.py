@@ -14,6 +14,7 @@ from ...generated.tokenwire.v1 import (
     models_pb2,
     sampling_pb2,
 )
+from ...item_limits import max_items_of
 from ..body import shown
 from ..errors import invalid
 from ..openai.fields import Fields, to_float32
@@ -30,6 +31,7 @@ _ROLES = {
     "user": chat_pb2.ROLE_USER,
     "assistant": chat_pb2.ROLE_ASSISTANT,
 }
+_MAX_MESSAGES = max_items_of(inference_pb2.ChatRequest.DESCRIPTOR.fields_by_name["messages"])
 _SAMPLING = frozenset(
     {*_NUMBERS, *_INTEGERS, "max_completion_tokens", "stop", "seed", "logit_bias"}
 )
@@ -95,7 +97,9 @@ def decode_chat(body: dict[str, Any], *, is_stream: bool) -> inference_pb2.ChatR
         _refuse_stream(fields, "use /api/chat/stream")
     request = inference_pb2.ChatRequest(
         model=fields.string("model"),
-        messages=[_decode_message(message) for message in fields.objects("messages")],
+        messages=[
+            _decode_message(message) for message in fields.objects("messages", _MAX_MESSAGES)
+        ],
         sampling=_decode_sampling(fields),
     )
     _set_delivery(request, is_stream=is_stream)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from aiohttp import web
@@ -63,48 +64,58 @@ class _Handlers:
 
     async def generate(self, request: web.Request) -> web.Response:
         """Answers a prompt as an instruction."""
-        message = decode_generate(await self._bodies.read_object(request))
+        message = await self._bodies.read(request, decode_generate)
         answer = await self._front.final(self._front.stub.Generate, message, request[CONTEXT])
         return json_response(encode_text(answer.finished))
 
     async def chat(self, request: web.Request) -> web.Response:
         """Answers a conversation."""
-        message = decode_chat(await self._bodies.read_object(request), is_stream=False)
+        message = await self._bodies.read(request, partial(decode_chat, is_stream=False))
         answer = await self._front.final(self._front.stub.Chat, message, request[CONTEXT])
         return json_response(encode_chat(answer.finished))
 
     async def chat_stream(self, request: web.Request) -> web.StreamResponse:
         """Streams the answer to a conversation."""
         request[DIALECT] = _API_STREAM
-        message = decode_chat(await self._bodies.read_object(request), is_stream=True)
+        message = await self._bodies.read(request, partial(decode_chat, is_stream=True))
         events = self._front.events(self._front.stub.Chat, message, request[CONTEXT])
         return await send_stream(request, events, ChatStream())
 
     async def completions(self, request: web.Request) -> web.StreamResponse:
         """Continues a text, as one object or, with `stream`, as OpenAI's events."""
-        body = await self._bodies.read_object(request)
         head = CompletionHead(request[CONTEXT].request_id, int(time.time()))
-        fields = Fields(body)
-        if fields.optional_boolean("stream"):
+
+        def decode(
+            body: dict[str, Any],
+        ) -> tuple[inference_pb2.GenerateRequest, EventEncoder | None]:
+            fields = Fields(body)
+            if not fields.optional_boolean("stream"):
+                return decode_completions(body, is_stream=False), None
             encoder = CompletionStream(head, includes_usage=decode_includes_usage(fields))
-            return await self._stream_completion(request, body, encoder)
-        message = decode_completions(body, is_stream=False)
+            request[DIALECT] = _API_STREAM
+            return decode_completions(body, is_stream=True), encoder
+
+        message, encoder = await self._bodies.read(request, decode)
+        if encoder is not None:
+            return await self._stream_completion(request, message, encoder)
         answer = await self._front.final(self._front.stub.Generate, message, request[CONTEXT])
         return json_response(encode_completions(head, answer.finished))
 
     async def completions_stream(self, request: web.Request) -> web.StreamResponse:
         """Streams the continuation of a text."""
         request[DIALECT] = _API_STREAM
-        body = await self._bodies.read_object(request)
-        fields = Fields(body)
-        fields.optional_boolean("stream")  # it streams either way; the type is checked
-        refuse(fields, {"stream_options"})  # whose events are those of OpenAI
-        return await self._stream_completion(request, body, CompletionsStream())
+
+        def decode(body: dict[str, Any]) -> inference_pb2.GenerateRequest:
+            fields = Fields(body)
+            fields.optional_boolean("stream")  # it streams either way; the type is checked
+            refuse(fields, {"stream_options"})  # whose events are those of OpenAI
+            return decode_completions(body, is_stream=True)
+
+        message = await self._bodies.read(request, decode)
+        return await self._stream_completion(request, message, CompletionsStream())
 
     async def _stream_completion(
-        self, request: web.Request, body: dict[str, Any], encoder: EventEncoder
+        self, request: web.Request, message: inference_pb2.GenerateRequest, encoder: EventEncoder
     ) -> web.StreamResponse:
-        request[DIALECT] = _API_STREAM
-        message = decode_completions(body, is_stream=True)
         events = self._front.events(self._front.stub.Generate, message, request[CONTEXT])
         return await send_stream(request, events, encoder)

@@ -9,6 +9,7 @@ from typing import Any, cast
 from google.protobuf import json_format, message_factory
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 
+from ...item_limits import describe_excess, max_items_of
 from ..body import shown
 from ..errors import EdgeError, invalid
 
@@ -109,7 +110,11 @@ def _values_of_field(value: object, field: FieldDescriptor, place: str) -> Itera
     kind = field.message_type
     is_own = kind is not None and kind.full_name.startswith(_PACKAGE) and not _is_map(field)
     if kind is not None and is_own and field.is_repeated:
-        for index, item in enumerate(_array(value, place)):
+        items = _array(value, place)
+        max_items = max_items_of(field)
+        if max_items is not None and len(items) > max_items:
+            raise invalid(place, describe_excess(max_items, len(items)))
+        for index, item in enumerate(items):
             yield from field_values(_object(item, f"{place}[{index}]"), kind, f"{place}[{index}].")
     elif kind is not None and is_own:
         yield from field_values(_object(value, place), kind, f"{place}.")

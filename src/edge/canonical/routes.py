@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from aiohttp import web
@@ -53,6 +54,7 @@ def _handler(
     binding: Binding, front: FrontClient, bodies: BodyReader
 ) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
     message_type = message_factory.GetMessageClass(binding.rpc.input_type)
+    decode_body = partial(decode, message_type=message_type)
 
     def method() -> Any:
         # Anew for each call: the channel is replaced with the certificates. A stub has one
@@ -65,13 +67,13 @@ def _handler(
             return json_response(
                 encode(await front.unary(method(), message_type(), request[CONTEXT]))
             )
-        message = decode(await bodies.read_object(request), message_type)
+        message = await bodies.read(request, decode_body)
         # It may wait for a model to be loaded, as long as the front lets it.
         answer = await front.unary(method(), message, request[CONTEXT], max_wait_s=None)
         return json_response(encode(answer))
 
     async def stream(request: web.Request) -> web.StreamResponse:
-        message = decode(await bodies.read_object(request), message_type)
+        message = await bodies.read(request, decode_body)
         if getattr(message, "delivery", None) == events_pb2.DELIVERY_FINAL:
             return json_response(encode(await front.final(method(), message, request[CONTEXT])))
         events = front.events(method(), message, request[CONTEXT])

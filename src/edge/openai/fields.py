@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, cast
 
+from ...item_limits import describe_excess
 from ..body import json_type
 from ..errors import invalid
 
@@ -87,13 +88,16 @@ class Fields:
                 raise self._wrong(f"{name}[{index}]", "a string", item)
         return cast("list[str]", value)
 
-    def objects(self, name: str) -> list[Fields]:
-        """Returns a required array of objects."""
+    def objects(self, name: str, max_items: int | None = None) -> list[Fields]:
+        """Returns a required array of objects, which are not looked at where they are too many."""
         value = self.get(name)
         if value is None:
             raise invalid(self.path_of(name), "is required and must be an array of objects")
         if not isinstance(value, list):
             raise self._wrong(name, "an array of objects", value)
+        num_items = len(cast("list[object]", value))
+        if max_items is not None and num_items > max_items:
+            raise invalid(self.path_of(name), describe_excess(max_items, num_items))
         objects: list[Fields] = []
         for index, item in enumerate(cast("list[object]", value)):
             item_name = f"{name}[{index}]"

@@ -15,7 +15,7 @@ from ..models.model_state import ModelView
 from ..request.calls import Call
 from ..request.ended_request import EndedRequest
 from .api_key import ApiKey
-from .call_names import call_name_of
+from .call_names import ANY, call_name_of
 from .credentials import key_text_of
 from .key_ring import KeyRing
 from .meter import Clock, Meter
@@ -171,7 +171,7 @@ class Access:
                 raise Unauthenticated("the API key is not valid")
             if key.expires is not None and key.expires <= datetime.now(UTC):
                 raise Unauthenticated(f"the API key '{key.name}' has expired")
-            if not key.allows_call(call):
+            if call != ANY and not key.allows_call(call):
                 raise PermissionDenied(f"this key may not be used for {call}")
         return key
 

@@ -9,9 +9,13 @@ import grpc
 from ...generated.tokenwire.v1 import access_pb2, access_pb2_grpc
 from ..contract.errors import InvalidRequest
 from .access import Access
-from .call_names import METRICS, SWAGGER
+from .call_names import ANY, METRICS, SWAGGER
 
-_CALLS = {access_pb2.RESOURCE_METRICS: METRICS, access_pb2.RESOURCE_SWAGGER: SWAGGER}
+_CALLS = {
+    access_pb2.RESOURCE_METRICS: METRICS,
+    access_pb2.RESOURCE_SWAGGER: SWAGGER,
+    access_pb2.RESOURCE_CALLS: ANY,
+}
 
 
 class AccessService(access_pb2_grpc.AccessServiceServicer):

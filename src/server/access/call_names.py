@@ -7,6 +7,8 @@ from typing import Final
 METRICS: Final = "metrics"
 REFLECTION: Final = "reflection"
 SWAGGER: Final = "swagger"
+ANY: Final = ""
+"""No call of its own: every key in force is good for it."""
 
 # Probes have no keys, and the other one answers who may do something else.
 _OPEN = ("grpc.health.v1.Health", "tokenwire.v1.AccessService")

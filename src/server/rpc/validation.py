@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import functools
 import re
 import struct
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, cast
 
 import protovalidate
-from google.protobuf.descriptor import FieldDescriptor
+from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
 
 from ...generated.tokenwire.v1 import options_pb2
+from ...item_limits import describe_excess, max_items_of
 from ..contract.errors import InvalidRequest
 
 _MAX_VIOLATIONS = 16
@@ -33,10 +35,11 @@ def validate(request: Message) -> None:
     """Checks every rule of a request's proto.
 
     Raises:
-        InvalidRequest: names every field that is set but not built yet, otherwise every field that
-            breaks a rule, 16 at most.
+        InvalidRequest: names every list that is too long, otherwise every field that is set but
+            not built yet, otherwise every field that breaks a rule, 16 at most.
     """
-    violations = list(_planned_fields(request, ""))
+    # Lists first: everything else looks at each of their items.
+    violations = list(_long_lists(request, "")) or list(_planned_fields(request, ""))
     if not violations:
         named: dict[str, str] = {}
         for item in protovalidate.collect_violations(request):
@@ -48,6 +51,31 @@ def validate(request: Message) -> None:
     if violations:
         field, description = violations[0]
         raise InvalidRequest(field, description, *violations[1:_MAX_VIOLATIONS])
+
+
+def _long_lists(message: Message, prefix: str) -> Iterator[tuple[str, str]]:
+    for field, max_items in _fields_with_lists(cast("Descriptor", message.DESCRIPTOR)):
+        if not field.is_repeated:
+            if message.HasField(field.name):
+                yield from _long_lists(getattr(message, field.name), f"{prefix}{field.name}.")
+            continue
+        items: Any = getattr(message, field.name)
+        if max_items is not None and len(items) > max_items:
+            yield f"{prefix}{field.name}", describe_excess(max_items, len(items))
+        elif _is_own_message(field):
+            for index, item in enumerate(items):
+                yield from _long_lists(item, f"{prefix}{field.name}[{index}].")
+
+
+@functools.cache  # one entry a type of message
+def _fields_with_lists(kind: Descriptor) -> tuple[tuple[FieldDescriptor, int | None], ...]:
+    """Finds the lists with a bound in a message, and the fields whose messages have such lists."""
+    return tuple(
+        (field, max_items_of(field))
+        for field in kind.fields
+        if max_items_of(field) is not None
+        or (_is_own_message(field) and _fields_with_lists(cast("Descriptor", field.message_type)))
+    )
 
 
 def _planned_fields(message: Message, prefix: str) -> Iterator[tuple[str, str]]:

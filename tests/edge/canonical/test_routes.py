@@ -124,7 +124,8 @@ async def test_count_waits_as_long_as_the_front(
     ) as response:
         assert response.status == 200
     assert scripted.remaining_s is not None
-    assert 50 < scripted.remaining_s <= 100
+    # gRPC rounds it up by a hundredth at most on its way.
+    assert 50 < scripted.remaining_s <= 101
 
 
 async def test_leaving_a_count_cancels_it(

@@ -250,3 +250,17 @@ def test_every_range_of_the_proto_is_clamped() -> None:
     rules = sampling_pb2.Sampling.DESCRIPTOR.GetOptions().Extensions[validate_pb2.message].cel
     named = {rule.id.removesuffix(".range") for rule in rules if "this.clamp" in rule.expression}
     assert named == set(CLAMPED_RANGES)
+
+
+def test_long_lists_are_refused_before_anything_looks_at_their_items() -> None:
+    """A list over its bound is all that is named, though its items break rules, too."""
+    empty = chat_pb2.Message()
+    with pytest.raises(InvalidRequest) as caught:
+        validate(inference_pb2.ChatRequest(messages=[empty] * 1025))
+    assert list(caught.value.violations) == [("messages", "must have at most 1024 items, got 1025")]
+    parts = [chat_pb2.ContentPart()] * 257
+    with pytest.raises(InvalidRequest) as caught:
+        validate(chat(message(chat_pb2.ROLE_USER), message(chat_pb2.ROLE_USER, content=parts)))
+    assert list(caught.value.violations) == [
+        ("messages[1].content", "must have at most 256 items, got 257")
+    ]

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from ...buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19tokenwire/v1/access.proto\x12\x0ctokenwire.v1\x1a\x1b\x62uf/validate/validate.proto\"J\n\x12\x43heckAccessRequest\x12\x34\n\x08resource\x18\x01 \x01(\x0e\x32\x16.tokenwire.v1.ResourceB\n\xbaH\x07\x82\x01\x04\x10\x01 \x00\"(\n\x13\x43heckAccessResponse\x12\x11\n\tneeds_key\x18\x01 \x01(\x08*P\n\x08Resource\x12\x18\n\x14RESOURCE_UNSPECIFIED\x10\x00\x12\x14\n\x10RESOURCE_METRICS\x10\x01\x12\x14\n\x10RESOURCE_SWAGGER\x10\x02\x32\x63\n\rAccessService\x12R\n\x0b\x43heckAccess\x12 .tokenwire.v1.CheckAccessRequest\x1a!.tokenwire.v1.CheckAccessResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19tokenwire/v1/access.proto\x12\x0ctokenwire.v1\x1a\x1b\x62uf/validate/validate.proto\"J\n\x12\x43heckAccessRequest\x12\x34\n\x08resource\x18\x01 \x01(\x0e\x32\x16.tokenwire.v1.ResourceB\n\xbaH\x07\x82\x01\x04\x10\x01 \x00\"(\n\x13\x43heckAccessResponse\x12\x11\n\tneeds_key\x18\x01 \x01(\x08*d\n\x08Resource\x12\x18\n\x14RESOURCE_UNSPECIFIED\x10\x00\x12\x14\n\x10RESOURCE_METRICS\x10\x01\x12\x14\n\x10RESOURCE_SWAGGER\x10\x02\x12\x12\n\x0eRESOURCE_CALLS\x10\x03\x32\x63\n\rAccessService\x12R\n\x0b\x43heckAccess\x12 .tokenwire.v1.CheckAccessRequest\x1a!.tokenwire.v1.CheckAccessResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,11 +35,11 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CHECKACCESSREQUEST'].fields_by_name['resource']._loaded_options = None
   _globals['_CHECKACCESSREQUEST'].fields_by_name['resource']._serialized_options = b'\272H\007\202\001\004\020\001 \000'
   _globals['_RESOURCE']._serialized_start=190
-  _globals['_RESOURCE']._serialized_end=270
+  _globals['_RESOURCE']._serialized_end=290
   _globals['_CHECKACCESSREQUEST']._serialized_start=72
   _globals['_CHECKACCESSREQUEST']._serialized_end=146
   _globals['_CHECKACCESSRESPONSE']._serialized_start=148
   _globals['_CHECKACCESSRESPONSE']._serialized_end=188
-  _globals['_ACCESSSERVICE']._serialized_start=272
-  _globals['_ACCESSSERVICE']._serialized_end=371
+  _globals['_ACCESSSERVICE']._serialized_start=292
+  _globals['_ACCESSSERVICE']._serialized_end=391
 # @@protoc_insertion_point(module_scope)

@@ -29,9 +29,11 @@ class _ResourceEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Resource.Val
     """The metrics."""
     RESOURCE_SWAGGER: _Resource.ValueType  # 2
     """The interactive page and the document that it shows."""
+    RESOURCE_CALLS: _Resource.ValueType  # 3
+    """Calls at all, of any name: every key in force is good for it."""
 
 class Resource(_Resource, metaclass=_ResourceEnumTypeWrapper):
-    """What an API key may be asked for beside calls to models."""
+    """What an API key can be asked about before, or beside, a call to a model."""
 
 RESOURCE_UNSPECIFIED: Resource.ValueType  # 0
 """None."""
@@ -39,6 +41,8 @@ RESOURCE_METRICS: Resource.ValueType  # 1
 """The metrics."""
 RESOURCE_SWAGGER: Resource.ValueType  # 2
 """The interactive page and the document that it shows."""
+RESOURCE_CALLS: Resource.ValueType  # 3
+"""Calls at all, of any name: every key in force is good for it."""
 Global___Resource: _TypeAlias = Resource  # noqa: Y015
 
 @_typing.final
