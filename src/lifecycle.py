@@ -11,6 +11,8 @@ from contextlib import contextmanager
 
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 _FORCE_EXIT_STATUS = 1
+# The exit status of a command that Ctrl-C ended, as shells give it.
+EXIT_INTERRUPTED = 130
 
 
 class Shutdown:

@@ -54,12 +54,13 @@ class PemTexts:
 class Credentials:
     """What one end of TLS shows and trusts, checked.
 
-    `context` is for a server that speaks HTTPS, None where there is no pair to show. `expires_at_s`
-    counts in seconds since 1970, and is None there, too. `hostnames` are those that the certificate
-    is good for, `*.example.com` among them.
+    `context` is for a server that speaks HTTPS, None where there is no pair to show. `valid_from_s`
+    and `expires_at_s` count in seconds since 1970, and are None there, too. `hostnames` are those
+    that the certificate is good for, `*.example.com` among them.
     """
 
     texts: PemTexts
+    valid_from_s: float | None = None
     expires_at_s: float | None = None
     hostnames: tuple[str, ...] = ()
     is_self_signed: bool = False
@@ -112,6 +113,7 @@ class PemFiles:
             raise self.certificate.problem("was replaced while it was read")
         return Credentials(
             texts,
+            valid_from_s=leaf.not_valid_before_utc.timestamp(),
             expires_at_s=leaf.not_valid_after_utc.timestamp(),
             hostnames=hostnames,
             is_self_signed=leaf.issuer == leaf.subject,

@@ -39,7 +39,7 @@ class WatchedCredentials:
         self._seen: PemTexts | None = self.current.texts
         self._failure = ""
         self._is_told = False
-        self._warn_expired()
+        self._warn_of_dates()
 
     def look(self) -> bool:
         """Reads the files; True where other credentials are in force now.
@@ -60,7 +60,7 @@ class WatchedCredentials:
             return False
         self.current = loaded
         _logger.info("tls_files_reloaded", door=self.door, expires_at=_iso(loaded.expires_at_s))
-        self._warn_expired()
+        self._warn_of_dates()
         return True
 
     def https_context(self) -> ssl.SSLContext:
@@ -132,8 +132,12 @@ class WatchedCredentials:
             self.num_failed_reloads += 1
             _logger.error("tls_reload_failed", door=self.door, problem=failure)
 
-    def _warn_expired(self) -> None:
-        expires_at_s = self.current.expires_at_s
+    def _warn_of_dates(self) -> None:
+        valid_from_s, expires_at_s = self.current.valid_from_s, self.current.expires_at_s
+        if valid_from_s is not None and valid_from_s > _now().timestamp():
+            _logger.warning(
+                "tls_certificate_not_yet_valid", door=self.door, valid_from=_iso(valid_from_s)
+            )
         if expires_at_s is not None and expires_at_s <= _now().timestamp():
             _logger.warning(
                 "tls_certificate_expired", door=self.door, expires_at=_iso(expires_at_s)

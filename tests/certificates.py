@@ -24,22 +24,25 @@ class PairFiles:
         self.authority.cert_pem.write_to_path(str(self.authorities))
         self.replace()
 
-    def replace(self, *names: str, days: int | None = None) -> bytes:
+    def replace(self, *names: str, days: int | None = None, begins_in_days: int = 0) -> bytes:
         """Writes another pair over the old one, and returns its certificate as DER.
 
-        `days` is how long it is still valid; below zero it has expired.
+        `days` is how long it is still valid; below zero it has expired. `begins_in_days` is when
+        it becomes valid; 0: it is.
         """
-        leaf = self.issue(*names, days=days)
+        leaf = self.issue(*names, days=days, begins_in_days=begins_in_days)
         self.certificate.write_bytes(chain_of(leaf))
         self.key.write_bytes(leaf.private_key_pem.bytes())
         return der_of(leaf)
 
-    def issue(self, *names: str, days: int | None = None) -> trustme.LeafCert:
+    def issue(
+        self, *names: str, days: int | None = None, begins_in_days: int = 0
+    ) -> trustme.LeafCert:
         """Makes a pair of the same authority, for `HOSTNAME` unless named."""
-        until = None
-        if days is not None:
-            until = datetime.datetime.now(datetime.UTC) + datetime.timedelta(days=days)
-        return self.authority.issue_cert(*(names or (HOSTNAME,)), not_after=until)
+        now = datetime.datetime.now(datetime.UTC)
+        since = now + datetime.timedelta(days=begins_in_days) if begins_in_days else None
+        until = None if days is None else now + datetime.timedelta(days=days)
+        return self.authority.issue_cert(*(names or (HOSTNAME,)), not_before=since, not_after=until)
 
     def pem_files(self, *, has_authorities: bool = False) -> PemFiles:
         """The files under the variables of a server."""

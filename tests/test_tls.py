@@ -175,6 +175,15 @@ def test_expired_is_a_warning(pair: PairFiles) -> None:
     assert [event["event"] for event in warnings] == ["tls_certificate_expired"] * 2
 
 
+def test_not_valid_yet_is_a_warning(pair: PairFiles) -> None:
+    """So is one that is not valid yet, which every client refuses."""
+    with structlog.testing.capture_logs() as events:
+        pair.replace(begins_in_days=1, days=30)
+        WatchedCredentials(pair.pem_files(), "http")
+    (event,) = events
+    assert (event["event"], event["log_level"]) == ("tls_certificate_not_yet_valid", "warning")
+
+
 async def test_files_are_watched(
     pair: PairFiles, watched: WatchedCredentials, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -26,7 +26,7 @@ from ..environment import (
     load,
     unknown_variables,
 )
-from ..lifecycle import end_with_parent, shutdown_signals
+from ..lifecycle import EXIT_INTERRUPTED, end_with_parent, shutdown_signals
 from ..listening import Listener, find_problem
 from ..logs.standard_error import StandardError
 from ..pem_files import Credentials, PemFiles
@@ -46,7 +46,6 @@ _logger = structlog.get_logger(__name__)
 # What a process may need beside its drain: closing ports and engines.
 _STOP_MARGIN_S = 30.0
 _STDIN = 0
-_EXIT_INTERRUPTED = 130
 _CANNOT_LISTEN = (errno.EADDRINUSE, errno.EADDRNOTAVAIL, errno.EACCES)
 
 SettingsT = TypeVar("SettingsT", bound=Settings)
@@ -75,10 +74,11 @@ def known_variables() -> list[str]:
     ]
 
 
-def warnings_of(server: ServerConfig) -> list[str]:
+def warnings_of(config: Settings) -> list[str]:
     """Returns one sentence for everything that is set and does not do what one may think."""
-    warnings = [*server.notices(), *unknown_variables(known_variables())]
-    if server.api_keys_file is None and load(CallerSettings).api_key is not None:
+    warnings = [*config.notices(), *unknown_variables(known_variables())]
+    has_no_keys = isinstance(config, ServerConfig) and config.api_keys_file is None
+    if has_no_keys and load(CallerSettings).api_key is not None:
         warnings.append(
             "LLM_API_KEY is set, but it is what a client calls with: "
             "without LLM_API_KEYS_FILE everyone may call"
@@ -119,6 +119,8 @@ def run_edge(*, ends_with_stdin: bool) -> int:
     stderr.log(config)
     if ends_with_stdin:
         end_with_parent(_STDIN, config.drain_timeout_s + _STOP_MARGIN_S)
+    else:  # the server beside it tells them
+        _log_notices(config)
     from ..edge.app import serve  # noqa: PLC0415 - after the mistakes are told
 
     return _run(serve(config, lambda: stderr.lines.num_dropped))
@@ -137,6 +139,7 @@ def run_both(*, has_welcome: bool) -> int:
     problems = [problem for at in _listeners(server, edge) if (problem := find_problem(at))]
     credentials = _load_pem_files(server.pem_files, problems)
     _load_pem_files(edge.target_pem_files if edge.grpc_target_tls else None, problems)
+    _load_pem_files(server.collector_pem_files if server.is_tracing else None, problems)
     try:
         read_keys(server)
     except ConfigurationError as error:
@@ -275,7 +278,7 @@ def _load_pem_files(files: PemFiles | None, problems: list[str]) -> Credentials 
         return None
 
 
-def _log_notices(config: ServerConfig) -> None:
+def _log_notices(config: Settings) -> None:
     for notice in warnings_of(config):
         _logger.warning("variable_not_honoured", notice=notice)
 
@@ -288,7 +291,7 @@ def _run(main: Coroutine[Any, Any, int | None]) -> int:  # Any: nothing is sent 
     try:
         return uvloop.run(main) or 0
     except KeyboardInterrupt:  # before the signal handlers stood
-        return _EXIT_INTERRUPTED
+        return EXIT_INTERRUPTED
     except OSError as error:
         if error.errno not in _CANNOT_LISTEN:
             raise

@@ -8,10 +8,12 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import grpc
 from google.protobuf.json_format import MessageToDict
 from rich.console import Console
 from rich.table import Table
 
+from ..channel import ChannelTls
 from ..client import (
     Client,
     RetryPolicy,
@@ -22,6 +24,7 @@ from ..client import (
 )
 from ..environment import EXIT_CONFIGURATION
 from ..generated.tokenwire.v1 import chat_pb2, inference_pb2, models_pb2
+from ..lifecycle import EXIT_INTERRUPTED
 from .answer_view import AnswerView
 from .server_choice import ServerChoice
 
@@ -29,6 +32,9 @@ _PIPE_COLUMNS = 200
 _LIST_TIMEOUT_S = 10.0
 _HELP = "/clear begins a new conversation, /exit ends; Ctrl-C stops an answer."
 EXIT_FAILURE = 1
+# Words of gRPC, whose status says no more than UNAVAILABLE.
+_NO_CONNECTION = "last error: "
+_NOBODY_THERE = "Failed to connect to remote host"
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +75,7 @@ def chat(choice: ServerChoice, message: str | None, options: ChatOptions) -> int
             sys.stderr.write("The server offers no model.\n")
             return EXIT_FAILURE
         if message is not None:
-            return 0 if conversation.ask(message) else EXIT_FAILURE
+            return 0 if conversation.ask(message) else EXIT_INTERRUPTED
         return _interactive(conversation)
 
     return _with_client(choice, talk)
@@ -84,8 +90,23 @@ def _with_client(choice: ServerChoice, use: Callable[[Client], int]) -> int:
         try:
             return use(client)
         except TokenwireError as error:
-            sys.stderr.write(f"{target}: {error}\n")
+            sys.stderr.write(f"{target}: {error}{_hint(error, tls)}\n")
             return EXIT_FAILURE
+
+
+def _hint(error: TokenwireError, tls: ChannelTls | None) -> str:
+    """Says what to try where a server was there, and hung up before any call."""
+    if (
+        error.code is not grpc.StatusCode.UNAVAILABLE
+        or _NO_CONNECTION not in error.failure.message
+        or _NOBODY_THERE in error.failure.message
+    ):
+        return ""
+    if tls is None:
+        return " (does the server speak TLS? try --tls)"
+    if tls.certificate is None:
+        return " (the certificate of the server or of this client may be refused)"
+    return ""
 
 
 def _print_models(client: Client, *, as_json: bool) -> int:
@@ -182,9 +203,9 @@ def _interactive(conversation: _Conversation) -> int:
     while True:
         try:
             text = input("> ").strip()
-        except (EOFError, KeyboardInterrupt):
+        except (EOFError, KeyboardInterrupt) as end:
             sys.stdout.write("\n")
-            return 0
+            return EXIT_INTERRUPTED if isinstance(end, KeyboardInterrupt) else 0
         if text in ("/exit", "/quit"):
             return 0
         if text == "/clear":

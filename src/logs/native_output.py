@@ -20,6 +20,8 @@ _LEVELS: Final = {
 }
 # Once a process, before its first line, and of interest to nobody who runs a service.
 _PREAMBLE: Final = "WARNING: All log messages before absl::InitializeLog()"
+# What a client alone causes, with words of his behind it: no error, and the words stay out.
+_OF_A_CLIENT: Final = "No match found for server name"
 _READ_BYTES: Final = 1 << 16
 
 _logger = logging.getLogger(__name__)
@@ -51,6 +53,8 @@ class NativeOutput:
         while data := os.read(self._reading, _READ_BYTES):
             for line in cutter.feed(data):
                 _log(line, rate)
+                if _OF_A_CLIENT in line:
+                    break  # a name may hold ends of lines: what follows may be his, in any form
         for line in cutter.rest():
             _log(line, rate)
 
@@ -64,5 +68,8 @@ def _log(line: str, rate: LineRate) -> None:
         _logger.warning("native_output", extra={"line": line, **left_out})
     else:
         level, source, words = match.groups()
+        number = _LEVELS[level]
+        if words.startswith(_OF_A_CLIENT):
+            number, words = logging.INFO, _OF_A_CLIENT
         fields = {"line": words, "source": source, **left_out}
-        _grpc_logger.log(_LEVELS[level], "native_output", extra=fields)
+        _grpc_logger.log(number, "native_output", extra=fields)

@@ -8,6 +8,7 @@ import grpc
 from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter as GrpcExporter
 from opentelemetry.sdk.trace.export import SpanExporter
 
+from ..pem_files import PemTexts
 from .settings import OtlpProtocol, TracingSettings, read_pairs
 
 
@@ -16,7 +17,12 @@ def make_exporter(settings: TracingSettings) -> SpanExporter:
 
     It gets every value from us: what it found in the environment may be what another setting of
     the service overrides.
+
+    Raises:
+        ConfigurationError: a file of TLS cannot be used.
     """
+    # gRPC aborts the process at a pair that it cannot use, and HTTP fails at the first span.
+    texts = settings.collector_pem_files.load().texts
     headers = settings.otel_exporter_otlp_headers
     pairs = read_pairs(headers.get_secret_value()) if headers else {}
     if settings.otel_exporter_otlp_protocol is OtlpProtocol.HTTP:
@@ -26,7 +32,7 @@ def make_exporter(settings: TracingSettings) -> SpanExporter:
     return GrpcExporter(
         endpoint=settings.traces_endpoint,
         insecure=is_plain,
-        credentials=None if is_plain else _credentials(settings),
+        credentials=None if is_plain else _credentials(texts),
         headers={name.lower(): value for name, value in pairs.items()},
         timeout=settings.otel_exporter_otlp_timeout_s,
         compression=grpc.Compression.Gzip if is_gzip else grpc.Compression.NoCompression,
@@ -51,16 +57,12 @@ def _make_http(settings: TracingSettings, headers: dict[str, str]) -> SpanExport
     )
 
 
-def _credentials(settings: TracingSettings) -> grpc.ChannelCredentials:
+def _credentials(texts: PemTexts) -> grpc.ChannelCredentials:
     return grpc.ssl_channel_credentials(
-        root_certificates=_bytes(settings.otel_exporter_otlp_certificate),
-        private_key=_bytes(settings.otel_exporter_otlp_client_key),
-        certificate_chain=_bytes(settings.otel_exporter_otlp_client_certificate),
+        root_certificates=texts.authorities,
+        private_key=texts.key,
+        certificate_chain=texts.certificate,
     )
-
-
-def _bytes(path: Path | None) -> bytes | None:
-    return None if path is None else path.read_bytes()
 
 
 def _text(path: Path | None) -> str | None:

@@ -17,7 +17,8 @@ def make_tracer(settings: TracingSettings, service_name: str, process: str) -> T
     `process` says which one of the service it is.
 
     Raises:
-        ConfigurationError: OpenTelemetry cannot use a variable that it reads by itself.
+        ConfigurationError: OpenTelemetry cannot use a variable that it reads by itself, or a file
+            of TLS cannot be used.
     """
     if not settings.is_tracing:
         return None

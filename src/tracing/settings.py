@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import enum
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final, Literal, Self
 from urllib.parse import unquote
 
-from pydantic import SecretStr, ValidationInfo, field_validator
+from pydantic import SecretStr, field_validator, model_validator
 
 from ..environment import ExpandedPath, HttpAddress, Settings, setting
+from ..pem_files import PemFile, PemFiles
 
 _DEFAULT_ENDPOINT: Final = "http://localhost:4317"
 _DEFAULT_HTTP_ENDPOINT: Final = "http://localhost:4318"
 _PEM_FILE: Final = "a PEM file"
 _PAIRS: Final = "name=value, separated by commas"
+_AUTHORITIES: Final = "OTEL_EXPORTER_OTLP_CERTIFICATE"
+_CERTIFICATE: Final = "OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE"
+_KEY: Final = "OTEL_EXPORTER_OTLP_CLIENT_KEY"
 
 
 class OtlpProtocol(enum.Enum):
@@ -67,6 +71,7 @@ class TracingSettings(Settings):
         gt=0,
         le=600,
         description="Longest time that the collector may take for a batch of spans, in seconds",
+        takes="seconds, a number above 0 and of at most 600",
     )
     otel_exporter_otlp_compression: Literal["none", "gzip"] = setting(
         "OTEL_EXPORTER_OTLP_COMPRESSION",
@@ -74,19 +79,19 @@ class TracingSettings(Settings):
         description="How batches of spans are compressed",
     )
     otel_exporter_otlp_certificate: ExpandedPath | None = setting(
-        "OTEL_EXPORTER_OTLP_CERTIFICATE",
+        _AUTHORITIES,
         None,
         description="Certificates that the collector's must be signed by; unset: the system's",
         takes=_PEM_FILE,
     )
     otel_exporter_otlp_client_certificate: ExpandedPath | None = setting(
-        "OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE",
+        _CERTIFICATE,
         None,
         description="Certificate that is shown to the collector",
         takes=_PEM_FILE,
     )
     otel_exporter_otlp_client_key: ExpandedPath | None = setting(
-        "OTEL_EXPORTER_OTLP_CLIENT_KEY",
+        _KEY,
         None,
         description="Private key of that certificate",
         takes=_PEM_FILE,
@@ -176,13 +181,36 @@ class TracingSettings(Settings):
             raise ValueError("there is no such file")
         return value
 
-    @field_validator("otel_exporter_otlp_client_key")
-    @classmethod
-    def _is_pair(cls, value: Path | None, info: ValidationInfo) -> Path | None:
-        certificate = info.data.get("otel_exporter_otlp_client_certificate")
-        if value is not None and certificate is None:
-            raise ValueError("needs OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE beside it")
-        return value
+    @model_validator(mode="after")
+    def _has_both_or_neither(self) -> Self:
+        # gRPC aborts the process at half a pair.
+        certificate = self.otel_exporter_otlp_client_certificate
+        key = self.otel_exporter_otlp_client_key
+        if (certificate is None) is not (key is None):
+            given, missing = (_KEY, _CERTIFICATE) if certificate is None else (_CERTIFICATE, _KEY)
+            raise ValueError(f"{given}: needs {missing} beside it")
+        return self
+
+    def notices(self) -> list[str]:
+        """Returns one sentence for everything that is set and not in force."""
+        notices = super().notices()
+        sampler = self.otel_traces_sampler
+        has_ratio = sampler in (SamplerName.RATIO, SamplerName.PARENT_RATIO)
+        if self.is_tracing and "otel_traces_sampler_arg" in self.model_fields_set and not has_ratio:
+            notices.append(
+                f"OTEL_TRACES_SAMPLER_ARG does nothing with OTEL_TRACES_SAMPLER={sampler.value}: "
+                f"{SamplerName.RATIO.value} and {SamplerName.PARENT_RATIO.value} have a share"
+            )
+        return notices
+
+    @property
+    def collector_pem_files(self) -> PemFiles:
+        """The files of TLS to the collector."""
+        return PemFiles(
+            _pem_file(_CERTIFICATE, self.otel_exporter_otlp_client_certificate),
+            _pem_file(_KEY, self.otel_exporter_otlp_client_key),
+            _pem_file(_AUTHORITIES, self.otel_exporter_otlp_certificate),
+        )
 
     @property
     def is_tracing(self) -> bool:
@@ -217,3 +245,7 @@ def read_pairs(text: str) -> dict[str, str]:
             raise ValueError("a part is not of the form name=value")
         pairs[name.strip()] = unquote(value.strip())
     return pairs
+
+
+def _pem_file(variable: str, path: Path | None) -> PemFile | None:
+    return None if path is None else PemFile(variable, path)

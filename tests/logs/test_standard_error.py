@@ -59,6 +59,24 @@ os.write(2, b"I1122 10:11:12.345678    4711 server.cc:7] hello\\nassertion faile
     assert (other["level"], other["line"]) == ("warning", "assertion failed")
 
 
+async def test_what_a_client_causes_is_no_error() -> None:
+    """A name that no certificate has is told without it, also one that looks like more lines."""
+    line = "E1122 10:11:12.345678    4711 ssl_transport_security.cc:1] "
+    named = f"{line}No match found for server name: his\n{line}words\nforged\n"
+    status, text = await run(
+        f"""
+stderr.lines.close(60.0)
+os.write(2, {named.encode()!r})
+log.info("behind")
+"""
+    )
+    assert status == 0
+    told = [event for event in events(text) if event["event"] == "native_output"]
+    assert [(event["level"], event["line"]) for event in told] == [
+        ("info", "No match found for server name")
+    ]
+
+
 async def test_a_flood_of_native_code_waits_for_nobody() -> None:
     """Far more than pipe and queue hold is taken while nobody reads."""
     reading, writing = os.pipe()

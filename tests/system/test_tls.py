@@ -546,3 +546,30 @@ async def test_broken_files_end_the_start(tmp_path: Path, command: str) -> None:
         f"  TLS_SERVER_KEY_PATH: {pair.key} does not belong to the first certificate in "
         f"{pair.certificate} (TLS_SERVER_CERT_PATH)\n"
     )
+
+
+@pytest.mark.parametrize("command", ["serve", "server", "edge"])
+@pytest.mark.parametrize("fault", ["half", "no_authority"])
+async def test_broken_files_of_the_collector_end_the_start(
+    tmp_path: Path, command: str, fault: str
+) -> None:
+    """So do those of traces, half a pair among them, at which gRPC would abort the process."""
+    pair = PairFiles(tmp_path / "pair")
+    if fault == "half":
+        given = {"OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE": str(pair.certificate)}
+        problem = (
+            "OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE: needs OTEL_EXPORTER_OTLP_CLIENT_KEY beside it"
+        )
+    else:
+        given = {"OTEL_EXPORTER_OTLP_CERTIFICATE": str(pair.key)}
+        problem = f"OTEL_EXPORTER_OTLP_CERTIFICATE: {pair.key} holds no certificate in PEM form"
+    variables = {
+        "OTEL_EXPORTER_OTLP_ENDPOINT": "https://localhost:4317",
+        "LLM_ALLOWED_MODELS": SMALL_MODEL_ID,
+        **{f"LLM_{port}_PORT": "0" for port in ("GRPC", "INFERENCE", "METRICS")},
+        **given,
+    }
+    status, _, said = await tokenwire(tmp_path, command, **variables)
+    assert status == 2
+    assert "listening" not in said
+    assert said.endswith(f"The configuration has 1 mistake:\n  {problem}\n")

@@ -72,12 +72,13 @@ def test_where_spans_go(variables: dict[str, str], endpoint: str) -> None:
         (ENDPOINT, "collector:4317", "takes an http or https address"),
         (ENDPOINT, "http://me:canary@collector", "takes no user; OTEL_EXPORTER_OTLP_HEADERS can"),
         ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/json", "takes one of grpc, http/protobuf"),
-        ("OTEL_EXPORTER_OTLP_TIMEOUT", "10000", "takes a number above 0 and of at most 600"),
+        ("OTEL_EXPORTER_OTLP_TIMEOUT", "10000", "takes seconds, a number above 0"),
         ("OTEL_TRACES_SAMPLER", "jaeger_remote", "takes one of always_on"),
         ("OTEL_TRACES_SAMPLER_ARG", "10", "takes a number from 0 to 1"),
         ("OTEL_RESOURCE_ATTRIBUTES", "zone", "a part is not of the form name=value"),
         ("OTEL_EXPORTER_OTLP_CERTIFICATE", "/nowhere.pem", "there is no such file"),
         ("OTEL_EXPORTER_OTLP_CLIENT_KEY", __file__, "needs OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE"),
+        ("OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE", __file__, "needs OTEL_EXPORTER_OTLP_CLIENT_KEY"),
     ],
 )
 def test_a_mistake_is_told_by_its_name(
@@ -90,6 +91,22 @@ def test_a_mistake_is_told_by_its_name(
     (problem,) = caught.value.problems
     assert problem.startswith(f"{name}: {told}")
     assert "canary" not in problem
+
+
+@pytest.mark.parametrize(
+    ("variables", "is_told"),
+    [
+        ({}, True),
+        ({"OTEL_TRACES_SAMPLER": "always_on"}, True),
+        ({"OTEL_TRACES_SAMPLER": "parentbased_traceidratio"}, False),
+        ({"OTEL_SDK_DISABLED": "true"}, False),
+    ],
+)
+def test_a_share_without_its_sampler_is_told(variables: dict[str, str], *, is_told: bool) -> None:
+    """A share that no sampler reads is a notice, where there are traces at all."""
+    share = {ENDPOINT: "http://c:1", "OTEL_TRACES_SAMPLER_ARG": "0.1"}
+    notices = TracingSettings.model_validate({**share, **variables}).notices()
+    assert [notice.split()[0] for notice in notices] == ["OTEL_TRACES_SAMPLER_ARG"] * is_told
 
 
 def test_headers_are_secret(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
