@@ -201,9 +201,13 @@ async def ask_rpc(service: Service, rpc: str, column: str) -> str:
     """How a caller of a column fares; a refusal has everything that belongs to it."""
     headers = await service.headers(column, lists_models=rpc.endswith("/ListModels"))
     message = MESSAGES[rpc].SerializeToString() if rpc in MESSAGES else b""
-    call = service.client.channel.stream_stream(f"/{rpc}")(
-        iter([message]), metadata=tuple(headers.items()), timeout=60
-    )
+    channel, metadata = service.client.channel, tuple(headers.items())
+    # A stream of requests only where there is one: grpc.aio makes INTERNAL of a refusal that comes
+    # while it writes one.
+    if rpc.endswith("/ServerReflectionInfo"):
+        call: Any = channel.stream_stream(f"/{rpc}")(iter([message]), metadata=metadata, timeout=60)
+    else:
+        call = channel.unary_stream(f"/{rpc}")(message, metadata=metadata, timeout=60)
     try:
         await call.read()
     except grpc.aio.AioRpcError as error:
