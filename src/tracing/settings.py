@@ -167,7 +167,7 @@ class TracingSettings(Settings):
 
     @field_validator("otel_exporter_otlp_protocol", "otel_traces_sampler", mode="before")
     @classmethod
-    def _lower(cls, value: object) -> object:
+    def _lower_words(cls, value: object) -> object:
         return value.strip().lower() if isinstance(value, str) else value
 
     @field_validator(
@@ -176,13 +176,13 @@ class TracingSettings(Settings):
         "otel_exporter_otlp_client_key",
     )
     @classmethod
-    def _is_file(cls, value: Path | None) -> Path | None:
+    def _names_a_file(cls, value: Path | None) -> Path | None:
         if value is not None and not value.is_file():
             raise ValueError("there is no such file")
         return value
 
     @model_validator(mode="after")
-    def _has_both_or_neither(self) -> Self:
+    def _client_pair_is_whole(self) -> Self:
         # gRPC aborts the process at half a pair.
         certificate = self.otel_exporter_otlp_client_certificate
         key = self.otel_exporter_otlp_client_key

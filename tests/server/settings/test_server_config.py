@@ -3,6 +3,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from pydantic import BaseModel
+from tokenwire.edge.config import EdgeConfig
 from tokenwire.environment import ConfigurationError, load
 from tokenwire.server.contract.model_id import ModelId
 from tokenwire.server.preparation.kits import config_class
@@ -143,3 +145,16 @@ def test_a_lower_limit_lowers_the_default(monkeypatch: pytest.MonkeyPatch, tmp_p
     """LLM_MAX_TOKENS_LIMIT below 512 needs no LLM_DEFAULT_MAX_TOKENS beside it."""
     surround(monkeypatch, tmp_path, LLM_ALLOWED_MODELS=MODEL_ID, LLM_MAX_TOKENS_LIMIT="100")
     assert load(config_class()).default_max_tokens == 100
+
+
+@pytest.mark.parametrize("kind", [config_class(), EdgeConfig])
+def test_no_subject_takes_the_checks_of_another(kind: type[BaseModel]) -> None:
+    """Settings are mixins by subject: of two checks of one name the second would never run."""
+    names = [
+        name
+        for base in kind.__mro__
+        if (known := vars(base).get("__pydantic_decorators__")) is not None
+        for name in (*known.model_validators, *known.field_validators)
+        if name in vars(base)
+    ]
+    assert sorted(names) == sorted(set(names))

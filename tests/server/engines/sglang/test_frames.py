@@ -96,7 +96,7 @@ def example(kind: Any) -> Any:
         return list(kind)[-1]
     if get_origin(kind) is tuple:
         return (example(get_args(kind)[0]),) * 2
-    simple = {int: 2**53, float: -0.1, str: "🌍\0", bytes: b"\xf0\x9f"}
+    simple = {int: 2**53, bool: True, float: -0.1, str: "🌍\0", bytes: b"\xf0\x9f"}
     return simple[next(each for each in (*get_args(kind), kind) if each in simple)]
 
 
