@@ -1,4 +1,4 @@
-"""Whether an address can be listened on, told in the words of the configuration."""
+"""Whether an address can be listened on, and who hears what is said there."""
 
 from __future__ import annotations
 
@@ -7,6 +7,10 @@ import ipaddress
 import os
 import socket
 from dataclasses import dataclass
+
+import structlog
+
+_logger = structlog.get_logger(__name__)
 
 _BACKLOG = 1
 
@@ -53,3 +57,13 @@ def is_loopback(hostname: str) -> bool:
         return ipaddress.ip_address(hostname).is_loopback
     except ValueError:
         return False
+
+
+def warn_of_plaintext_keys(hostname: str) -> None:
+    """Warns where keys come in plain text, and from other machines."""
+    if not is_loopback(hostname):
+        _logger.warning(
+            "keys_over_plaintext",
+            hostname=hostname,
+            advice="set SERVER_SSL_ENABLED, or listen on 127.0.0.1 behind what ends TLS",
+        )

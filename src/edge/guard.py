@@ -11,15 +11,12 @@ from collections.abc import Awaitable, Callable, Iterable
 from typing import cast
 
 import grpc
-import structlog
 from aiohttp import web
 
 from ..generated.tokenwire.v1 import access_pb2
-from ..listening import is_loopback
+from ..listening import warn_of_plaintext_keys
 from .client import FrontClient
 from .context import CONTEXT, RequestContext
-
-_logger = structlog.get_logger(__name__)
 
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -37,17 +34,13 @@ class PlaintextKeys:
 
     def __init__(self, hostname: str) -> None:
         self._hostname = hostname
-        self._is_due = not is_loopback(hostname)
+        self._is_due = True
 
     def record(self, request: web.Request) -> None:
         """Looks at a request, which has its context."""
         if self._is_due and request[CONTEXT].credentials and not request.secure:
             self._is_due = False
-            _logger.warning(
-                "keys_over_plaintext",
-                hostname=self._hostname,
-                advice="set SERVER_SSL_ENABLED, or listen on 127.0.0.1 behind what ends TLS",
-            )
+            warn_of_plaintext_keys(self._hostname)
 
 
 class Doorkeeper:

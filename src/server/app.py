@@ -25,6 +25,7 @@ from ..generated.tokenwire.v1 import (
 )
 from ..generated.xds.service.orca.v3 import orca_pb2, orca_pb2_grpc
 from ..lifecycle import Shutdown, shutdown_signals, wait_first
+from ..listening import warn_of_plaintext_keys
 from ..process_metrics import none_dropped
 from ..tls import WatchedCredentials
 from ..tls_metrics import TlsMetrics
@@ -33,7 +34,6 @@ from .access.access import Access
 from .access.access_service import AccessService
 from .access.call_names import METRICS
 from .access.key_ring import read_keys
-from .access.plaintext import warn_of_plaintext
 from .constraints.checker import ConstraintChecker
 from .machine.c_allocator import limit_arenas
 from .machine.gpu_monitor import GpuMonitor
@@ -190,7 +190,7 @@ class ServerApp:
         self._closing.enter_context(self._watch_gpus())
         await self._closing.enter_async_context(self._access.watching())
         if self._access.key_names and tls is None:
-            warn_of_plaintext(config.grpc_hostname)
+            warn_of_plaintext_keys(config.grpc_hostname)
         _logger.info(
             "listening",
             grpc_port=self.port,

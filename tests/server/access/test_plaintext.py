@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from structlog.testing import capture_logs
-from tokenwire.server.access.plaintext import warn_of_plaintext
+from tokenwire.listening import warn_of_plaintext_keys
 from tokenwire.server.app import ServerApp
 
 from ...certificates import PairFiles
@@ -30,7 +30,7 @@ from ..scripted_engine import ScriptedEngine, ScriptedLauncher
 def test_plaintext_beyond_this_machine_is_warned_of(hostname: str, is_warned: bool) -> None:
     """Where it is reachable from elsewhere: once, as a warning."""
     with capture_logs() as logs:
-        warn_of_plaintext(hostname)
+        warn_of_plaintext_keys(hostname)
     assert [log["log_level"] for log in logs] == ["warning"] * is_warned
 
 

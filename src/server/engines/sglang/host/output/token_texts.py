@@ -6,7 +6,8 @@ import json
 from collections.abc import Mapping
 from typing import Any, Final
 
-_BYTE_FALLBACK_LENGTH: Final = len("<0x00>")
+from ....token_spelling import Spelling, bytes_of
+
 _SPACE: Final = "\u2581"
 
 
@@ -42,9 +43,9 @@ class TokenTexts:
             return str(self._tokenizer.decode([token_id])).encode()
         token = self._tokenizer.convert_ids_to_tokens(token_id) or ""
         if "ByteLevel" in self._kinds:
-            return bytes(_BYTES[character] for character in token if character in _BYTES)
-        if _is_byte(token) and "ByteFallback" in self._kinds:
-            return bytes.fromhex(token[3:5])
+            return bytes_of(token, Spelling.BYTE_LEVEL)
+        if "ByteFallback" in self._kinds:
+            return bytes_of(token, Spelling.SENTENCE_PIECE)
         return str(token).replace(_SPACE, " ").encode()
 
 
@@ -56,19 +57,3 @@ def _kinds_of(tokenizer: Any) -> frozenset[str]:
         return frozenset()
     state: Mapping[str, Any] = json.loads(decoder.__getstate__())
     return frozenset(step["type"] for step in (state, *state.get("decoders", ())))
-
-
-def _is_byte(token: str) -> bool:
-    return len(token) == _BYTE_FALLBACK_LENGTH and token.startswith("<0x") and token.endswith(">")
-
-
-def _byte_characters() -> dict[str, int]:
-    """The characters that stand for bytes in vocabularies of bytes (GPT-2, `bytes_to_unicode`)."""
-    shown = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
-    hidden = [byte for byte in range(0x100) if byte not in shown]
-    return {chr(byte): byte for byte in shown} | {
-        chr(0x100 + place): byte for place, byte in enumerate(hidden)
-    }
-
-
-_BYTES: Final = _byte_characters()
