@@ -137,11 +137,12 @@ class RequestLog:
         # What is behind a place that a reader knows is never joined with it.
         self._num_loose = self._num_loose_bytes = 0
         entries = self._entries
-        if len(entries) == 1 and len(entries[0][1]) == 1:  # for nearly every token
-            deltas = entries[0][1]
-            reader.position = self.position
-        else:
-            deltas = join_deltas(chain.from_iterable(self._parts_for(reader)))
+        if len(entries) == 1 and len(self._readers) == 1:  # for nearly every token
+            self._oldest, deltas, num_bytes = entries.pop()
+            self.num_bytes -= num_bytes
+            reader.position = self._oldest
+            return deltas
+        deltas = join_deltas(chain.from_iterable(self._parts_for(reader)))
         taken = min(reader.position for reader in self._readers)
         while entries and entries[0][0] <= taken:
             self._drop_oldest()
@@ -216,6 +217,7 @@ class LogReader:
         self._log = log
         self.position = position
         self.waiting: asyncio.Future[None] | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._num_facts = 0
         self._num_progress = 0
         self._has_started = False
@@ -249,20 +251,26 @@ class LogReader:
         log = self._log
         while True:
             has_facts = log.num_facts != self._num_facts
-            if has_facts or log.position != self.position:
+            if log.position != self.position:
+                deltas = log.take(self)
+                batch = Batch(self.position, deltas=deltas)
+                if has_facts:
+                    self._add_facts(batch)
+                return batch
+            if has_facts:
                 batch = Batch(log.position)
-                if log.position != self.position:
-                    batch.deltas = log.take(self)
-                    batch.position = self.position
-                if not has_facts or self._add_facts(batch):
+                if self._add_facts(batch):
                     return batch
             elif log.is_closed:
                 if log.error is not None:
                     raise _copy_of(log.error)
                 return None
             else:
-                # A bare future: this happens for every token, and an event costs twice as much.
-                self.waiting = asyncio.get_running_loop().create_future()
+                # A bare future, because this happens for every token: an event costs twice as much,
+                # and CPython 3.11 makes a system call each time that it is asked for the loop.
+                if self._loop is None:
+                    self._loop = asyncio.get_running_loop()
+                self.waiting = self._loop.create_future()
                 await self.waiting  # ended by the log
 
     def _add_facts(self, batch: Batch) -> bool:

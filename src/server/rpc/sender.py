@@ -13,6 +13,7 @@ from ..request.calls import CallFinished, CallStarted, Decoding, ProgressEvent
 from ..request.request_log import Batch, LogReader
 from ..settings.fixed_limits import PROGRESS_INTERVAL_S
 from .event_codec import (
+    OneText,
     add_delta,
     encode_final,
     encode_finished,
@@ -43,6 +44,7 @@ class Sender:
         self._interval_s = PROGRESS_INTERVAL_S if wants_progress else None
         self._has_sent = False
         self._position = 0
+        self._one_text = OneText(response())
 
     async def send_deltas(self, reader: LogReader) -> None:
         """Sends events as they come, until the log ends."""
@@ -114,10 +116,17 @@ class Sender:
         await self._context.write(message)
 
     def _message_of(self, batch: Batch) -> Any:
-        """Makes the message of a batch's deltas; None where they say nothing."""
+        """Makes the message of a batch's deltas; None where they say nothing.
+
+        It is written before the next one is made, which may be the same object.
+        """
         self._position = batch.position
         message = None
         with_ids = self._wants_token_ids
+        if len(batch.deltas) == 1 and not with_ids:
+            delta = batch.deltas[0]
+            if isinstance(delta, TextDelta) and delta.text and not delta.logprobs:
+                return self._one_text.fill(batch.position, delta)
         for delta in batch.deltas:
             if not _is_empty(delta, with_ids):
                 if message is None:
