@@ -92,6 +92,8 @@ def test_good_requests_pass(request_: Any) -> None:
         (generate(delivery=9), "delivery", "got 9"),
         (generate(time_limit=Duration()), "time_limit", "greater than"),
         (generate(max_queue_wait=Duration(seconds=-1)), "max_queue_wait", "greater than"),
+        (generate(priority=101), "priority", "less than or equal to 100"),
+        (generate(priority=-101), "priority", "-100"),
         (generate(cache_salt="x" * 257), "cache_salt", "257"),
     ],
 )
@@ -196,7 +198,6 @@ def test_shape_of_a_constraint(constraint: sampling_pb2.Constraint, part: str) -
 
 
 PLANNED = [
-    (generate(priority=1), "priority"),
     (generate(detach_timeout=Duration(seconds=1)), "detach_timeout"),
     (generate(resume=inference_pb2.Resume(request_id="x")), "resume"),
 ]

@@ -67,7 +67,9 @@ class GenerateRequest(_message.Message):
     can also stand as `model`. Empty: none.
     """
     priority: _builtins.int
-    """Urgency; higher goes first. Unset: 0."""
+    """Urgency among those who wait for a slot, from -100 to 100; higher goes first. A step counts as 10
+    seconds of waiting, so that nobody waits for ever. Unset: 0.
+    """
     cache_salt: _builtins.str
     """Requests share the prefix cache only with those of the same salt. At most 256 characters."""
     @_builtins.property
@@ -176,7 +178,9 @@ class ChatRequest(_message.Message):
     can also stand as `model`. Empty: none.
     """
     priority: _builtins.int
-    """Urgency; higher goes first. Unset: 0."""
+    """Urgency among those who wait for a slot, from -100 to 100; higher goes first. A step counts as 10
+    seconds of waiting, so that nobody waits for ever. Unset: 0.
+    """
     cache_salt: _builtins.str
     """Requests share the prefix cache only with those of the same salt. At most 256 characters."""
     continue_last_message: _builtins.bool
