@@ -16,28 +16,25 @@ from ..scripted_engine import ScriptedEngine, ScriptedLauncher
 async def test_higher_priority_goes_first() -> None:
     """Of those who wait for the one slot, the more urgent gets it first."""
     engine = ScriptedEngine()
-    ended: list[str] = []
     prepare = ScriptedLauncher(engine).prepare
     async with start_front(prepare, LLM_MAX_CONCURRENT_REQUESTS="1") as client:
 
-        def call(name: str, priority: int) -> Any:
-            request = client.chat(name, priority=priority, progress=True)
-            request.sampling.max_tokens = 1
+        def call(priority: int, max_tokens: int) -> Any:
+            request = client.chat("go", priority=priority, progress=True)
+            request.sampling.max_tokens = (
+                max_tokens  # by which the engine's requests are told apart
+            )
             return client.inference.Chat(request)
 
-        async def record(name: str, stream: Any) -> None:
-            await collect(stream)
-            ended.append(name)
-
         async with asyncio.timeout(60), asyncio.TaskGroup() as tasks:
-            tasks.create_task(record("runs", call("runs", 0)))
+            tasks.create_task(collect(call(priority=0, max_tokens=1)))
             await engine.wait_until(running=1)
-            for name, priority in [("low", -1), ("middle", 0), ("high", 100)]:
-                stream = call(name, priority)
+            for priority, max_tokens in [(-1, 2), (0, 3), (100, 4)]:
+                stream = call(priority, max_tokens)
                 assert (await stream.read()).progress.queued.place == 1
-                tasks.create_task(record(name, stream))
+                tasks.create_task(collect(stream))
             engine.allow(100)
-    assert ended == ["runs", "high", "middle", "low"]
+    assert [request.params.max_tokens for request in engine.requests] == [1, 4, 3, 2]
 
 
 async def test_unreachable_deadline_is_refused_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
