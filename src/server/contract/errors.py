@@ -158,6 +158,26 @@ class GenerationFailed(InferenceError):
     reason = "GENERATION_FAILED"
 
 
+class TakenOver(InferenceError):
+    """Another call reads the request now."""
+
+    reason = "TAKEN_OVER"
+
+    def __init__(self) -> None:
+        super().__init__("another call resumed this request, and gets what it says from here on")
+
+
+class NotKept(InferenceError):
+    """No request of this id is kept for this caller."""
+
+    reason = "RESUME_EXPIRED"
+
+    def __init__(self, request_id: str) -> None:
+        super().__init__(
+            f"no request '{request_id}' is kept: it never had a detach_timeout, or its time is over"
+        )
+
+
 class ResumeExpired(InferenceError):
     """What a reader has not taken yet is not kept any more."""
 

@@ -153,5 +153,10 @@ def _decode_constraint(constraint: sampling_pb2.Constraint) -> Constraint | None
             return Constraint(kind, (getattr(constraint, name),))
 
 
+def decode_detach_timeout(request: Request) -> float | None:
+    """Returns how long a request outlives its call, in seconds; None where it says nothing."""
+    return _seconds(request.detach_timeout) if request.HasField("detach_timeout") else None
+
+
 def _seconds(duration: Duration) -> float:
     return duration.seconds + duration.nanos * 1e-9

@@ -9,8 +9,9 @@ from typing import Any, cast
 from ...generated.tokenwire.v1 import inference_pb2
 from ..contract.events import ChoiceFinished, Delta, ReasoningDelta, TextDelta, ToolCallDelta
 from ..request.answer import collect_choices
+from ..request.batch import Batch
 from ..request.calls import CallFinished, CallStarted, Decoding, ProgressEvent
-from ..request.request_log import Batch, LogReader
+from ..request.request_log import LogReader
 from ..settings.fixed_limits import PROGRESS_INTERVAL_S
 from .event_codec import (
     OneText,
@@ -26,7 +27,7 @@ Response = type[inference_pb2.GenerateResponse] | type[inference_pb2.ChatRespons
 
 
 class Sender:
-    """Writes what a reader takes from a request's log to one caller."""
+    """Writes what a reader takes from a request's log to one caller, who has got to `position`."""
 
     def __init__(
         self,
@@ -36,6 +37,7 @@ class Sender:
         *,
         wants_progress: bool,
         wants_token_ids: bool,
+        position: int = 0,
     ) -> None:
         self._context = context
         self._response = response
@@ -43,7 +45,7 @@ class Sender:
         self._wants_token_ids = wants_token_ids
         self._interval_s = PROGRESS_INTERVAL_S if wants_progress else None
         self._has_sent = False
-        self._position = 0
+        self._position = position
         self._one_text = OneText(response())
 
     async def send_deltas(self, reader: LogReader) -> None:

@@ -92,11 +92,17 @@ class GenerateRequest(_message.Message):
 
     @_builtins.property
     def detach_timeout(self) -> _duration_pb2.Duration:
-        """How long the request goes on without its client."""
+        """How long the request goes on without its client, and is kept behind its end: whatever ends the
+        call starts this time, and `resume` takes it up again. What was said is kept up to the server's
+        bound. Zero or unset: the request ends with the call. Longer than the server's limit: that limit.
+        """
 
     @_builtins.property
     def resume(self) -> Global___Resume:
-        """Reattaches to a detached request."""
+        """Takes up a request that has a `detach_timeout`, by the same caller and method. No other field goes
+        together with it but `model`, `delivery`, `progress`, `return_token_ids` and `detach_timeout`, which
+        takes the place of the one before. The stream begins with `started` once more.
+        """
 
     @_builtins.property
     def max_queue_wait(self) -> _duration_pb2.Duration:
@@ -224,11 +230,17 @@ class ChatRequest(_message.Message):
 
     @_builtins.property
     def detach_timeout(self) -> _duration_pb2.Duration:
-        """How long the request goes on without its client."""
+        """How long the request goes on without its client, and is kept behind its end: whatever ends the
+        call starts this time, and `resume` takes it up again. What was said is kept up to the server's
+        bound. Zero or unset: the request ends with the call. Longer than the server's limit: that limit.
+        """
 
     @_builtins.property
     def resume(self) -> Global___Resume:
-        """Reattaches to a detached request."""
+        """Takes up a request that has a `detach_timeout`, by the same caller and method. No other field goes
+        together with it but `model`, `delivery`, `progress`, `return_token_ids` and `detach_timeout`, which
+        takes the place of the one before. The stream begins with `started` once more.
+        """
 
     @_builtins.property
     def max_queue_wait(self) -> _duration_pb2.Duration:
@@ -300,9 +312,9 @@ class Resume(_message.Message):
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     AFTER_POSITION_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
-    """Id of the request to reattach to."""
+    """Id of the request, as `started` told it."""
     after_position: _builtins.int
-    """Last `position` that arrived."""
+    """Last `position` that arrived; what comes behind it is sent. Unset: from the beginning."""
     def __init__(
         self,
         *,
