@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ...generated.tokenwire.v1 import events_pb2
-from .fields import Fields
+from ..fields import Fields
 
 # OpenAI knows no `eos`: the model's own end is a `stop` like any other.
 _FINISH_REASONS = {

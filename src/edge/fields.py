@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, cast
 
-from ...item_limits import describe_excess
-from ..body import json_type
-from ..errors import invalid
+from ..item_limits import describe_excess
+from .body import json_type
+from .errors import invalid
 
 _INT32_MAX = 2**31 - 1
 _INT32_MIN = -(2**31)

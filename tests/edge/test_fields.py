@@ -7,7 +7,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from ..scripted import MODEL
+from .scripted import MODEL
 
 USER = {"role": "user", "content": "Hi"}
 
