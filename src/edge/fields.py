@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, cast
 
 from ..item_limits import describe_excess
@@ -12,8 +12,7 @@ from .errors import invalid
 _INT32_MAX = 2**31 - 1
 _INT32_MIN = -(2**31)
 _FLOAT32_MAX = 3.4e38
-# orjson reads integers beyond 64 bits as floats.
-_BIG_INTEGER = 2.0**63
+_MAX_SHOWN = 100
 
 
 class Fields:
@@ -26,6 +25,10 @@ class Fields:
     def path_of(self, name: str) -> str:
         """Returns the path of a field from the top of the body."""
         return f"{self._path}.{name}" if self._path else name
+
+    def names(self) -> list[str]:
+        """Returns the names of all fields that there are."""
+        return list(self._values)
 
     def get(self, name: str) -> object:
         """Returns a field of any type, None where it is absent."""
@@ -46,6 +49,15 @@ class Fields:
             return value
         raise self._wrong(name, "a string", value)
 
+    def optional_choice(self, name: str, choices: Collection[str]) -> str | None:
+        """Returns one of some strings, None where it is absent."""
+        value = self.optional_string(name)
+        if value is None or value in choices:
+            return value
+        raise invalid(
+            self.path_of(name), f"must be one of {', '.join(choices)}, got '{value[:_MAX_SHOWN]}'"
+        )
+
     def optional_boolean(self, name: str) -> bool | None:
         """Returns a boolean, None where it is absent."""
         value = self.get(name)
@@ -61,11 +73,14 @@ class Fields:
         return to_float32(value, self.path_of(name))
 
     def optional_integer(self, name: str) -> int | None:
-        """Returns a whole number, moved into 32 bits, None where it is absent."""
+        """Returns a whole number, moved into 32 bits, None where it is absent.
+
+        One with a fraction of zero, such as 64.0, is whole: in JSON there is no other difference.
+        """
         value = self.get(name)
         if value is None:
             return None
-        if isinstance(value, float) and abs(value) >= _BIG_INTEGER:
+        if isinstance(value, float) and value.is_integer():
             value = int(value)
         if isinstance(value, bool) or not isinstance(value, int):
             raise self._wrong(name, "an integer", value)
@@ -105,6 +120,14 @@ class Fields:
                 raise self._wrong(item_name, "an object", item)
             objects.append(Fields(cast("dict[str, Any]", item), self.path_of(item_name)))
         return objects
+
+    def optional_objects(self, name: str, max_items: int | None = None) -> list[Fields]:
+        """Returns an array of objects as `objects` does, empty where it is absent."""
+        return [] if self.get(name) is None else self.objects(name, max_items)
+
+    def inner(self, name: str) -> Fields:
+        """Returns an object to read on in, without fields where it is absent."""
+        return Fields(self.optional_object(name), self.path_of(name))
 
     def optional_object(self, name: str) -> Mapping[str, Any]:
         """Returns an object, empty where it is absent."""
