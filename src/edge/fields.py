@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any, cast
 
+import orjson
+
 from ..item_limits import describe_excess
 from .body import json_type
 from .errors import invalid
@@ -13,6 +15,8 @@ _INT32_MAX = 2**31 - 1
 _INT32_MIN = -(2**31)
 _FLOAT32_MAX = 3.4e38
 _MAX_SHOWN = 100
+# What orjson writes; it reads 1,024.
+_MAX_DEPTH = 255
 
 
 class Fields:
@@ -151,3 +155,15 @@ def to_float32(value: object, path: str) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise invalid(path, f"must be a number, got {json_type(value)}")
     return max(-_FLOAT32_MAX, min(_FLOAT32_MAX, float(value)))
+
+
+def json_text(value: object, path: str) -> str:
+    """Writes a value of a body as JSON text again, which may be nested less deep than a body.
+
+    Raises:
+        EdgeError: it is nested too deep.
+    """
+    try:
+        return orjson.dumps(value).decode()
+    except orjson.JSONEncodeError:
+        raise invalid(path, f"must be nested less than {_MAX_DEPTH} deep") from None

@@ -7,7 +7,7 @@ from typing import Any
 import aiohttp
 import pytest
 from tokenwire.edge.errors import EdgeError
-from tokenwire.edge.fields import Fields
+from tokenwire.edge.fields import Fields, json_text
 
 from .scripted import MODEL
 
@@ -93,3 +93,18 @@ def test_objects_are_read_on_by_their_path() -> None:
     assert fields.optional_objects("nothing") == []
     with pytest.raises(EdgeError, match=r"^a\.b: must be one of y, z, got 'x'$"):
         fields.inner("a").optional_choice("b", ("y", "z"))
+
+
+def test_what_is_nested_too_deep_to_be_written_again_is_told() -> None:
+    """A body may be nested deeper than the text that a part of it becomes."""
+
+    def nested(depth: int) -> object:
+        value: object = 1
+        for _ in range(depth):
+            value = [value]
+        return value
+
+    assert json_text({"b": "\u2028", "a": 1}, "x") == '{"b":"\u2028","a":1}'
+    assert json_text(nested(254), "x").count("[") == 254
+    with pytest.raises(EdgeError, match=r"^x\.y: must be nested less than 255 deep$"):
+        json_text(nested(255), "x.y")

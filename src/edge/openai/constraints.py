@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import cast
 
-import orjson
-
 from ...generated.tokenwire.v1 import sampling_pb2
 from ..body import json_type
 from ..errors import invalid
-from ..fields import Fields
+from ..fields import Fields, json_text
 
 _FORMATS = ("text", "json_object", "json_schema")
 # How vLLM, SGLang and llama.cpp name what the proto has a field for.
@@ -92,7 +90,7 @@ def _json_schema(fields: Fields, name: str) -> sampling_pb2.Constraint:
     if isinstance(value, str):
         return _Constraint(json_schema=value)
     if isinstance(value, dict | bool):
-        return _Constraint(json_schema=orjson.dumps(cast("object", value)).decode())
+        return _Constraint(json_schema=json_text(cast("object", value), fields.path_of(name)))
     raise invalid(fields.path_of(name), f"must be a JSON schema, got {json_type(value)}")
 
 

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from typing import cast
 
-import orjson
-
 from ...generated.tokenwire.v1 import chat_pb2, inference_pb2
 from ...item_limits import max_items_of
 from ..body import json_type
 from ..errors import invalid
-from ..fields import Fields
+from ..fields import Fields, json_text
 
 _ROLES = {
     "system": chat_pb2.ROLE_SYSTEM,
@@ -66,11 +64,12 @@ def decode_tools(fields: Fields) -> list[chat_pb2.Tool]:
         tool.optional_choice("type", ("function",))
         function = tool.inner("function")
         parameters = function.optional_object("parameters")
+        path = function.path_of("parameters")
         tools.append(
             chat_pb2.Tool(
                 name=function.string("name"),
                 description=function.optional_string("description") or "",
-                parameters_schema=orjson.dumps(parameters).decode() if parameters else "",
+                parameters_schema=json_text(parameters, path) if parameters else "",
             )
         )
     return tools
@@ -173,6 +172,6 @@ def _decode_call(call: Fields) -> chat_pb2.ToolCall:
 def _decode_arguments(function: Fields) -> str:
     value = function.get("arguments")
     if isinstance(value, dict):  # by mistake, and often
-        return orjson.dumps(cast("object", value)).decode()
+        return json_text(cast("object", value), function.path_of("arguments"))
     # A call without arguments is written in each of these ways.
     return function.optional_string("arguments") or "{}"

@@ -119,3 +119,12 @@ def test_what_is_no_shape_is_told(body: dict[str, Any], error: str) -> None:
     with pytest.raises(EdgeError) as caught:
         decode_constraint(Fields(body), {})
     assert caught.value.message.startswith(error)
+
+
+def test_deep_schemas_are_refused() -> None:
+    """What cannot be written again is a mistake of the caller's, not of ours."""
+    deep: object = 1
+    for _ in range(300):
+        deep = {"a": deep}
+    with pytest.raises(EdgeError, match=r"^guided_json: must be nested less than 255 deep"):
+        decode_constraint(Fields({"guided_json": deep}), {})

@@ -234,3 +234,16 @@ def test_what_is_no_choice_is_named(value: object, has_tools: bool, error: str) 
     with pytest.raises(EdgeError) as caught:
         decode_tool_choice(Fields({"tool_choice": value}), has_tools=has_tools)
     assert caught.value.message.startswith(error)
+
+
+def test_deep_schemas_are_refused() -> None:
+    """What cannot be written again is a mistake of the caller's, not of ours."""
+    deep: object = 1
+    for _ in range(300):
+        deep = {"a": deep}
+    tools = [{"type": "function", "function": {"name": "f", "parameters": deep}}]
+    with pytest.raises(EdgeError, match=r"^tools\[0\]\.function\.parameters: must be nested"):
+        decode_tools(Fields({"tools": tools}))
+    call = {"id": "c", "function": {"name": "f", "arguments": deep}}
+    with pytest.raises(EdgeError, match=r"tool_calls\[0\]\.function\.arguments: must be nested"):
+        decode({"role": "assistant", "tool_calls": [call]})
