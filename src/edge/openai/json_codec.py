@@ -17,6 +17,9 @@ FINISH_REASONS = {
     events_pb2.FINISH_REASON_TIME_LIMIT: "length",
     events_pb2.FINISH_REASON_TOOL_CALLS: "stop",
 }
+# Beside the first, options without effect: padding against who measures encrypted chunks, and usage
+# on every chunk, which programs that measure speed send to all servers; it comes last here.
+_STREAM_OPTIONS = ("include_usage", "include_obfuscation", "continuous_usage_stats")
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,15 +64,13 @@ def decode_stream_options(fields: Fields, *, is_stream: bool) -> bool:
     """Reads `stream_options` strictly; returns what `decode_includes_usage` does.
 
     Raises:
-        EdgeError: of the wrong type, for an answer that is no stream, or with an option that is not
-            honoured.
+        EdgeError: of the wrong type, for an answer that is no stream, or with an option that nobody
+            knows.
     """
     options = fields.inner("stream_options")
     for name in options.names():
-        # OpenAI pads its chunks with this, against who measures encrypted ones. False is the wish
-        # to have none.
-        if name != "include_usage" and options.get(name) not in (None, False):
-            raise invalid(options.path_of(name), "is not supported here; leave it out")
+        if name not in _STREAM_OPTIONS and options.get(name) is not None:
+            raise invalid(options.path_of(name), "is no option of this route")
     includes_usage = decode_includes_usage(fields)
     if includes_usage and not is_stream:
         raise invalid("stream_options", "is only for stream true; a whole answer always has usage")

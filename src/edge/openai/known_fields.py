@@ -64,6 +64,7 @@ _COMPLETIONS_ONLY = "it belongs to /v1/completions"
 REFUSED: Mapping[str, str] = {
     **dict.fromkeys(sorted(CHAT - COMPLETIONS), _CHAT_ONLY),
     **dict.fromkeys(sorted(COMPLETIONS - CHAT), _COMPLETIONS_ONLY),
+    "extra_body": "send its fields beside the others, as OpenAI's client for Python does",
     "functions": "send tools",
     "function_call": "send tool_choice",
     "modalities": "answers are text",

@@ -99,7 +99,16 @@ def test_an_effort_is_a_value_for_the_template() -> None:
         ({"stream": False, "stream_options": {"include_usage": False}}, False, False),
         ({"stream": True}, True, False),
         ({"stream": True, "stream_options": {"include_usage": True}}, True, True),
-        ({"stream": True, "stream_options": {"include_obfuscation": False}}, True, False),
+        ({"stream": True, "stream_options": {"include_obfuscation": True}}, True, False),
+        (
+            {
+                "stream": True,
+                "stream_options": {"include_usage": True, "continuous_usage_stats": True},
+            },
+            True,
+            True,
+        ),
+        ({"stream_options": {"unknown": None}}, False, False),
     ],
 )
 def test_streams(fields: dict[str, Any], is_stream: bool, includes_usage: bool) -> None:
@@ -118,8 +127,8 @@ def test_streams(fields: dict[str, Any], is_stream: bool, includes_usage: bool) 
         ({"stream": "yes"}, "stream: must be true or false, got a string"),
         ({"stream_options": {"include_usage": True}}, "stream_options: is only for stream true"),
         (
-            {"stream": True, "stream_options": {"continuous_usage_stats": True}},
-            "stream_options.continuous_usage_stats: is not supported here",
+            {"stream": True, "stream_options": {"includes_usage": True}},
+            "stream_options.includes_usage: is no option of this route",
         ),
         ({"stream_options": {"include_usage": 1}}, "stream_options.include_usage: must be true"),
         ({"logprobs": 5}, "logprobs: must be true or false, got an integer"),
