@@ -13,12 +13,16 @@ from api_operations import MODEL, OPERATIONS, SCHEMAS, ApiOperation
 from descriptors import ROOT
 from document_errors import sort_metadata
 from message_schemas import Schema, message_schemas, reference, schema_name
+from openai_operations import OPERATIONS as OPENAI_OPERATIONS
+from openai_operations import SCHEMAS as OPENAI_SCHEMAS
+from openai_operations import OpenAIOperation
 from tokenwire import __version__
 from tokenwire.edge.api.routes import API
 from tokenwire.edge.canonical.routes import CANONICAL, Binding, bindings
 from tokenwire.edge.context import REQUEST_ID_HEADER, TIMEOUT_HEADER
 from tokenwire.edge.dialect import Dialect
 from tokenwire.edge.errors import EdgeError, failure_of
+from tokenwire.edge.openai.routes import OPENAI
 from tokenwire.error_table import TRAITS
 
 OUT = ROOT / "src" / "edge" / "pages" / "openapi.json"
@@ -85,6 +89,9 @@ def _document() -> dict[str, Any]:
     }
     for operation in OPERATIONS:
         paths[operation.path] = {"post": _api(operation)}
+    for openai_operation in OPENAI_OPERATIONS:
+        verb = openai_operation.verb.lower()
+        paths[openai_operation.path] = {verb: _openai(openai_operation)}
     for binding in routes:
         paths[binding.path] = {binding.verb.lower(): _canonical(binding)}
     messages = [kind for route in routes for kind in (route.rpc.input_type, route.rpc.output_type)]
@@ -98,7 +105,7 @@ def _document() -> dict[str, Any]:
             f"carries `{REQUEST_ID_HEADER}`, the caller's own or a new one.",
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
-        "tags": [{"name": name} for name in ("api", "tokenwire.v1", "operation")],
+        "tags": [{"name": name} for name in ("api", "openai", "tokenwire.v1", "operation")],
         # Where keys are in force; a server without them asks for none.
         "security": [{"bearer": []}, {"apiKey": []}, {}],
         "paths": paths,
@@ -109,6 +116,7 @@ def _document() -> dict[str, Any]:
             },
             "schemas": {
                 **SCHEMAS,
+                **OPENAI_SCHEMAS,
                 **message_schemas(messages),
                 "Error": _error_schema(),
                 "Status": _status_schema(),
@@ -147,6 +155,32 @@ def _api(operation: ApiOperation) -> dict[str, Any]:
             **_errors(API, "Error", frozenset(TRAITS) - _OF_ROUTING),
         },
     }
+
+
+def _openai(operation: OpenAIOperation) -> dict[str, Any]:
+    schema = reference(operation.response)
+    content: dict[str, Any] = {_JSON: {"schema": schema, "example": operation.example}}
+    if operation.transcript:
+        content[_SSE] = {"schema": {"type": "string"}, "example": operation.transcript}
+    reasons = frozenset(TRAITS) - _OF_ROUTING
+    documented = _head("openai", operation.operation_id, operation.summary)
+    if operation.requests:
+        media = {
+            "schema": reference(operation.request),
+            "examples": {name: {"value": value} for name, value in operation.requests.items()},
+        }
+        documented["requestBody"] = {"required": True, "content": {_JSON: media}}
+    else:
+        reasons = _OF_EVERY_ROUTE | _OF_KEYS | _OF_LISTS
+    if "{id}" in operation.path:
+        reasons |= {"UNSUPPORTED_MODEL"}
+        identity = {"name": "id", "in": "path", "required": True, "schema": {"type": "string"}}
+        documented["parameters"].append({**identity, "example": MODEL})
+    documented["responses"] = {
+        "200": {"description": "The answer.", "content": content},
+        **_errors(OPENAI, "OpenAIError", reasons),
+    }
+    return documented
 
 
 def _canonical(binding: Binding) -> dict[str, Any]:

@@ -33,6 +33,7 @@ from .metrics.front_metrics import FrontMetrics
 from .metrics.http_metrics import HttpMetrics
 from .metrics.routes import MetricsRoutes
 from .middleware import InFlight, Middleware
+from .openai.routes import OPENAI
 from .pages.routes import PageRoutes
 from .tls_ends import TlsEnds
 
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
 
 _logger = structlog.get_logger(__name__)
 
-DIALECTS: tuple[Dialect, ...] = (API, CANONICAL)
+DIALECTS: tuple[Dialect, ...] = (API, CANONICAL, OPENAI)
 # Also bounds how long a connection may take to send a request line and headers.
 KEEPALIVE_TIMEOUT_S = 75.0
 _BACKLOG = 1024

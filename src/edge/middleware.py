@@ -129,6 +129,7 @@ class Middleware:
         response.headers[REQUEST_ID_HEADER] = request[CONTEXT].request_id
         response.headers["Server"] = _SERVER
         response.headers["X-Content-Type-Options"] = "nosniff"
+        response.headers.update(request[DIALECT].headers(request[CONTEXT]))
         self._cors.add_headers(request, response)
 
     def _begin_span(self, request: web.Request) -> Span | None:

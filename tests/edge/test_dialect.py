@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Any
 
 import aiohttp
@@ -126,6 +127,21 @@ async def test_every_failure_under_its_prefix_is_its_own(
     async with tiny_http.request(method, path, json=body) as response:
         assert response.headers["Retry-After"] == "7"
         assert (response.status, (await response.json())["sorry"]) == answer
+
+
+async def test_its_headers_are_on_all_its_responses(scripted: ScriptedFront) -> None:
+    """On streams, failures and unknown paths, and on nobody else's."""
+    dialect = replace(TINY, headers=lambda context: {"Tiny-Id": context.request_id})
+    config = edge_config(LLM_GRPC_TARGET=scripted.target)
+    async with (
+        EdgeApp(config, dialects=(*DIALECTS, dialect)) as app,
+        aiohttp.ClientSession(f"http://127.0.0.1:{app.port}") as http,
+    ):
+        for path, body in (("/tiny/say", {"ask": "x"}), ("/tiny/say", []), ("/tiny/nothing", {})):
+            async with http.post(path, json=body) as response:
+                assert response.headers["Tiny-Id"] == response.headers["X-Request-Id"]
+        async with http.get("/api/nothing") as response:
+            assert "Tiny-Id" not in response.headers
 
 
 async def test_other_dialects_stay_as_they_are(tiny_http: aiohttp.ClientSession) -> None:

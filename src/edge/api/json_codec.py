@@ -17,7 +17,7 @@ from ...generated.tokenwire.v1 import (
 from ...item_limits import max_items_of
 from ..body import shown
 from ..errors import invalid
-from ..openai.fields import Fields, to_float32
+from ..fields import Fields, to_float32
 from ..openai.json_codec import CompletionHead, encode_completion
 from .refusals import KNOWN, KNOWN_OF_A_MESSAGE, refuse
 

@@ -14,7 +14,7 @@ from ..body import BodyReader, json_response
 from ..client import FrontClient
 from ..context import CONTEXT
 from ..dialect import DIALECT, Dialect
-from ..openai.fields import Fields
+from ..fields import Fields
 from ..openai.json_codec import CompletionHead, decode_includes_usage
 from ..openai.streams import CompletionStream
 from ..sse import EventEncoder, send_stream
