@@ -30,7 +30,7 @@ def completions(**fields: Any) -> Any:
 
 def test_generate_is_an_instruction() -> None:
     """The prompt goes out as an instruction, in one message, with values to clamp."""
-    request = decode_generate({"model": "m", "prompt": "p"})
+    request = decode_generate({"model": "m", "prompt": "p"}, is_stream=False)
     assert (request.model, request.text, request.as_instruction) == ("m", "p", True)
     assert request.delivery == events_pb2.DELIVERY_FINAL
     assert request.sampling.clamp

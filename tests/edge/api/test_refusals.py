@@ -136,6 +136,6 @@ async def test_a_messages_field_is_refused_by_its_place(
         body = {**CHAT, "messages": [{**USER, name: value}]}
         async with scripted_http.post("/api/chat", json=body) as response:
             assert response.status == 200
-    body = {**CHAT, "messages": [USER, {**USER, name: ["x"]}]}
+    body = {**CHAT, "messages": [USER, {**USER, name: [{"x": 1}]}]}
     text = await refusal(scripted_http, "/api/chat", body)
     assert text == f"Bad request: messages[1].{name}: is not supported here, got an array"

@@ -1,0 +1,68 @@
+"""Routes of OpenAI's that are not served here."""
+
+from __future__ import annotations
+
+import aiohttp
+import pytest
+from tokenwire.edge.api.routes import API
+from tokenwire.edge.app import EdgeApp
+from tokenwire.edge.dialect import Dialect
+from tokenwire.edge.openai.not_served import describe_missing
+
+from ..conftest import edge_config
+
+SERVED = "only /v1/chat/completions, /v1/completions and /v1/models"
+
+
+@pytest.mark.parametrize(
+    ("path", "what"),
+    [
+        ("/v1/embeddings", "embeddings"),
+        ("/v1/audio/speech", "speech"),
+        ("/v1/audio/transcriptions", "speech"),
+        ("/v1/images/generations", "image generation"),
+        ("/v1/files", "files"),
+        ("/v1/files/f-1/content", "files"),
+        ("/v1/fine_tuning/jobs", "fine-tuning"),
+        ("/v1/batches/b-1/cancel", "batches"),
+        ("/v1/moderations", "moderations"),
+        ("/v1/responses", "responses"),
+        ("/v1/assistants", "assistants"),
+        ("/v1/threads/t-1/runs", "threads"),
+        ("/v1/vector_stores", "vector stores"),
+        ("/v1/realtime/sessions", "realtime sessions"),
+        ("/v1/uploads", "uploads"),
+        ("/v1/messages", "Anthropic messages"),
+    ],
+)
+def test_what_is_known_is_told_by_name(path: str, what: str) -> None:
+    """One sentence says what there is not, and what there is."""
+    assert describe_missing(path) == f"no route {path}: this server has no {what}, {SERVED}"
+
+
+@pytest.mark.parametrize(
+    ("path", "told"),
+    [
+        ("/v1/v1/chat/completions", ": the base URL of a client ends in one /v1"),
+        ("/v1/chat/completions/c-1", ": completions are not stored here"),
+        ("/v1/", ""),
+        ("/v1/embeddingsx", ""),
+        ("/v1/chat/embeddings", ""),
+    ],
+)
+def test_other_paths(path: str, told: str) -> None:
+    """Common mistakes are told, too; what nobody knows is told as it is."""
+    assert describe_missing(path) == f"no route {path}{told}"
+
+
+async def test_any_method_is_answered_404() -> None:
+    """A dialect with this description answers any method with it, in its own shape."""
+    dialect = Dialect("/v1/", lambda _front, _bodies: [], API.encode_failure, describe_missing)
+    async with (
+        EdgeApp(edge_config(LLM_GRPC_TARGET="127.0.0.1:1"), dialects=(API, dialect)) as edge,
+        aiohttp.ClientSession(f"http://127.0.0.1:{edge.port}") as http,
+    ):
+        for method in ("GET", "POST", "DELETE", "PUT"):
+            async with http.request(method, "/v1/files/f-1") as response:
+                assert response.status == 404
+                assert "this server has no files" in await response.text()
