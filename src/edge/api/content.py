@@ -6,7 +6,7 @@ from ...generated.tokenwire.v1 import chat_pb2
 from ...item_limits import max_items_of
 from ..body import json_type
 from ..errors import invalid
-from ..openai.fields import Fields
+from ..fields import Fields
 
 _FIELD = "content"
 _MAX_PARTS = max_items_of(chat_pb2.Message.DESCRIPTOR.fields_by_name[_FIELD])
