@@ -27,9 +27,10 @@ def unless_ollama(
 ) -> Callable[[dict[str, Any]], T]:
     """Returns a `decode` that first refuses what is meant for Ollama.
 
-    Its clients would read nothing out of our answer, or wait for lines that never come. Only what
+    Its clients would find nothing in our answer, or wait for lines that never come. Only what
     nobody else sends counts: its clients by their names, and fields that exist in no other API,
-    with a value that asks for something.
+    with a value that asks for something. `options` counts also while it is empty: clients that are
+    built on its API send it always.
     """
 
     def decode_unless(body: dict[str, Any]) -> T:
@@ -47,7 +48,8 @@ def _headers(headers: Mapping[str, str]) -> list[str]:
     # `ollama-python/0.6.1 …`, `ollama-js/0.6.3 …`, `ollama/0.13.0 …` of the program itself.
     if headers.get("User-Agent", "").lower().startswith("ollama"):
         found.append("User-Agent")
-    if _NDJSON in headers.get("Accept", "").lower():
+    # Alone: others name it behind JSON, and are content with that.
+    if headers.get("Accept", "").lower() == _NDJSON:
         found.append("Accept")
     return found
 
@@ -65,8 +67,8 @@ def _fields(body: Mapping[str, Any]) -> list[str]:
     return found
 
 
-def _is_settings(value: object) -> bool:
-    return isinstance(value, dict) and bool(cast("dict[str, Any]", value))
+def _is_object(value: object) -> bool:
+    return isinstance(value, dict)
 
 
 def _is_images(value: object) -> bool:
@@ -74,15 +76,16 @@ def _is_images(value: object) -> bool:
 
 
 def _is_context(value: object) -> bool:
-    """A conversation so far, as token ids; a text of that name is somebody else's."""
+    """Says whether this is a conversation so far, as token ids; a text is somebody else's."""
     return isinstance(value, list) and any(isinstance(v, int) for v in cast("list[object]", value))
 
 
 _MARKS: Mapping[str, Callable[[object], bool]] = {
-    "options": _is_settings,
+    "options": _is_object,
     "keep_alive": lambda value: value is not None,
-    "format": lambda value: value == "json" or _is_settings(value),
+    "format": lambda value: value == "json" or (_is_object(value) and value != {}),
     "images": _is_images,
     "context": _is_context,
     "raw": lambda value: value is True,
+    "think": lambda value: value is True or value in ("low", "medium", "high"),
 }

@@ -40,8 +40,8 @@ _NOT_SERVED: Mapping[str, str] = {
     "classify": "classification",
     "pooling": "pooling",
 }
-_STORED = "/v1/chat/completions/"
-_SERVED = "/v1/chat/completions, /v1/completions and /v1/models"
+_SERVED = ("/v1/chat/completions", "/v1/completions", "/v1/models")
+_STORED = f"{_SERVED[0]}/"
 
 
 def describe_missing(path: str) -> str:
@@ -50,7 +50,12 @@ def describe_missing(path: str) -> str:
     behind = path.removeprefix(_PREFIX)
     if behind.startswith("v1/"):
         return f"{sentence}: the base URL of a client ends in one /v1"
+    if path.endswith("/") and path.rstrip("/") in _SERVED:
+        return f"{sentence}: there is one without the slash at its end"
     if path.startswith(_STORED):
         return f"{sentence}: completions are not stored here"
     what = _NOT_SERVED.get(behind.split("/", 1)[0])
-    return f"{sentence}: this server has no {what}, only {_SERVED}" if what else sentence
+    if what is None:
+        return sentence
+    *served, last = _SERVED
+    return f"{sentence}: this server has no {what}, only {', '.join(served)} and {last}"

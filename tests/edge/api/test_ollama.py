@@ -36,6 +36,9 @@ SENTENCE = "Ollama's API, which is not served here: use OpenAI's, whose base URL
         ({"images": ["iVBORw0KGgo="]}, {}, "images belongs"),
         ({"context": [1, 2]}, {}, "context belongs"),
         ({"raw": True}, {}, "raw belongs"),
+        ({"think": True}, {}, "think belongs"),
+        ({"think": "high"}, {}, "think belongs"),
+        ({"options": {}, "stream": False, "images": []}, {}, "options belongs"),
         (
             {"options": {"num_ctx": 2048}, "keep_alive": -1},
             {"User-Agent": "ollama-js/0.6.3"},
@@ -76,7 +79,7 @@ async def test_images_in_a_message(scripted_http: aiohttp.ClientSession) -> None
 async def test_other_callers_are_served(scripted_http: aiohttp.ClientSession, path: str) -> None:
     """Fields of those names that ask for nothing, or are somebody else's labels, are ignored."""
     body = {
-        "options": {},
+        "options": "a text",
         "keep_alive": None,
         "format": "text",
         "images": [],
@@ -86,7 +89,10 @@ async def test_other_callers_are_served(scripted_http: aiohttp.ClientSession, pa
         "template": "a label",
         "think": False,
     }
-    headers = {"User-Agent": "my-ollama-replacement/1.0", "Accept": "application/json"}
+    headers = {
+        "User-Agent": "my-ollama-replacement/1.0",
+        "Accept": "application/json, application/x-ndjson",
+    }
     async with scripted_http.post(path, json={**BODIES[path], **body}, headers=headers) as response:
         assert response.status == 200, await response.text()
 

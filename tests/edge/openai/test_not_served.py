@@ -45,6 +45,8 @@ def test_what_is_known_is_told_by_name(path: str, what: str) -> None:
     [
         ("/v1/v1/chat/completions", ": the base URL of a client ends in one /v1"),
         ("/v1/chat/completions/c-1", ": completions are not stored here"),
+        ("/v1/chat/completions/", ": there is one without the slash at its end"),
+        ("/v1/models/", ": there is one without the slash at its end"),
         ("/v1/", ""),
         ("/v1/embeddingsx", ""),
         ("/v1/chat/embeddings", ""),
