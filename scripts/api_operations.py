@@ -36,7 +36,8 @@ def _request(required: list[str], **properties: Schema) -> Schema:
     return {
         **_object(required, **properties),
         "description": "A field of gRPC or of OpenAI that is not listed here is refused by name, "
-        "unless its value asks for nothing. Any other is ignored.",
+        "unless its value asks for nothing. So is, on `/api/generate` and `/api/chat`, what only "
+        "Ollama's clients send, such as `options`. Any other is ignored.",
     }
 
 

@@ -48,7 +48,7 @@ def _routes(front: FrontClient, bodies: BodyReader) -> list[web.RouteDef]:
 
 
 # Answers every path that is no other dialect's.
-API = Dialect("", _routes, encode_failure, describe_missing)
+API = Dialect("", _routes, encode_failure, describe_missing=describe_missing)
 _API_STREAM = replace(API, encode_failure=encode_stream_failure)
 
 

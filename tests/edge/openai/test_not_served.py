@@ -59,7 +59,9 @@ def test_other_paths(path: str, told: str) -> None:
 
 async def test_any_method_is_answered_404() -> None:
     """A dialect with this description answers any method with it, in its own shape."""
-    dialect = Dialect("/v1/", lambda _front, _bodies: [], API.encode_failure, describe_missing)
+    dialect = Dialect(
+        "/v1/", lambda _front, _bodies: [], API.encode_failure, describe_missing=describe_missing
+    )
     async with (
         EdgeApp(edge_config(LLM_GRPC_TARGET="127.0.0.1:1"), dialects=(API, dialect)) as edge,
         aiohttp.ClientSession(f"http://127.0.0.1:{edge.port}") as http,
