@@ -14,10 +14,9 @@ from tokenwire.server.contract.events import (
     TextDelta,
 )
 
-from ..server.scripted_engine import ScriptedEngine
 from ..surroundings import MODEL_ID
 from .real_service import ALTERNATING, DEFAULT_MAX_TOKENS, RealService
-from .stage import CHAT, PROMPT, start_stage
+from .stage import CHAT, PROMPT, Stage
 
 
 async def test_finish_reasons(service: RealService) -> None:
@@ -42,17 +41,12 @@ async def test_finish_reasons(service: RealService) -> None:
     assert by_default["tokens_generated"] == DEFAULT_MAX_TOKENS
 
 
-@pytest.mark.parametrize("reason", ["stop", "eos", "length"])
-async def test_the_reason_is_the_same_on_every_route(reason: str) -> None:
+async def test_the_reason_is_the_same_on_every_route(stage: Stage) -> None:
     """Whatever the engine says is told by each route and in the last event of each stream."""
-    script = [
-        Started(0),
-        TextDelta("a", 1, (1,)),
-        ChoiceFinished(FinishReason[reason.upper()]),
-        Finished(1, 0),
-    ]
-    async with start_stage(ScriptedEngine(script=script)) as stage:
-        stage.engine.allow(100)
+    stage.engine.allow(100)
+    for reason in ("stop", "eos", "length"):
+        ended = ChoiceFinished(FinishReason[reason.upper()])
+        stage.engine.script = [Started(0), TextDelta("a", 1, (1,)), ended, Finished(1, 0)]
         for path, body in (
             ("/api/generate", PROMPT),
             ("/api/chat", CHAT),
@@ -63,16 +57,14 @@ async def test_the_reason_is_the_same_on_every_route(reason: str) -> None:
                 assert f'"finish_reason":"{reason}"' in await response.text()
 
 
-async def test_failures_are_no_finish_reason() -> None:
+async def test_failures_are_no_finish_reason(stage: Stage) -> None:
     """An engine that fails gives no answer at all.
 
     > Failures are answered as errors.
     """
-    engine = ScriptedEngine()
-    engine.failure = GenerationFailed("it did not work")
-    async with start_stage(engine) as stage:
-        body = await stage.post("/api/chat", CHAT, 500)
-        assert set(body) == {"error", "code"}
+    stage.engine.failure = GenerationFailed("it did not work")
+    body = await stage.post("/api/chat", CHAT, 500)
+    assert set(body) == {"error", "code"}
 
 
 async def test_model_objects(service: RealService) -> None:

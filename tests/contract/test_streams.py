@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
-import aiohttp
 import pytest
 from tokenwire.server.contract.errors import GenerationFailed
 from tokenwire.server.contract.events import (
@@ -15,9 +15,9 @@ from tokenwire.server.contract.events import (
     TextDelta,
 )
 
-from ..server.scripted_engine import MODEL_ID, ScriptedEngine
+from ..server.scripted_engine import MODEL_ID
 from .existing_client import Read, read_as_existing_client
-from .stage import CHAT, PROMPT, Stage, start_stage
+from .stage import CHAT, PROMPT, Stage
 
 STREAMS = [
     ("/api/chat/stream", CHAT, "content"),
@@ -31,7 +31,7 @@ TEXTS = ['say "hi"\n', "\n\ndata: x", "a\r\nb\rc", "\u2028\u2029\u0085", "é😀
 
 
 @EVERY_STREAM
-async def test_deltas(stage: Stage, path: str, body: dict[str, object], key: str) -> None:
+async def test_deltas(stage: Stage, path: str, body: dict[str, Any], key: str) -> None:
     """Each token that the engine gives arrives before the next one is made.
 
     > A chat stream has one event for each delta, `data: {"content":"…"}`; that of completions has
@@ -73,34 +73,31 @@ async def test_deltas(stage: Stage, path: str, body: dict[str, object], key: str
     assert not {"content", "text", "error"} & set(end)
 
 
-@EVERY_STREAM
-async def test_the_existing_clients_read_all_of_it(
-    path: str, body: dict[str, object], key: str
-) -> None:
+async def test_the_existing_clients_read_all_of_it(stage: Stage) -> None:
     """Texts full of quotes, line breaks of every kind and words of the protocol arrive whole.
 
     > A client that reads line by line, takes those that start with `data: `, parses JSON, takes
     > `content` or `text` where it is a string and stops at `error` gets the whole answer, and finds
     > nothing to warn of.
     """
-    script = [
+    stage.engine.script = [
         Started(0),
         *(TextDelta(text, 1, (1,)) for text in TEXTS),
         ChoiceFinished(FinishReason.EOS),
         Finished(len(TEXTS), 0),
     ]
-    async with start_stage(ScriptedEngine(script=script)) as stage:
-        stage.engine.allow(100)
+    stage.engine.allow(100)
+    for path, body, key in STREAMS:
         async with stage.http.post(path, json={**body, "max_tokens": 20}) as response:
             read = await read_as_existing_client(response, key)
-    assert read.text == "".join(TEXTS)
-    assert read.error is None
-    assert read.warnings == []
+        assert read.text == "".join(TEXTS)
+        assert read.error is None
+        assert read.warnings == []
 
 
 @EVERY_STREAM
 async def test_an_error_in_the_middle(
-    stage: Stage, path: str, body: dict[str, object], key: str
+    stage: Stage, path: str, body: dict[str, Any], key: str
 ) -> None:
     """The engine dies behind the first token; its reason has a quote to be escaped.
 
@@ -120,22 +117,20 @@ async def test_an_error_in_the_middle(
     assert read.events == [{"error": read.error, "code": "GENERATION_ERROR"}]
 
 
-@EVERY_STREAM
-async def test_an_error_before_the_first_event(
-    stage: Stage, path: str, body: dict[str, object], key: str
-) -> None:
+async def test_an_error_before_the_first_event(stage: Stage) -> None:
     """Whatever fails before the engine accepted the request has its own status, and no events."""
-    assert key
-    for change, status, code in (
-        ({"model": "no/such"}, 400, "UNSUPPORTED_MODEL"),
-        ({"temperature": "hot"}, 400, "BAD_REQUEST"),
-    ):
-        async with stage.http.post(path, json={**body, **change}) as response:
-            assert (response.status, response.content_type) == (status, "application/json")
-            assert (await response.json())["code"] == code
+    for path, body, _ in STREAMS:
+        for change, status, code in (
+            ({"model": "no/such"}, 400, "UNSUPPORTED_MODEL"),
+            ({"temperature": "hot"}, 400, "BAD_REQUEST"),
+        ):
+            async with stage.http.post(path, json={**body, **change}) as response:
+                assert (response.status, response.content_type) == (status, "application/json")
+                assert (await response.json())["code"] == code
     stage.engine.failure = GenerationFailed("no")
-    answer = await stage.post(path, body, 500)
-    assert answer["error"] == "Text generation failed: no"
+    for path, body, _ in STREAMS:
+        answer = await stage.post(path, body, 500)
+        assert answer["error"] == "Text generation failed: no"
 
 
 async def test_a_client_that_leaves(stage: Stage) -> None:
@@ -145,4 +140,3 @@ async def test_a_client_that_leaves(stage: Stage) -> None:
     await response.content.readline()
     response.close()
     await stage.engine.wait_until(running=0, aborted=1)
-    assert isinstance(response, aiohttp.ClientResponse)
