@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
 from typing import Any
 
 import aiohttp
@@ -77,8 +78,8 @@ async def test_rows(stage: Stage) -> None:
         engine.failure = GenerationFailed("it did not work")
         assert await fails(http, path, body, "GENERATION_ERROR") == "it did not work"
     engine.failure = RuntimeError("a secret of the inside")
-    for path, body in (UNARY[0], STREAMS[0]):  # logged with its traceback, which takes its time
-        assert "secret" not in await fails(http, path, body, "INTERNAL_ERROR")
+    # On one route: it is logged with its traceback, which takes a second.
+    assert "secret" not in await fails(http, "/api/chat", CHAT, "INTERNAL_ERROR")
 
 
 async def test_an_engine_that_dies(stage: Stage) -> None:
@@ -172,8 +173,17 @@ async def test_a_unary_call_waits_for_its_turn() -> None:
                 assert response.status == 200
 
 
-async def test_capacity() -> None:
-    """With the only slot taken, each route is refused in its own way.
+async def test_a_wait_for_a_turn_has_an_end() -> None:
+    """With the only slot taken for longer, the message tells the wait."""
+    busy = {"LLM_MAX_CONCURRENT_REQUESTS": "1", "LLM_QUEUE_TIMEOUT_MS": "20"}
+    async with asyncio.timeout(GUARD_S), start_stage(**busy) as stage, _occupying(stage):
+        for path, body in UNARY:
+            told = await fails(stage.http, path, body, "SERVICE_UNAVAILABLE")
+            assert "20 ms" in told
+
+
+async def test_streams_wait_for_no_turn() -> None:
+    """With the only slot taken, they are refused long before the 30 s that others wait.
 
     > A stream that finds no turn at once gets a 503 with `Retry-After: 10` and
     > `{"error":"Service temporarily at capacity","message":"…","retry_after_seconds":10,
@@ -181,28 +191,32 @@ async def test_capacity() -> None:
     """
     async with (
         asyncio.timeout(GUARD_S),
-        start_stage(LLM_MAX_CONCURRENT_REQUESTS="1", LLM_QUEUE_TIMEOUT_MS="20") as stage,
+        start_stage(LLM_MAX_CONCURRENT_REQUESTS="1") as stage,
+        _occupying(stage),
     ):
-        stage.engine.allow(1)
-        async with stage.http.post("/api/chat/stream", json={**CHAT, "max_tokens": 50}) as running:
-            assert running.status == 200
-            for path, body in UNARY:
-                told = await fails(stage.http, path, body, "SERVICE_UNAVAILABLE")
-                assert "20 ms" in told
-            for path, body in STREAMS:
-                async with stage.http.post(path, json=body) as response:
-                    assert response.status == 503
-                    assert response.headers["Retry-After"] == "10"
-                    answer = await response.json()
-                message = answer.pop("message")
-                assert isinstance(message, str)
-                assert message
-                assert answer == {
-                    "error": "Service temporarily at capacity",
-                    "retry_after_seconds": 10,
-                    "code": "SERVICE_UNAVAILABLE",
-                }
-            stage.engine.allow(100)
+        for path, body in (*STREAMS, ("/api/completions", {**PROMPT, "stream": True})):
+            async with stage.http.post(path, json=body) as response:
+                assert response.status == 503
+                assert response.headers["Retry-After"] == "10"
+                answer = await response.json()
+            message = answer.pop("message")
+            assert isinstance(message, str)
+            assert message
+            assert answer == {
+                "error": "Service temporarily at capacity",
+                "retry_after_seconds": 10,
+                "code": "SERVICE_UNAVAILABLE",
+            }
+
+
+@asynccontextmanager
+async def _occupying(stage: Stage) -> AsyncGenerator[None]:
+    """Holds a slot with a stream that has begun."""
+    stage.engine.allow(1)
+    async with stage.http.post("/api/chat/stream", json={**CHAT, "max_tokens": 50}) as running:
+        assert running.status == 200
+        yield
+        stage.engine.allow(100)
 
 
 async def test_gpu_pressure() -> None:
