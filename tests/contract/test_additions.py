@@ -98,6 +98,27 @@ async def test_openai_stream(service: RealService) -> None:
     assert [chunk["choices"][0]["finish_reason"] for chunk in chunks][-1] == "length"
 
 
+async def test_openais_own_routes(service: RealService) -> None:
+    """The same model answers there; `tests/edge/openai` and `tests/clients` have all of it.
+
+    > `/v1/chat/completions`, `/v1/completions` and `/v1/models` are what OpenAI's clients expect,
+    > streams included. Other routes of OpenAI's are a 404 that says what is not served.
+    """
+    models = await service.get("/v1/models")
+    assert [model["id"] for model in models["data"]][:1] == [MODEL_ID]
+    text = (await service.post("/api/completions", COUNT))["text"]
+    completion = await service.post("/v1/completions", COUNT)
+    assert completion["choices"][0]["text"] == text
+    messages = [{"role": "user", "content": "What is the capital of France?"}]
+    chat = {"model": MODEL_ID, "messages": messages}
+    answer = await service.post("/v1/chat/completions", chat)
+    assert answer["choices"][0]["message"]["content"] == "The capital of France is Paris."
+    async with service.http.post("/v1/chat/completions", json={**chat, "stream": True}) as response:
+        assert (await response.text()).endswith("data: [DONE]\n\n")
+    body = await service.post("/v1/embeddings", {"model": MODEL_ID, "input": "a"}, 404)
+    assert "this server has no embeddings" in body["error"]["message"]
+
+
 @pytest.mark.parametrize("path", ["/api/chat", "/api/chat/stream", "/api/completions/stream"])
 async def test_request_ids(shared_stage: Stage, path: str) -> None:
     """The caller's id where it is sane, and one of our own otherwise.
