@@ -37,6 +37,18 @@ def test_generate_is_an_instruction() -> None:
     assert not request.HasField("suffix")
 
 
+def test_a_stream_of_an_instruction_waits_for_no_turn() -> None:
+    """Its stream is the same instruction in deltas, with or without `stream` in the body."""
+    for body in ({"model": "m", "prompt": "p"}, {"model": "m", "prompt": "p", "stream": True}):
+        request = decode_generate(body, is_stream=True)
+        assert request.as_instruction
+        assert request.delivery == events_pb2.DELIVERY_DELTAS
+        assert request.HasField("max_queue_wait")
+        assert not request.max_queue_wait.ToTimedelta()
+    with pytest.raises(EdgeError, match="^stream: is not supported here, use /api/generate/stream"):
+        decode_generate({"model": "m", "prompt": "p", "stream": True}, is_stream=False)
+
+
 def test_what_is_absent_stays_unset() -> None:
     """Defaults belong to the server: an absent field is not set, and neither is a null."""
     for request in (completions(), completions(temperature=None, max_tokens=None, stop=None)):

@@ -15,6 +15,7 @@ PROMPT: dict[str, Any] = {"model": MODEL, "prompt": "x"}
 CHAT: dict[str, Any] = {"model": MODEL, "messages": [USER]}
 ROUTES: dict[str, dict[str, Any]] = {
     "/api/generate": PROMPT,
+    "/api/generate/stream": PROMPT,
     "/api/chat": CHAT,
     "/api/chat/stream": CHAT,
     "/api/completions": PROMPT,
@@ -27,6 +28,7 @@ HONOURED = {
 }
 HONOURED_BY = {
     "/api/generate": HONOURED | {"prompt"},
+    "/api/generate/stream": HONOURED | {"prompt"},
     "/api/chat": HONOURED | {"messages"},
     "/api/chat/stream": HONOURED | {"messages"},
     "/api/completions": HONOURED | {"prompt", "suffix", "stream_options"},
