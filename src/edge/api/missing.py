@@ -6,10 +6,10 @@ from ..dialect import no_route
 from .ollama import INSTEAD, ROUTES
 
 _OLLAMA = "/api/"
-# Asked for where a client's base URL lacks the `/v1`, or has something else in its place: behind
-# those beginnings, which `/openai/deployments/…` of Azure has one of.
 _OPENAI_ROUTES = ("chat/completions", "completions", "models", "embeddings", "responses")
+# What clients ask below whose base URL lacks the `/v1`, or is that of another server.
 _WRONG_BASES = ("/", "/api/", "/api/v1/", "/openai/", "/openai/v1/")
+_AZURE = "/openai/deployments/"
 
 
 def describe_missing(path: str) -> str:
@@ -23,7 +23,7 @@ def describe_missing(path: str) -> str:
 
 
 def _is_openai(path: str) -> bool:
-    return path.startswith("/openai/deployments/") or any(
+    return path.startswith(_AZURE) or any(
         path.startswith(base + route) and path.removeprefix(base + route)[:1] in ("", "/")
         for base in _WRONG_BASES
         for route in _OPENAI_ROUTES
