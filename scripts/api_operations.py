@@ -36,7 +36,8 @@ def _request(required: list[str], **properties: Schema) -> Schema:
     return {
         **_object(required, **properties),
         "description": "A field of gRPC or of OpenAI that is not listed here is refused by name, "
-        "unless its value asks for nothing. Any other is ignored.",
+        "unless its value asks for nothing. So is, on `/api/generate` and `/api/chat`, what only "
+        "Ollama's clients send, such as `options`. Any other is ignored.",
     }
 
 
@@ -109,6 +110,21 @@ SCHEMAS: dict[str, Schema] = {
     "ApiMessage": _object(
         ["role", "content"],
         role={"type": "string", "enum": ["system", "user", "assistant"]},
+        content={
+            "type": ["string", "array"],
+            "items": reference("ApiTextPart"),
+            "maxItems": 256,
+            "description": "A text, or parts of text, which are joined.",
+        },
+    ),
+    "ApiTextPart": _object(
+        ["type", "text"],
+        type={"const": "text", "description": "Parts of other types are refused."},
+        text={"type": "string"},
+    ),
+    "ApiAnswerMessage": _object(
+        ["role", "content"],
+        role={"const": "assistant"},
         content={"type": "string"},
     ),
     "ApiCompletionsRequest": _request(
@@ -132,7 +148,7 @@ SCHEMAS: dict[str, Schema] = {
     "ApiTextResponse": _object(list(_TEXT_ANSWER), **_TEXT_ANSWER),
     "ApiChatResponse": _object(
         ["message", "model", "tokens_generated", "finish_reason"],
-        message=reference("ApiMessage"),
+        message=reference("ApiAnswerMessage"),
         model=_TEXT_ANSWER["model"],
         tokens_generated={"type": "integer"},
         finish_reason=_REASON,
@@ -180,6 +196,19 @@ OPERATIONS = (
         _PROMPT_EXAMPLE,
         "ApiTextResponse",
         _TEXT_EXAMPLE,
+    ),
+    ApiOperation(
+        "/api/generate/stream",
+        "apiGenerateStream",
+        "Streams the answer to a prompt as an instruction",
+        "ApiGenerateRequest",
+        _PROMPT_EXAMPLE,
+        None,
+        'data: {"text":"The capital of France"}\n\n'
+        'data: {"text":" is Paris."}\n\n'
+        'data: {"done":true,"finish_reason":"eos","tokens_generated":8,"model":"'
+        + MODEL
+        + '"}\n\n',
     ),
     ApiOperation(
         "/api/chat",

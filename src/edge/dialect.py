@@ -15,6 +15,11 @@ from .context import RequestContext
 from .errors import Failure
 
 
+def no_route(path: str) -> str:
+    """Says no more of a path than that it is none."""
+    return f"no route {path}"
+
+
 @dataclass(frozen=True, slots=True)
 class FailureAnswer:
     """A failure as a dialect writes it. `retry_after_s` is 0 where another try is no use."""
@@ -37,6 +42,7 @@ class Dialect:
     register; their handlers use the package's codec and stream encoder, and nobody else does.
     `encode_failure` writes what fails before a stream begins, on routes and on unknown paths.
     `headers` are on all its responses beside those that every response has.
+    `describe_missing` says of a path that is no route what its caller should know.
 
         ECHO = Dialect("/echo/", routes, encode_failure)  # `app.py` has it in `DIALECTS`
         message = await bodies.read(request, decode)  # in a handler
@@ -48,6 +54,7 @@ class Dialect:
     routes: Callable[[FrontClient, BodyReader], Sequence[web.RouteDef]]
     encode_failure: Callable[[Failure], FailureAnswer]
     headers: Callable[[RequestContext], Mapping[str, str]] = _no_headers
+    describe_missing: Callable[[str], str] = no_route
 
 
 # Set for every request by its path. A handler may put another one there for its failures.

@@ -218,7 +218,7 @@ def _translated(request: web.Request, error: web.HTTPException) -> Exception:
     """Returns what aiohttp found wrong in our words; the rest, which nobody raises, as it came."""
     path = request.path[:_MAX_SHOWN]
     if isinstance(error, web.HTTPNotFound):
-        return EdgeError("NOT_FOUND", f"no route {path}")
+        return EdgeError("NOT_FOUND", request[DIALECT].describe_missing(path))
     if isinstance(error, web.HTTPMethodNotAllowed):
         allowed = ", ".join(sorted(error.allowed_methods))
         verb = "is" if len(error.allowed_methods) == 1 else "are"

@@ -20,6 +20,7 @@ from .chat_codec import ChatHead, decode_chat, encode_chat
 from .completions_codec import CompletionsAsked, decode_completions, encode_completions
 from .errors import FieldNames, encode_failure
 from .json_codec import CompletionHead, encode_model
+from .not_served import describe_missing
 from .prompts import gather, merge
 from .streams import ChatStream, CompletionStream
 
@@ -40,7 +41,9 @@ def _headers(context: RequestContext) -> Mapping[str, str]:
     return {"openai-processing-ms": f"{elapsed_ms:.0f}"}
 
 
-OPENAI = Dialect("/v1/", _routes, encode_failure, headers=_headers)
+OPENAI = Dialect(
+    "/v1/", _routes, encode_failure, headers=_headers, describe_missing=describe_missing
+)
 
 
 class _Handlers:
