@@ -104,6 +104,8 @@ def _document() -> dict[str, Any]:
             "`/tokenwire/v1/` are the gRPC service itself, in canonical proto-JSON. Every response "
             f"carries `{REQUEST_ID_HEADER}`, the caller's own or a new one.",
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
+            # The page puts a model that is there in its place.
+            "x-example-model": MODEL,
         },
         "tags": [{"name": name} for name in ("api", "openai", "tokenwire.v1", "operation")],
         # Where keys are in force; a server without them asks for none.
@@ -132,9 +134,9 @@ def _document() -> dict[str, Any]:
                 "Timeout": {
                     "name": TIMEOUT_HEADER,
                     "in": "header",
-                    "description": "Deadline of the call, as in gRPC: up to 8 digits and a unit.",
+                    "description": "Deadline of the call, as in gRPC: up to 8 digits and a unit, "
+                    "such as 30S or 500m.",
                     "schema": {"type": "string", "pattern": "^[0-9]{1,8}[HMSmun]$"},
-                    "example": "30S",
                 },
             },
         },
