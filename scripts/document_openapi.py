@@ -10,12 +10,16 @@ import sys
 from typing import Any
 
 from api_operations import MODEL, OPERATIONS, SCHEMAS, ApiOperation
-from descriptors import ROOT
+from descriptors import ROOT, read_sources
 from document_errors import sort_metadata
-from message_schemas import Schema, message_schemas, reference, schema_name
+from field_schemas import Schema
+from google.protobuf.descriptor import Descriptor
+from message_schemas import field_comments, message_schemas, reference, schema_name
 from openai_operations import OPERATIONS as OPENAI_OPERATIONS
 from openai_operations import SCHEMAS as OPENAI_SCHEMAS
 from openai_operations import OpenAIOperation
+from stream_events import SCHEMAS as EVENT_SCHEMAS
+from stream_events import canonical_event, event_stream
 from tokenwire import __version__
 from tokenwire.edge.api.routes import API
 from tokenwire.edge.canonical.routes import CANONICAL, Binding, bindings
@@ -94,7 +98,11 @@ def _document() -> dict[str, Any]:
         paths[openai_operation.path] = {verb: _openai(openai_operation)}
     for binding in routes:
         paths[binding.path] = {binding.verb.lower(): _canonical(binding)}
-    messages = [kind for route in routes for kind in (route.rpc.input_type, route.rpc.output_type)]
+    posted = [route.rpc for route in routes if route.verb == "POST"]
+    requests = [rpc.input_type for rpc in posted]
+    answers = [route.rpc.output_type for route in routes]
+    streamed = [rpc.output_type for rpc in posted if rpc.server_streaming]
+    comments = field_comments(read_sources())
     return {
         "openapi": "3.1.0",
         "info": {
@@ -119,7 +127,9 @@ def _document() -> dict[str, Any]:
             "schemas": {
                 **SCHEMAS,
                 **OPENAI_SCHEMAS,
-                **message_schemas(messages),
+                **EVENT_SCHEMAS,
+                **message_schemas(requests, answers, comments),
+                **{_event_name(kind): canonical_event(schema_name(kind)) for kind in streamed},
                 "Error": _error_schema(),
                 "Status": _status_schema(),
                 "Probe": _PROBE,
@@ -128,8 +138,9 @@ def _document() -> dict[str, Any]:
                 "RequestId": {
                     "name": REQUEST_ID_HEADER,
                     "in": "header",
-                    "description": "Id of the request; comes back with the response.",
-                    "schema": {"type": "string", "maxLength": 128},
+                    "description": "Id of the request, up to 128 letters, digits and any of "
+                    "`._:/+=@-`; comes back with the response. Any other is replaced.",
+                    "schema": {"type": "string"},
                 },
                 "Timeout": {
                     "name": TIMEOUT_HEADER,
@@ -148,7 +159,13 @@ def _api(operation: ApiOperation) -> dict[str, Any]:
     if operation.response is not None:
         content[_JSON] = {"schema": reference(operation.response), "example": operation.example}
     else:
-        content[_SSE] = {"schema": {"type": "string"}, "example": operation.example}
+        is_chat = operation.request == "ApiChatRequest"
+        event = "ApiChatEvent" if is_chat else "ApiTextEvent"
+        content[_SSE] = event_stream(event, operation.example)
+    if operation.transcript:
+        content[_SSE] = event_stream(
+            "ApiCompletionsChunk", operation.transcript, is_ended_by_done=True
+        )
     return {
         **_head("api", operation.operation_id, operation.summary),
         "requestBody": _body(operation.request, operation.request_example),
@@ -163,7 +180,8 @@ def _openai(operation: OpenAIOperation) -> dict[str, Any]:
     schema = reference(operation.response)
     content: dict[str, Any] = {_JSON: {"schema": schema, "example": operation.example}}
     if operation.transcript:
-        content[_SSE] = {"schema": {"type": "string"}, "example": operation.transcript}
+        chunk = operation.response.replace("Response", "Chunk")
+        content[_SSE] = event_stream(chunk, operation.transcript, is_ended_by_done=True)
     reasons = frozenset(TRAITS) - _OF_ROUTING
     documented = _head("openai", operation.operation_id, operation.summary)
     if operation.requests:
@@ -193,7 +211,7 @@ def _canonical(binding: Binding) -> dict[str, Any]:
     description = "The answer."
     if rpc.server_streaming:
         description = "Events, or with delivery FINAL the one message."
-        content[_SSE] = {"schema": {"type": "string"}, "example": _CANONICAL_TRANSCRIPT}
+        content[_SSE] = event_stream(_event_name(rpc.output_type), _CANONICAL_TRANSCRIPT)
     elif binding.verb == "GET":
         reasons = _OF_EVERY_ROUTE | _OF_KEYS | _OF_LISTS
     operation = {
@@ -207,6 +225,10 @@ def _canonical(binding: Binding) -> dict[str, Any]:
         example = _CANONICAL_REQUESTS[rpc.name]
         operation["requestBody"] = _body(schema_name(rpc.input_type), example)
     return operation
+
+
+def _event_name(message: Descriptor) -> str:
+    return f"{schema_name(message)}Event"
 
 
 def _errors(dialect: Dialect, schema: str, reasons: frozenset[str]) -> dict[str, Any]:

@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from api_operations import MODEL
-from message_schemas import Schema, reference
+from field_schemas import Schema
+from message_schemas import reference
 from tokenwire.edge.openai.known_fields import WITHOUT_EFFECT
 
 
