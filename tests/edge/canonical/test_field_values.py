@@ -41,6 +41,7 @@ def image(data: Any) -> dict[str, Any]:
         (GENERATE, {"text": 5}, "text: must be a string, got 5"),
         (GENERATE, {"text": True}, "text: must be a string, got true"),
         (GENERATE, {"text": {}}, "text: must be a string, got an object"),
+        (GENERATE, {"delivery": True}, "delivery: must be one of DELIVERY_UNSPECIFIED, DELIVERY_"),
         (GENERATE, {"nothing": 1}, "nothing: is no field of this request"),
         (GENERATE, {"[a.b]": 1}, "[a.b]: is no field of this request"),
         (GENERATE, sampling(heat=1), "sampling.heat: is no field of this request"),

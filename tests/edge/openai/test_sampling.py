@@ -73,9 +73,16 @@ def test_the_newer_limit_counts(order: int) -> None:
 
 @pytest.mark.parametrize(
     ("seed", "folded"),
-    [(0, 0), (2**32 - 1, 2**32 - 1), (2**32 + 7, 7), (-1, 2**32 - 1), (2**63 - 1, 2**32 - 1)],
+    [
+        (7.0, 7),
+        (0, 0),
+        (2**32 - 1, 2**32 - 1),
+        (2**32 + 7, 7),
+        (-1, 2**32 - 1),
+        (2**63 - 1, 2**32 - 1),
+    ],
 )
-def test_seeds_of_64_bits_are_folded(seed: int, folded: int) -> None:
+def test_seeds_of_64_bits_are_folded(seed: float, folded: int) -> None:
     """A seed that OpenAI takes is one here, and the same each time."""
     assert decode({"seed": seed}).seed == folded
 
