@@ -16,7 +16,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from tokenwire.server.contract.engine import ChatMessage, ChatPrompt, Role
+from tokenwire.server.contract.prompts import ChatMessage, ChatPrompt, Role
 from tokenwire.server.engines.sglang.cpu import (
     cpu_environment,
     hide_gpu_packages,

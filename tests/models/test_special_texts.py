@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tokenwire.server.contract.engine import ChatMessage, ChatPrompt, Role
+from tokenwire.server.contract.prompts import ChatMessage, ChatPrompt, Role
 
 from ..server.engines.llama_cpp.launching import SMALL
 from ..server.engines.llama_cpp.test_tools import launch_with

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
-from tokenwire.server.contract.engine import ChatMessage, ChatPrompt, Engine, Role, SamplingParams
+from tokenwire.server.contract.engine import Engine, SamplingParams
+from tokenwire.server.contract.prompts import ChatMessage, ChatPrompt, Role
 from tokenwire.server.contract.tools import ToolCall, ToolChoice, ToolMode
 
 from ..server.engines.answers.asking import (

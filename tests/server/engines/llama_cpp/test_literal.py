@@ -8,12 +8,18 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
-from tokenwire.server.contract.engine import ChatMessage, ChatPrompt, InfillPrompt, Role, TextPrompt
 from tokenwire.server.contract.engine_settings import (
     Device,
     EngineSettings,
     ModelFiles,
     ModelFormat,
+)
+from tokenwire.server.contract.prompts import (
+    ChatMessage,
+    ChatPrompt,
+    InfillPrompt,
+    Role,
+    TextPrompt,
 )
 from tokenwire.server.engines.llama_cpp.engine import LlamaCppEngine
 from tokenwire.server.engines.llama_cpp.launcher import LlamaCppLauncher
