@@ -2,7 +2,7 @@
 
 Reads from standard input a JSON list of tokenizers (`tokenizer.json` as text, or a GGUF file), each
 with its template and the texts that a user writes, and prints the ids of a conversation for each of
-the texts. No model is loaded.
+the texts, and of a gap between two texts where `infill` has them. No model is loaded.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from tokenwire.server.contract.prompts import ChatMessage, ChatPrompt, Role
+from tokenwire.server.contract.prompts import ChatMessage, ChatPrompt, InfillPrompt, Prompt, Role
 from tokenwire.server.engines.sglang.cpu import (
     cpu_environment,
     hide_gpu_packages,
@@ -50,10 +50,12 @@ def _ids(asked: dict[str, Any]) -> list[list[int]]:
     tokenizer = _tokenizer(asked)
     tokenizer.chat_template = asked["template"]
     renderer = rendering.Renderer(_engine(tokenizer))
-    return [
-        list(renderer.render(ChatPrompt((ChatMessage(Role.USER, text),))).token_ids)
-        for text in asked["texts"]
+    prompts: list[Prompt] = [
+        ChatPrompt((ChatMessage(Role.USER, text),)) for text in asked.get("texts", ())
     ]
+    if "infill" in asked:
+        prompts.append(InfillPrompt(*asked["infill"]))
+    return [list(renderer.render(prompt).token_ids) for prompt in prompts]
 
 
 def _tokenizer(asked: dict[str, Any]) -> Any:

@@ -16,6 +16,7 @@ import pytest
 from tokenwire.server.contract.prompts import ChatMessage, ChatPrompt, Role
 
 from ..server.engines.llama_cpp.launching import SMALL
+from ..server.engines.llama_cpp.test_literal import FIM, with_middle
 from ..server.engines.llama_cpp.test_tools import launch_with
 from ..server.engines.small_tokenizers import NAMES, WORD, SmallTokenizer, make
 from .conftest import run_python
@@ -81,6 +82,22 @@ async def test_small_ones_on_sglang() -> None:
         assert len(ids) == 1 + len(small.special)
         spared = small.unknown if small.name == "unigram-unknown" else ()
         assert_literal(ids, set(small.special.values()) - set(spared))
+
+
+async def test_infill_on_sglang() -> None:
+    """A gap is filled between the model's own tokens, which its text cannot hold."""
+    small = with_middle(make("byte-level"))
+    question = {
+        "tokenizer": small.tokenizer.to_str(),
+        "template": small.template,
+        "unknown": None,
+        "infill": ("def f(<|fim_suffix|>", "):<|im_end|>\n"),
+    }
+    output = await run_python("sglang_literal", stdin=json.dumps([question]))
+    [[ids]] = json.loads(output.splitlines()[-1])
+    prefix, suffix, middle = (small.special[name] for name in FIM)
+    assert [each for each in ids if each in small.special.values()] == [prefix, suffix, middle]
+    assert (ids[0], ids[-1]) == (prefix, middle)
 
 
 async def test_gemma_on_sglang(gemma_file: Path) -> None:
