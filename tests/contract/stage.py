@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import aiohttp
-from tokenwire.server.contract.engine import Prompt, SamplingParams
+from tokenwire.server.contract.engine import SamplingParams
+from tokenwire.server.contract.prompts import Prompt
 
 from ..server.scripted_engine import MODEL_ID, ScriptedEngine, ScriptedLauncher
 from ..system.services import Service, start_service

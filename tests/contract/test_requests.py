@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from tokenwire.server.contract.engine import ChatPrompt, InfillPrompt, TextPrompt
+from tokenwire.server.contract.prompts import ChatPrompt, InfillPrompt, TextPrompt
 
 from ..server.scripted_engine import ScriptedEngine
 from ..surroundings import MODEL_ID

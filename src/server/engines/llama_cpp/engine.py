@@ -9,17 +9,10 @@ from typing import Any, Final
 
 import aiohttp
 
-from ...contract.engine import (
-    EngineRequest,
-    EngineStatus,
-    ModelInfo,
-    PlainText,
-    Prompt,
-    RenderedPrompt,
-    TokenizedText,
-)
+from ...contract.engine import EngineRequest, EngineStatus, ModelInfo
 from ...contract.errors import EngineLost, GenerationFailed
 from ...contract.events import EngineEvent
+from ...contract.prompts import PlainText, Prompt, RenderedPrompt, TokenizedText
 from ...contract.token_ids import TokenIds
 from ..answers.answer_reader import AnswerReader
 from ..choices import merge_choices
