@@ -42,7 +42,7 @@ USER = {"role": "user", "content": "Hi"}
         ("/api/generate", {"logprobs": 5}, "logprobs: is not supported here, got 5"),
         ("/api/generate", {"response_format": {"type": "json_object"}}, "response_format: is not"),
         ("/api/generate", {"tools": [{}]}, "tools: is not supported here, got an array"),
-        ("/api/generate", {"images": ["x"]}, "images: is not supported here, got an array"),
+        ("/api/generate", {"images": ["x"]}, "images: belongs to Ollama"),
         ("/api/completions", {"suffix": 1}, "suffix: must be a string, got an integer"),
         ("/api/completions", {"stream": "yes"}, "stream: must be true or false, got a string"),
         ("/api/completions", {"echo": True}, "echo: is not supported here"),
@@ -51,11 +51,11 @@ USER = {"role": "user", "content": "Hi"}
         ("/api/chat", {"messages": [1]}, "messages[0]: must be an object, got an integer"),
         ("/api/chat", {"messages": [{"content": "x"}]}, "messages[0].role: is required"),
         ("/api/chat", {"messages": [{"role": "user"}]}, "messages[0].content: is required"),
-        ("/api/chat", {"messages": [{**USER, "content": []}]}, "messages[0].content: must be a st"),
+        ("/api/chat", {"messages": [{**USER, "content": 5}]}, "messages[0].content: must be a st"),
         ("/api/chat", {"messages": [USER, {**USER, "role": "tool"}]}, "messages[1].role: must be"),
         ("/api/chat", {"messages": [{**USER, "role": "User"}]}, "messages[0].role: must be one of"),
         ("/api/chat", {"messages": [{**USER, "tool_calls": [1]}]}, "messages[0].tool_calls: is"),
-        ("/api/chat", {"messages": [{**USER, "images": ["x"]}]}, "messages[0].images: is not"),
+        ("/api/chat", {"messages": [{**USER, "images": ["x"]}]}, "messages[0].images: belongs to"),
     ],
 )
 async def test_a_wrong_field_is_named(
