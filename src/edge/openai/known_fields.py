@@ -12,6 +12,7 @@ from ..body import shown
 from ..errors import invalid
 from ..fields import Fields
 
+_MAX_SHOWN = 200
 NUMBERS = (
     *("temperature", "top_p", "min_p"),
     *("repetition_penalty", "presence_penalty", "frequency_penalty"),
@@ -51,7 +52,7 @@ WITHOUT_EFFECT = frozenset(
         *("user", "metadata", "safety_identifier", "request_id", "rid"),
         # Hints about speed and price; the answer is the same.
         *("prediction", "service_tier", "prompt_cache_key", "prompt_cache_retention"),
-        *("prompt_cache_options", "cache_prompt", "guided_decoding_backend"),
+        *("cache_prompt", "guided_decoding_backend"),
     }
 )
 """What changes no answer, and is taken by every route."""
@@ -102,7 +103,6 @@ REFUSED: Mapping[str, str] = {
     "return_routed_experts": _NO_ADVICE,
     "allowed_token_ids": "send logit_bias or a constraint",
     "bad_words": "send logit_bias",
-    "echo_reasoning": _NO_ADVICE,
     "add_special_tokens": "the model's template decides",
     "documents": "put them into messages",
     "chat_template": "the model's own is used; chat_template_kwargs sets its values",
@@ -110,7 +110,6 @@ REFUSED: Mapping[str, str] = {
     "mm_processor_kwargs": _NO_ADVICE,
     "media_io_kwargs": _NO_ADVICE,
     "structural_tag": "send tools, or a constraint such as response_format",
-    "guided_json_object": 'send response_format {"type": "json_object"}',
     "guided_whitespace_pattern": _NO_ADVICE,
     "logits_processors": _NO_ADVICE,
     "custom_logit_processor": _NO_ADVICE,
@@ -118,7 +117,6 @@ REFUSED: Mapping[str, str] = {
     "session_params": _NO_ADVICE,
     "kv_transfer_params": _NO_ADVICE,
     "vllm_xargs": _NO_ADVICE,
-    "best_effort": _NO_ADVICE,
     # llama.cpp's.
     "n_predict": "send max_tokens",
     "repeat_penalty": "send repetition_penalty",
@@ -187,9 +185,6 @@ def check_names(fields: Fields, honoured: Set[str]) -> None:
             raise invalid(name[:_MAX_SHOWN], "is no field of this route")
         if not _asks_for_nothing(name, value):
             raise invalid(name, f"is not supported here, got {shown(value)}; {advice}")
-
-
-_MAX_SHOWN = 200
 
 
 def _asks_for_nothing(name: str, value: object) -> bool:

@@ -114,6 +114,7 @@ def all_that_labels_a_request() -> None:
     answer = real.chat.completions.create(
         model=MODEL,
         messages=HI,
+        temperature=0,
         max_completion_tokens=2,
         max_tokens=9,
         user="u",
@@ -187,7 +188,7 @@ def parse_tells_an_answer_that_was_cut() -> None:
     raises(
         openai.LengthFinishReasonError,
         lambda: real.chat.completions.parse(
-            model=MODEL, messages=HI, max_tokens=1, response_format=Answer
+            model=MODEL, messages=HI, temperature=0, max_tokens=1, response_format=Answer
         ),
     )
 

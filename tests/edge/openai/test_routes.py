@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
 import aiohttp
 import pytest
-from tokenwire.generated.tokenwire.v1 import events_pb2
 from tokenwire.server.contract.errors import (
     AtCapacity,
     EngineLost,
@@ -348,20 +348,37 @@ async def test_other_paths_fail_in_openais_form(
         assert (await response.json())["error"]["code"] == code
 
 
+@pytest.mark.parametrize("is_stream", [False, True])
 async def test_a_client_that_leaves_cancels_every_prompt(
-    scripted: ScriptedFront, scripted_http: aiohttp.ClientSession
+    scripted: ScriptedFront, scripted_http: aiohttp.ClientSession, is_stream: bool
 ) -> None:
-    """Also one that streams from a merged call."""
+    """Also those that a whole answer waits for."""
+    num_begun = num_cancelled = 0
+    all_begun, all_cancelled = asyncio.Event(), asyncio.Event()
 
     async def script(request: Any, _context: Any) -> AsyncIterator[Any]:
-        yield started(request)
-        while True:
-            yield text(request, "a" * 1000)
+        nonlocal num_begun, num_cancelled
+        if is_stream:
+            yield started(request)
+        num_begun += 1
+        if num_begun == len(body["prompt"]):
+            all_begun.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            num_cancelled += 1
+            if num_cancelled == len(body["prompt"]):
+                all_cancelled.set()
 
     scripted.script = script
-    body = {"model": MODEL, "prompt": ["x", "y"], "stream": True}
-    async with scripted_http.post("/v1/completions", json=body) as response:
-        assert response.status == 200
-        await response.content.readline()
-    await scripted.cancelled.wait()
-    assert all(request.delivery == events_pb2.DELIVERY_DELTAS for request in scripted.requests)
+    body = {"model": MODEL, "prompt": ["x", "y", "z"], "stream": is_stream}
+
+    async def call() -> None:
+        async with scripted_http.post("/v1/completions", json=body) as response:
+            await response.read()
+
+    task = asyncio.ensure_future(call())
+    await all_begun.wait()
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    await all_cancelled.wait()
