@@ -62,7 +62,7 @@ def bounded_map(values: Schema, field: FieldDescriptor, rules: validate_pb2.Fiel
     schema: Schema = {"type": "object", "additionalProperties": values}
     key = field.message_type.fields_by_name["key"] if field.message_type else None
     if key is not None and key.type == FieldDescriptor.TYPE_UINT32:
-        schema["propertyNames"] = {"pattern": "^(0|[1-9][0-9]{0,8})$"}
+        schema["propertyNames"] = {"pattern": "^[0-9]{1,9}$"}
     if rules.map.HasField("max_pairs"):
         schema["maxProperties"] = rules.map.max_pairs
     return schema

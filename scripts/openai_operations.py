@@ -82,7 +82,7 @@ _SAMPLING: dict[str, Schema] = {
     },
     "stop_token_ids": {**_IDS, "type": ["array", "null"], "maxItems": 64},
     "seed": _integer(
-        "Any 64-bit integer; its lower 32 bits count.", minimum=-(2**63), maximum=2**63 - 1
+        "Any 64-bit integer; its lower 32 bits count.", minimum=-(2**63), maximum=2**64 - 1
     ),
     "logit_bias": _null_or(
         "object",
@@ -301,9 +301,13 @@ SCHEMAS: dict[str, Schema] = {
             },
             suffix=_null_or("string", "Text behind the gap that the answer fills."),
             echo=_null_or("boolean", "Begins each answer with its prompt."),
-            logprobs=_integer(
-                "Likeliest tokens to tell at each place, 0 to 20.", minimum=0, maximum=20
-            ),
+            logprobs={
+                "description": "Likeliest tokens to tell at each place, 0 to 20; false: none.",
+                "anyOf": [
+                    {"type": "integer", "minimum": 0, "maximum": 20},
+                    {"enum": [False, None]},
+                ],
+            },
             best_of=_integer("Must equal `n`."),
             **_CONSTRAINTS,
             **_SAMPLING,

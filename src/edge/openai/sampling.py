@@ -63,10 +63,13 @@ def decode_ids(value: object, path: str) -> list[int]:
     """
     if not isinstance(value, list):
         raise invalid(path, f"must be an array of token ids, got {json_type(value)}")
+    ids: list[int] = []
     for index, item in enumerate(cast("list[object]", value)):
-        if type(item) is not int or not 0 <= item < _UINT32:
+        whole = int(item) if isinstance(item, float) and item.is_integer() else item
+        if type(whole) is not int or not 0 <= whole < _UINT32:
             raise invalid(f"{path}[{index}]", f"must be the id of a token, got {shown(item)}")
-    return cast("list[int]", value)
+        ids.append(whole)
+    return ids
 
 
 def _optional_ids(fields: Fields, name: str) -> list[int]:
