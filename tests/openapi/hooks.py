@@ -41,7 +41,7 @@ _NARROWED: dict[str, dict[str, Schema]] = {
     "ContentPart": {"image": False},
 }
 _OF_EACH_OTHER = {"max_completion_tokens", "min_tokens", "stream_options", "suffix"}
-_NEEDS_MORE = {"loraAdapter", "constraint"}
+_NEEDS_MORE = {"loraAdapter", "constraint", "detachTimeout", "resume"}
 _NEEDS_MORE_OF_OPENAI = {
     *("lora_path", "structured_outputs", "regex", "ebnf", "response_format", "suffix", "best_of"),
     *("tools", "tool_choice", "top_logprobs", "chat_template_kwargs", "include_reasoning"),
