@@ -35,6 +35,7 @@ from .metrics.routes import MetricsRoutes
 from .middleware import InFlight, Middleware
 from .openai.routes import OPENAI
 from .pages.routes import PageRoutes
+from .playground.routes import PlaygroundRoutes
 from .tls_ends import TlsEnds
 
 if TYPE_CHECKING:
@@ -158,6 +159,7 @@ class EdgeApp:
             *HealthRoutes(self._front, self._in_flight).routes(),
             *guard.guarded(MetricsRoutes(registry, front_metrics).routes(), RESOURCE_METRICS),
             *guard.guarded(PageRoutes().routes(), RESOURCE_SWAGGER),
+            *guard.guarded(PlaygroundRoutes(config).routes(), RESOURCE_SWAGGER),
         ]
         for dialect in self._dialects:
             routes += dialect.routes(self._front, bodies)

@@ -115,6 +115,11 @@ class EdgeConfig(TracingSettings, LogSettings, TlsSettings):
         le=3600,
         description="Longest time that a request body may take to arrive, in seconds",
     )
+    playground: bool = setting(
+        "LLM_PLAYGROUND",
+        True,
+        description="Whether the page to try the models is served at /",
+    )
     drain_timeout_s: float = setting(
         "LLM_DRAIN_TIMEOUT_S",
         60.0,

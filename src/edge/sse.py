@@ -79,15 +79,20 @@ def data_event(value: dict[str, Any]) -> bytes:
 
 
 async def send_stream(
-    request: web.Request, events: AsyncGenerator[Event], encoder: EventEncoder
+    request: web.Request,
+    events: AsyncGenerator[Event],
+    encoder: EventEncoder,
+    *,
+    is_early: bool = False,
 ) -> web.StreamResponse:
     """Sends the headers once the engine accepted the request, then every event; closes `events`.
 
     A failure before the headers is raised as it came; one after them becomes the stream's last
-    event.
+    event. `is_early` sends them with the first event of any kind, for callers who want to see
+    what they wait for.
     """
     async with aclosing(events):
-        event = await _first_started(events)
+        event = await _first_event(events, is_early=is_early)
         response = web.StreamResponse(headers=HEADERS)
         await response.prepare(request)
         try:
@@ -105,9 +110,9 @@ async def send_stream(
         return response
 
 
-async def _first_started(events: AsyncGenerator[Event]) -> Event:
+async def _first_event(events: AsyncGenerator[Event], *, is_early: bool) -> Event:
     async for event in events:
-        if event.WhichOneof("event") != "progress":
+        if is_early or event.WhichOneof("event") != "progress":
             return event
     raise RuntimeError("the stream ended before it started")
 

@@ -12,11 +12,12 @@ import aiohttp
 import pytest
 from tokenwire.edge import sse
 from tokenwire.edge.app import EdgeApp
+from tokenwire.server.contract.errors import QueueTimeout
 
 from ..conftest import MODEL_ID
 from .conftest import MAX_CONCURRENT
-from .scripted import MODEL, ScriptedFront, ended, progress, started, text
-from .sse_reading import read_events
+from .scripted import MODEL, ScriptedFront, ended, fail, progress, started, text
+from .sse_reading import parse_events, read_events
 
 CHAT = {"model": MODEL, "messages": [{"role": "user", "content": "Hi"}]}
 GUARD_S = 20
@@ -54,6 +55,52 @@ async def test_headers_are_sent_when_the_engine_accepted(
             events = await read_events(response)
     assert events[0] == {"content": "x"}
     assert events[1]["done"] is True
+
+
+@pytest.mark.parametrize("ends_well", [True, False])
+async def test_a_caller_who_asks_for_progress_sees_what_he_waits_for(
+    scripted: ScriptedFront, scripted_http: aiohttp.ClientSession, ends_well: bool
+) -> None:
+    """With `progress` headers come with the first event; a failure then ends the stream."""
+    accept = asyncio.Event()
+
+    async def script(request: Any, context: Any) -> AsyncIterator[Any]:
+        yield progress(request)
+        await accept.wait()
+        if not ends_well:
+            await fail(context, QueueTimeout("no slot was free in time"))
+        yield started(request)
+        for event in ended(request):
+            yield event
+
+    scripted.script = script
+    asked = {"model": MODEL, "text": "Hi", "progress": True}
+    async with (
+        asyncio.timeout(GUARD_S),
+        scripted_http.post("/tokenwire/v1/generate", json=asked) as response,
+    ):
+        assert response.status == 200
+        assert parse_events((await response.content.readline()).decode()) == [
+            {"progress": {"queued": {"place": 1}}}
+        ]
+        accept.set()
+        rest = await read_events(response)
+    assert ("finished" if ends_well else "error") in rest[-1]
+
+
+async def test_without_progress_a_failure_in_the_queue_keeps_its_status(
+    scripted: ScriptedFront, scripted_http: aiohttp.ClientSession
+) -> None:
+    """What nobody asked for is not sent: the failure behind it is a status of its own."""
+
+    async def script(request: Any, context: Any) -> AsyncIterator[Any]:
+        yield progress(request)
+        await fail(context, QueueTimeout("no slot was free in time"))
+
+    scripted.script = script
+    asked = {"model": MODEL, "text": "Hi"}
+    async with scripted_http.post("/tokenwire/v1/generate", json=asked) as response:
+        assert response.status == 503
 
 
 @pytest.mark.parametrize("num_characters", [5_000, 100_000])

@@ -36,15 +36,10 @@ class PageRoutes:
     def routes(self) -> list[web.RouteDef]:
         """Returns the routes to register."""
         return [
-            web.get("/", self.home),
             web.get(DOCUMENT_PATH, self.document),
             *(web.get(path, self.page) for path in PAGE_PATHS),
             web.get("/swagger-ui/{name}", self.asset),
         ]
-
-    async def home(self, _request: web.Request) -> web.Response:
-        """Sends people to the page."""
-        return web.Response(status=302, headers={"Location": PAGE_PATHS[0]})
 
     async def document(self, _request: web.Request) -> web.Response:
         """Answers the OpenAPI document."""

@@ -67,17 +67,6 @@ async def test_other_files_are_not_served(scripted_http: aiohttp.ClientSession) 
             assert response.status == 404
 
 
-async def test_the_root_leads_to_the_page(scripted_http: aiohttp.ClientSession) -> None:
-    """A person who opens the bare address finds the page."""
-    async with scripted_http.get("/", allow_redirects=False) as response:
-        assert response.status == 302
-        assert response.headers["Location"] == "/swagger-ui"
-    async with scripted_http.get("/metrics") as response:
-        assert 'http_requests_total{method="GET",route="/",status="302"} 1.0' in (
-            await response.text()
-        )
-
-
 def test_vendored_files_are_unchanged() -> None:
     """The files of swagger-ui-dist are those whose sums are written beside them."""
     folder = resources.files(pages)
