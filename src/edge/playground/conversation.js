@@ -9,10 +9,16 @@ const SAVE_EVERY_MS = 250;
 
 export class Conversation {
   #timer = null;
+  #isLeft = false;
 
   constructor() {
     this.turns = restored();
-    addEventListener("pagehide", () => this.save());
+    addEventListener("pagehide", () => {
+      this.save();
+      // The browser now ends the call: that is no failure, and nothing more is to be kept.
+      this.#isLeft = true;
+    });
+    addEventListener("pageshow", () => (this.#isLeft = false));
   }
 
   get isEmpty() {
@@ -29,6 +35,7 @@ export class Conversation {
   save() {
     clearTimeout(this.#timer);
     this.#timer = null;
+    if (this.#isLeft) return;
     if (writeSession(NAME, JSON.stringify(this.turns))) return;
     // There is room for some five million characters: images go first.
     writeSession(NAME, JSON.stringify(this.turns, (name, value) => (name === "url" ? "" : value)));

@@ -74,18 +74,25 @@ const view = new ConversationView(place("conversation"), conversation, {
   left: () => composer.focus(),
 });
 
+/** Makes the switch of colours, which names those that it leads to. */
 function themeButton() {
   const theme = window.tokenwireTheme;
-  const label = () => (theme.isDark() ? "Light colours" : "Dark colours");
   const make = () => {
-    return iconButton(theme.isDark() ? "light" : "dark", label(), (event) => {
+    const isDark = theme.isDark();
+    return iconButton(isDark ? "light" : "dark", isDark ? "Light colours" : "Dark colours", () => {
       theme.toggle();
-      const fresh = make();
-      event.currentTarget.replaceWith(fresh);
-      fresh.focus();
+      renew();
+      button.focus();
     });
   };
-  return make();
+  const renew = () => {
+    const fresh = make();
+    button.replaceWith(fresh);
+    button = fresh;
+  };
+  let button = make();
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", renew);
+  return button;
 }
 
 place("tools").append(

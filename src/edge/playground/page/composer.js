@@ -53,7 +53,8 @@ export class Composer {
       form.classList.remove("dropping");
       this.#take(event, filesOf(event.dataTransfer));
     });
-    this.field.focus();
+    // Elsewhere it would open the keyboard of a screen.
+    if (matchMedia("(hover: hover)").matches) this.field.focus();
   }
 
   /** Fits itself to what a model takes. */

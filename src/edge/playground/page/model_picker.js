@@ -64,6 +64,7 @@ export class ModelPicker {
     });
     menu.addEventListener("keydown", (event) => {
       if (event.key !== "Enter") return;
+      event.preventDefault(); // else it presses the button, too
       menu.hidePopover();
       button.focus();
     });
