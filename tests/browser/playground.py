@@ -70,8 +70,11 @@ class Playground:
         await self.message.press("Enter")
 
     async def ends(self, state: str = "done") -> None:
-        """Waits until the last answer is in this state."""
-        await self.shows(self.page.locator(f"article.answer[data-state={state}]").last)
+        """Waits until the last answer has ended, and in this state."""
+        running = ":is([data-state=waiting], [data-state=streaming])"
+        await self.page.locator(f"article.answer:last-child:not({running})").wait_for()
+        ended = await self.answer.get_attribute("data-state")
+        assert ended == state, await self.answer.inner_text()
 
     async def shows(self, place: Locator, text: str = "") -> None:
         """Waits until a place is there, with this text in it."""

@@ -286,7 +286,7 @@ async def test_a_question_is_changed_and_asked_again(
     await playground.ask("First")
     await playground.ends()
     await playground.ask("Second")
-    await page.locator("article.answer[data-state=done]").nth(1).wait_for()
+    await playground.ends()
     await playground.message.press("ArrowUp")
     field = page.get_by_role("textbox", name="Edit the message")
     assert await field.input_value() == "Second"

@@ -31,7 +31,7 @@ const TOOL_CALLS = [
 function fieldsOf({ model, messages, tools, sampling, constraint, reasoning }) {
   const extra = {
     // Fields of vLLM, which OpenAI has none for.
-    ...(reasoning && { chat_template_kwargs: { enable_thinking: reasoning.enabled } }),
+    ...(reasoning?.enabled && { chat_template_kwargs: { enable_thinking: true } }),
     ...structured(constraint),
   };
   return {
@@ -39,6 +39,7 @@ function fieldsOf({ model, messages, tools, sampling, constraint, reasoning }) {
     messages: messages.map(messageOf),
     ...(tools && { tools: tools.map(toolOf) }),
     ...sampling,
+    ...(reasoning?.enabled === false && { reasoning_effort: "none" }),
     ...formatOf(constraint),
     ...(Object.keys(extra).length && { extra_body: extra }),
     stream: true,

@@ -24,8 +24,8 @@ function writeCurl(request, service) {
 
 function writeGrpcurl(request, service) {
   return [
+    ...(service.needsKey ? ["# The key must be good for reflection, which tells the messages."] : []),
     `grpcurl${service.grpcTls ? "" : " -plaintext"} \\`,
-    // It is sent with the questions for the messages, too.
     ...(service.needsKey ? ['  -H "authorization: Bearer $LLM_API_KEY" \\'] : []),
     ...body(`-d @ ${service.grpc} tokenwire.v1.InferenceService/Chat`, request),
   ].join("\n");
