@@ -152,7 +152,15 @@ async def test_pictures(new_page: NewPage, service: Service, screenshots: Path, 
     """What the README shows: a real answer of the real model, with its plots."""
     page = await new_page(**LOOKS[name])
     playground = await Playground(page, service.url).open()
-    await playground.ask("List three uses of a lighthouse, with one sentence each.")
+    settings = page.get_by_role("button", name="Settings", exact=True)
+    is_sheet = await settings.get_attribute("aria-expanded") == "false"
+    if is_sheet:
+        await settings.click()
+    await playground.set("Temperature", "0")
+    await playground.set("Max tokens", "200")
+    if is_sheet:
+        await page.keyboard.press("Escape")
+    await playground.ask("Give three tips for writing clear documentation.")
     await playground.ends()
     assert await playground.answer.locator(".plot path").count() >= 4
     await page.mouse.move(0, 0)
