@@ -142,7 +142,7 @@ async def test_the_keyboard_reaches_everything_in_order(page: Page, able: Script
 
 
 LOOKS = {
-    "playground-light": {"viewport": {"width": 1200, "height": 720}, "color_scheme": "light"},
+    "playground-light": {"viewport": {"width": 1200, "height": 780}, "color_scheme": "light"},
     "playground-dark-phone": {**ON_A_PHONE, "color_scheme": "dark"},
 }
 
