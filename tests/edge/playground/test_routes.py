@@ -173,7 +173,7 @@ async def test_it_can_be_turned_off(scripted: ScriptedFront) -> None:
         async with session.get(f"{url}/", headers=HTML, allow_redirects=False) as response:
             assert response.status == 302
             assert response.headers["Location"] == "/swagger-ui"
-        for name in ("main.js", "style.css", "service.json"):
+        for name in ("main.js", "looks/style.css", "service.json"):
             async with session.get(f"{url}{ASSETS_PATH}{name}") as response:
                 assert response.status == 404
         async with session.get(f"{url}/metrics") as response:
