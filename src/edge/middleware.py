@@ -117,11 +117,14 @@ class Middleware:
 
         return serve
 
-    def identify(self, request: BaseRequest) -> RequestContext:
-        """Gives a request its context and the dialect of its path, before any route is known."""
+    def identify(self, request: BaseRequest, path: str = "") -> RequestContext:
+        """Gives a request its context and the dialect of its path, before any route is known.
+
+        `path` is what is known of it where the request could not be read.
+        """
         context = RequestContext.from_headers(request.headers)
         request[CONTEXT] = context
-        request[DIALECT] = dialect_of(request.path, self._dialects)
+        request[DIALECT] = dialect_of(path or request.path, self._dialects)
         return context
 
     def add_headers(self, request: BaseRequest, response: web.StreamResponse) -> None:
