@@ -133,26 +133,41 @@ async def send_stream(
     """
     pace = request.app[PACE]
     sending = _Sending(request)
+    heartbeat = _comment if pace.is_comment else encoder.heartbeat
     async with aclosing(events):
-        heartbeat = _comment if pace.is_comment else encoder.heartbeat
         async with _running(sending.keep_alive(pace, heartbeat)):
             try:
-                event = await _first_event(events, is_early=is_early)
-                await sending.begin()
-                await sending.send(encoder.encode(event))
-                async for event in events:
-                    await sending.send(encoder.encode(event))
-                if event.WhichOneof("event") != "finished":
-                    raise RuntimeError("the stream ended without its last event")
+                end = await _relay(events, encoder, sending, is_early=is_early)
             except ConnectionError:
                 raise  # the client left
             except Exception as error:
                 if not sending.has_begun:
                     raise
                 request[FAILURE] = failure = failure_of(error)
-                await sending.send(encoder.encode_failure(failure))
+                end = encoder.encode_failure(failure)
+        # Behind the end of the call, and with nothing to wait for: many clients hang up as soon as
+        # they have read it, and would be taken for some that left before.
+        await sending.send(end)
         await sending.response.write_eof()
         return sending.response
+
+
+async def _relay(
+    events: AsyncGenerator[Event], encoder: EventEncoder, sending: _Sending, *, is_early: bool
+) -> bytes:
+    """Sends all but the end of a stream, which it returns."""
+    event = await _first_event(events, is_early=is_early)
+    await sending.begin()
+    await sending.send(encoder.encode(event))
+    end: bytes | None = None
+    async for event in events:
+        if event.WhichOneof("event") == "finished":
+            end = encoder.encode(event)
+        else:
+            await sending.send(encoder.encode(event))
+    if end is None:
+        raise RuntimeError("the stream ended without its last event")
+    return end
 
 
 async def _first_event(events: AsyncGenerator[Event], *, is_early: bool) -> Event:

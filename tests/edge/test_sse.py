@@ -10,6 +10,7 @@ from typing import Any
 
 import aiohttp
 import pytest
+from structlog.testing import capture_logs
 from tokenwire.edge import sse
 from tokenwire.edge.app import EdgeApp
 from tokenwire.edge.config import EdgeConfig
@@ -276,6 +277,33 @@ async def test_a_client_that_leaves_before_the_first_byte_cancels(
         await scripted.cancelled.wait()
         writer.transport.abort()
     assert len(scripted.requests) == 1
+
+
+async def test_a_client_that_leaves_behind_the_last_event_has_not_left(
+    scripted: ScriptedFront, scripted_edge: EdgeApp
+) -> None:
+    """Clients hang up as soon as they have read the end; their requests are counted as served."""
+
+    async def script(request: Any, _context: Any) -> AsyncIterator[Any]:
+        yield started(request)
+        for event in ended(request):
+            yield event
+        await asyncio.sleep(0.05)  # a busy front ends the call this much behind its last message
+
+    scripted.script = script
+    body = json.dumps(CHAT).encode()
+    head = b"POST /api/chat/stream HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n"
+    with capture_logs() as lines:
+        async with asyncio.timeout(GUARD_S):
+            reader, writer = await asyncio.open_connection("127.0.0.1", scripted_edge.port)
+            writer.write(head % len(body) + body)
+            await reader.readuntil(b'"done":true')
+            writer.transport.abort()
+        metrics_path = f"http://127.0.0.1:{scripted_edge.port}/metrics"
+        async with aiohttp.ClientSession() as http, http.get(metrics_path):
+            pass  # the request before has ended by then
+    told = [line for line in lines if line.get("route") == "/api/chat/stream"]
+    assert [line["status"] for line in told] == [200]
 
 
 @asynccontextmanager

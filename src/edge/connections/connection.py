@@ -23,6 +23,7 @@ from ..errors import EdgeError, failure_of, invalid
 from ..middleware import Middleware
 from .broken_http import describe_broken, head_too_large
 from .limits import Limits, OpenConnections
+from .sockets import bound_unsent, reset
 
 _logger = structlog.get_logger(__name__)
 
@@ -88,6 +89,7 @@ class Connection(RequestHandler):
         """Takes a place, or answers that there is none."""
         super().connection_made(transport)
         self._tcp = cast("asyncio.Transport", transport)
+        bound_unsent(self._tcp, self._limits.write_timeout_s)
         address: tuple[str, int] | str | None = transport.get_extra_info("peername")
         peer = address[0] if isinstance(address, tuple) else ""
         try:
@@ -258,8 +260,7 @@ class Connection(RequestHandler):
         self._unread_timer = None
         if self._tcp is not None:
             self._open.num_cut["slow_reader"] += 1
-            # A plain close would wait for this client to read what is already buffered.
-            self._tcp.abort()
+            reset(self._tcp)  # a plain close would wait for this client to read
 
     def _end_head(self) -> None:
         self._num_head_bytes = 0
