@@ -13,6 +13,7 @@ from ..logs.settings import LogSettings
 from ..pem_files import PemFile, PemFiles
 from ..tls_settings import PEM_FILE, TlsSettings
 from ..tracing.settings import TracingSettings
+from .http_settings import HttpSettings
 
 _MAX_PORT = 65535
 UNIX = "unix:"
@@ -23,7 +24,7 @@ _TARGET_KEY = "LLM_GRPC_TARGET_KEY_PATH"
 _ORIGIN = re.compile(r"https?://[^/\s,]+|null")
 
 
-class EdgeConfig(TracingSettings, LogSettings, TlsSettings):
+class EdgeConfig(HttpSettings, TracingSettings, LogSettings, TlsSettings):
     """The configuration of `tokenwire edge`."""
 
     hostname: str = setting(

@@ -164,7 +164,7 @@ async def test_broken_http_has_the_dialect_of_its_path(
     async with EdgeApp(config, dialects=(everything,)) as app:
         status, headers, body = await exchange(app.port, broken)
     assert (status, headers["Retry-After"]) == (400, "7")
-    assert body == {"sorry": "request: is not valid HTTP"}
+    assert body == {"sorry": "method: is none of HTTP"}
 
 
 @pytest.mark.parametrize(
