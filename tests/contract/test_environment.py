@@ -65,7 +65,6 @@ def test_variables_keep_names_and_defaults(name: str, default: str) -> None:
     """
     known = {each.name: each for each in (*variables(config_class()), *variables(EdgeConfig))}
     assert known[name].default == default
-    assert not known[name].not_yet
 
 
 async def test_env_file(service: RealService) -> None:
