@@ -18,10 +18,19 @@ _DATA = b"data:"
 
 
 class HttpSession:
-    """Requests to one server."""
+    """Requests to one server.
 
-    def __init__(self, session: aiohttp.ClientSession, base: str) -> None:
-        self._session = session
+    Connections are kept. A server that hangs up behind each answer without saying so (llama.cpp's
+    does, behind a stream) loses the next request on them: that one is sent again, and from then on
+    every request has a connection of its own.
+    """
+
+    def __init__(
+        self, kept: aiohttp.ClientSession, fresh: aiohttp.ClientSession, base: str
+    ) -> None:
+        self._kept = kept
+        self._fresh = fresh
+        self._hangs_up = False
         self.base = base
 
     async def get(self, path: str) -> Any:
@@ -41,14 +50,15 @@ class HttpSession:
     ) -> AsyncGenerator[list[bytes]]:
         """Yields the data of the events that answer `body`: those that arrived together.
 
+        Read to its end, or the connection serves no other request and the server sees a client
+        that leaves.
+
         Raises:
             RequestFailed: the server did not answer, refused or went away.
         """
         timeout = aiohttp.ClientTimeout(total=timeout_s)
         try:
-            async with self._session.post(
-                self.base + path, data=orjson.dumps(body), timeout=timeout
-            ) as response:
+            async with await self._request("POST", path, orjson.dumps(body), timeout) as response:
                 if response.status != 200:
                     raise _refusal(response.status, await response.read())
                 rest = b""
@@ -65,15 +75,26 @@ class HttpSession:
         # Any: JSON of whatever server it is.
         data = None if body is None else orjson.dumps(body)
         try:
-            async with self._session.request(
-                method, self.base + path, data=data, timeout=_UNARY_TIMEOUT
-            ) as response:
+            async with await self._request(method, path, data, _UNARY_TIMEOUT) as response:
                 answer = await response.read()
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             raise _lost(error, 60) from error
         if response.status != 200:
             raise _refusal(response.status, answer)
         return read_json(answer)
+
+    async def _request(
+        self, method: str, path: str, data: bytes | None, timeout: aiohttp.ClientTimeout
+    ) -> aiohttp.ClientResponse:
+        url = self.base + path
+        if not self._hangs_up:
+            try:
+                return await self._kept.request(method, url, data=data, timeout=timeout)
+            except aiohttp.ClientConnectorError:
+                raise  # there was no connection to be lost
+            except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError):
+                self._hangs_up = True
+        return await self._fresh.request(method, url, data=data, timeout=timeout)
 
 
 @asynccontextmanager
@@ -84,10 +105,14 @@ async def open_http(
     headers = {"Content-Type": "application/json"}
     if api_key:
         headers["Authorization"] = f"Bearer {api_key}"
-    # No limit: a request that waits for a connection here would look like a slow server.
-    connector = aiohttp.TCPConnector(limit=0, ssl=tls or True)
-    async with aiohttp.ClientSession(connector=connector, headers=headers) as session:
-        yield HttpSession(session, base)
+
+    def session(*, force_close: bool) -> aiohttp.ClientSession:
+        # No limit: a request that waits for a connection here would look like a slow server.
+        connector = aiohttp.TCPConnector(limit=0, ssl=tls or True, force_close=force_close)
+        return aiohttp.ClientSession(connector=connector, headers=headers)
+
+    async with session(force_close=False) as kept, session(force_close=True) as fresh:
+        yield HttpSession(kept, fresh, base)
 
 
 def read_json(data: bytes) -> Any:

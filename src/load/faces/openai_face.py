@@ -60,7 +60,8 @@ class OpenAiFace:
             async for arrived in events:
                 for data in arrived:
                     if data == _DONE:
-                        return
+                        is_ended = True
+                        continue
                     event = read_json(data)
                     if event.get("error") is not None:
                         code, message = message_of(event)

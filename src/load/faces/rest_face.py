@@ -63,6 +63,7 @@ class RestFace:
             body["prompt"] = request.prompt
         if sending.temperature is not None:
             body["temperature"] = sending.temperature
+        is_ended = False
         events = self._session.events(_PATHS[sending.task], body, sending.timeout_s)
         async with aclosing(events):
             async for arrived in events:
@@ -75,5 +76,6 @@ class RestFace:
                         exchange.note_output()
                     if event.get("done"):
                         exchange.note_usage(None, event.get("tokens_generated"))
-                        return
-        raise RequestFailed("cut", "the stream ended before its last event")
+                        is_ended = True
+        if not is_ended:
+            raise RequestFailed("cut", "the stream ended before its last event")

@@ -109,7 +109,7 @@ def compare(first: Result, second: Result) -> Comparison:
 
 def title_of(result: Result) -> str:
     """Returns the name of a result: its label, else what it measured."""
-    run = result.runs[0]
+    run = result.runs[-1]
     return run.label or f"{run.target.face} at {run.target.address}"
 
 

@@ -18,6 +18,7 @@ from .wording import (
     describe_spread,
     describe_tokens,
     describe_workload,
+    milliseconds,
     name_ratio,
     rate,
     spread_rows,
@@ -94,7 +95,15 @@ def _tiles(run: Run) -> str:
         ("requests/s", rate(run.throughput.requests_per_s)),
         ("output tokens/s", rate(run.throughput.output_tokens_per_s)),
         ("input tokens/s", rate(run.throughput.input_tokens_per_s)),
-        *((f"{name}, median", cells[1]) for name, cells in spread_rows(run)[:4]),
+        *(
+            (f"{name}, median", f"{milliseconds(spread.p50)} ms")
+            for name, spread in (
+                ("TTFT", run.ttft_s),
+                ("ITL", run.itl_s),
+                ("end to end", run.e2e_s),
+            )
+            if spread is not None
+        ),
     ]
     if run.goodput is not None:
         tiles.append(("within the targets", f"{run.goodput.share:.1%}"))

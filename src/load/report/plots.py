@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from html import escape
 
 _WIDTH, _HEIGHT = 560, 260
-_LEFT, _RIGHT, _TOP, _BOTTOM = 56, 12, 14, 42
+_LEFT, _RIGHT, _TOP, _BOTTOM = 48, 14, 26, 42
 _NUM_TICKS = 5
 NUM_COLOURS = 6
 """The page's style has a colour for each of `s0`, `s1` and so on."""
@@ -86,7 +86,7 @@ def _grid(x: _Axis, y: _Axis, x_title: str, y_title: str) -> str:
     middle = (_LEFT + _WIDTH - _RIGHT) / 2
     parts.append(
         f'<text x="{middle}" y="{_HEIGHT - 7}" text-anchor="middle">{escape(x_title)}</text>'
-        f'<text x="{_LEFT - 44}" y="10">{escape(y_title)}</text>'
+        f'<text x="4" y="10">{escape(y_title)}</text>'
     )
     return "".join(parts)
 

@@ -138,10 +138,10 @@ class ClientCost:
 
 @dataclass(frozen=True, slots=True)
 class Timeline:
-    """Output tokens and the most requests in flight, of each `bucket_s` seconds from the start."""
+    """Of each `bucket_s` seconds from the start: output tokens, and requests in flight half-way."""
 
     bucket_s: float
-    output_tokens: list[int]
+    output_tokens: list[float]
     in_flight: list[int]
 
 

@@ -29,7 +29,7 @@ from .result import (
     WorkloadForm,
 )
 
-_MAX_BUCKETS = 120
+_MAX_BUCKETS = 60
 _BUSY_SHARE = 0.8
 _LATE_S = 0.01
 _LATE_OF_ITL = 0.25
@@ -170,13 +170,19 @@ def _timeline(exchanges: Sequence[Exchange], begun_s: float, duration_s: float) 
     def bucket_of(time_s: float) -> int:
         return min(num_buckets - 1, max(0, int((time_s - begun_s) / bucket_s)))
 
-    tokens = [0] * num_buckets
+    tokens = [0.0] * num_buckets
     changes = [0] * (num_buckets + 1)
+
+    def first_middle_after(time_s: float) -> int:
+        return min(num_buckets, max(0, math.ceil((time_s - begun_s) / bucket_s - 0.5)))
+
     for exchange in exchanges:
+        # Where the server told more tokens than messages showed, each message had its share.
+        weight = exchange.num_output_tokens / (sum(exchange.counts) or 1)
         for time_s, count in zip(exchange.times, exchange.counts, strict=True):
-            tokens[bucket_of(time_s)] += count
-        changes[bucket_of(exchange.sent_s)] += 1
-        changes[bucket_of(exchange.ended_s) + 1] -= 1
+            tokens[bucket_of(time_s)] += count * weight
+        changes[first_middle_after(exchange.sent_s)] += 1
+        changes[first_middle_after(exchange.ended_s)] -= 1
     in_flight: list[int] = []
     now = 0
     for change in changes[:-1]:
