@@ -25,7 +25,13 @@ EXIT_FAILURE = 1
 
 
 def run(options: BenchOptions) -> int:
-    """Measures; returns the exit status.
+    """Measures in an event loop of its own; returns and raises as `measure_and_report`."""
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(measure_and_report(options))
+
+
+async def measure_and_report(options: BenchOptions) -> int:
+    """Measures, prints and writes; returns the exit status.
 
     Raises:
         ConfigurationError: options or variables hold mistakes.
@@ -35,19 +41,17 @@ def run(options: BenchOptions) -> int:
         raise ConfigurationError(mistakes)
     earlier = options.earlier()
     view = BenchView(as_json=options.as_json)
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        try:
-            measured = runner.run(_Bench(options, view).run())
-        except RequestFailed as failure:
-            sys.stderr.write(f"{failure.kind}: {failure}{_hint(failure)}\n")
-            return EXIT_FAILURE
+    try:
+        measured = await _Bench(options, view).run()
+    except RequestFailed as failure:
+        sys.stderr.write(f"{failure.kind}: {failure}{_hint(failure)}\n")
+        return EXIT_FAILURE
     if measured is None:
         sys.stderr.write("Interrupted before anything was measured.\n")
         return EXIT_INTERRUPTED
-    result = Result(runs=[*(earlier.runs if earlier else []), measured])
-    view.show(measured, Result(runs=[measured]))
+    view.show(measured, Result.of(measured))
     try:
-        _write(options, result)
+        _write(options, Result.of(*(earlier.runs if earlier else ()), measured))
     except ResultMistake as mistake:
         sys.stderr.write(f"{mistake}\n")
         return EXIT_CONFIGURATION

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final, Literal, Self
 
 import msgspec
 
@@ -192,9 +192,14 @@ class Run:
 class Result:
     """A file: one measurement, or several that repeat it."""
 
-    schema: Literal["tokenwire.bench/1"] = SCHEMA
-    runs: list[Run] = field(default_factory=list["Run"])
+    schema: Literal["tokenwire.bench/1"]
+    runs: list[Run]
     definitions: dict[str, str] = field(default_factory=lambda: dict(DEFINITIONS))
+
+    @classmethod
+    def of(cls, *runs: Run) -> Self:
+        """Returns the result that holds these."""
+        return cls(SCHEMA, list(runs))
 
 
 def read_result(path: Path) -> Result:

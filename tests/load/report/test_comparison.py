@@ -15,8 +15,8 @@ def ratio(comparison: Comparison, name: str) -> Ratio:
 
 def test_pairs_of_runs() -> None:
     """With several runs the ratio is the median of the pairs, between the least and the largest."""
-    first = Result(runs=[steady(9, ttft_s, "a") for ttft_s in (1.0, 2.0, 4.0)])
-    second = Result(runs=[steady(9, ttft_s, "b") for ttft_s in (2.0, 2.0, 2.0)])
+    first = Result.of(*(steady(9, ttft_s, "a") for ttft_s in (1.0, 2.0, 4.0)))
+    second = Result.of(*(steady(9, ttft_s, "b") for ttft_s in (2.0, 2.0, 2.0)))
     comparison = compare(first, second)
     assert (comparison.first, comparison.second, comparison.num_pairs) == ("a", "b", 3)
     ttft = ratio(comparison, "TTFT p50")
@@ -27,7 +27,7 @@ def test_pairs_of_runs() -> None:
 
 def test_one_run_is_resampled() -> None:
     """With one run each, requests drawn again bound the ratio; where they cannot, nothing does."""
-    comparison = compare(Result(runs=[steady(40, 1.0)]), Result(runs=[steady(40, 3.0)]))
+    comparison = compare(Result.of(steady(40, 1.0)), Result.of(steady(40, 3.0)))
     ttft = ratio(comparison, "TTFT p50")
     assert ttft.least is not None
     assert ttft.most is not None
@@ -35,7 +35,7 @@ def test_one_run_is_resampled() -> None:
     assert ttft.ratio == pytest.approx(3)
     assert 2.5 < ttft.least < ttft.most < 3.5
     assert ratio(comparison, "output tokens").least is None
-    again = compare(Result(runs=[steady(40, 1.0)]), Result(runs=[steady(40, 3.0)]))
+    again = compare(Result.of(steady(40, 1.0)), Result.of(steady(40, 3.0)))
     assert again == comparison
 
 
@@ -56,7 +56,7 @@ def test_what_may_not_be_compared_is_told() -> None:
         tokens=replace(other.tokens, input=2 * other.tokens.input),
         client=replace(other.client, warnings=["late"]),
     )
-    said = compare(Result(runs=[one]), Result(runs=[other, other])).differences
+    said = compare(Result.of(one), Result.of(other, other)).differences
     for words in (
         "1 runs against 2",
         "the load differs",
@@ -68,10 +68,10 @@ def test_what_may_not_be_compared_is_told() -> None:
     ):
         assert any(words in sentence for sentence in said), words
     assert not any("mean answer" in sentence for sentence in said)
-    assert compare(Result(runs=[one]), Result(runs=[one])).differences == []
+    assert compare(Result.of(one), Result.of(one)).differences == []
 
 
 def test_runs_without_answers_have_no_ratio() -> None:
     """Nothing is divided by what is not there."""
     nothing = run_of([failed(100, "x")])
-    assert compare(Result(runs=[nothing]), Result(runs=[steady(3, 1.0)])).ratios == []
+    assert compare(Result.of(nothing), Result.of(steady(3, 1.0))).ratios == []

@@ -47,7 +47,7 @@ def with_error(run: Run) -> Run:
 
 def test_page_stands_alone() -> None:
     """No address, script or file beside it; it has plots, light and dark."""
-    page = write_page(Result(runs=[steady(5, 0.2, "a")]))
+    page = write_page(Result.of(steady(5, 0.2, "a")))
     tags = read(page)
     assert not {"script", "link", "img", "iframe"} & {name for name, _ in tags.seen}
     assert not any({"src", "href"} & attributes.keys() for _, attributes in tags.seen)
@@ -61,7 +61,7 @@ def test_page_stands_alone() -> None:
 
 def test_words_of_others_are_text() -> None:
     """Labels and what servers say stay text, whatever is in them."""
-    page = write_page(Result(runs=[with_error(steady(3, 0.2))]))
+    page = write_page(Result.of(with_error(steady(3, 0.2))))
     read(page)
     assert "<i>&</i>" not in page
     assert "&lt;i&gt;&amp;&lt;/i&gt;" in page
@@ -70,7 +70,7 @@ def test_words_of_others_are_text() -> None:
 
 def test_run_without_answers_has_a_page() -> None:
     """It says that there is nothing to plot, and what failed."""
-    page = write_page(Result(runs=[run_of([failed(100, "HTTP 503", "full")])]))
+    page = write_page(Result.of(run_of([failed(100, "HTTP 503", "full")])))
     read(page)
     assert "Nothing to show." in page
     assert "HTTP 503" in page
@@ -78,7 +78,7 @@ def test_run_without_answers_has_a_page() -> None:
 
 def test_runs_lie_over_each_other() -> None:
     """Each run has a line of its own colour, named in the key."""
-    page = write_page(Result(runs=[steady(5, 0.2), steady(5, 0.4)]))
+    page = write_page(Result.of(steady(5, 0.2), steady(5, 0.4)))
     assert re.findall(r'<li class="(s\d)"><i></i><span>(run \d)', page) == [
         ("s0", "run 1"),
         ("s1", "run 2"),
@@ -88,8 +88,8 @@ def test_runs_lie_over_each_other() -> None:
 
 def test_comparison_colours_what_is_sure() -> None:
     """A ratio is better or worse where all of its spread lies on one side; otherwise neither."""
-    first = Result(runs=[steady(30, 1.0, "a")])
-    second = Result(runs=[steady(30, 3.0, "<b>")])
+    first = Result.of(steady(30, 1.0, "a"))
+    second = Result.of(steady(30, 3.0, "<b>"))
     page = write_comparison_page(compare(first, second), first, second)
     read(page)
     assert '<td class="worse">3.00</td>' in page

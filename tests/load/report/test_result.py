@@ -19,7 +19,7 @@ from .runs import steady
 def test_file_comes_back_as_it_was(tmp_path: Path) -> None:
     """It says its version first, and what its words mean."""
     path = tmp_path / "a.json"
-    result = Result(runs=[steady(3, 0.2, "a"), steady(2, 0.1)])
+    result = Result.of(steady(3, 0.2, "a"), steady(2, 0.1))
     write_whole(path, encode_result(result))
     assert read_result(path) == result
     document = json.loads(path.read_text())
