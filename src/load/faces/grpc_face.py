@@ -61,7 +61,7 @@ class GrpcFace:
         models = list(answer.models)
         serving = [model for model in models if model.state == models_pb2.MODEL_STATE_SERVING]
         if not (serving or models):
-            raise RequestFailed("no model", "the server offers no model")
+            raise RequestFailed("no model", "the server lists no model: name one")
         return (serving or models)[0].id
 
     async def count_prompt(self, sending: Sending, prompt: str) -> int | None:

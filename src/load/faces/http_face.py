@@ -127,6 +127,35 @@ def read_json(data: bytes) -> Any:
         raise RequestFailed("no JSON", shorten(data.decode(errors="replace"))) from error
 
 
+def read_event(data: bytes) -> dict[str, Any]:
+    """Reads the data of an event.
+
+    Raises:
+        RequestFailed: it is no JSON object, or tells that the request failed.
+    """
+    event = read_json(data)
+    if not isinstance(event, dict):
+        raise RequestFailed("no JSON object", shorten(data.decode(errors="replace")))
+    fields = cast("dict[str, Any]", event)
+    if fields.get("error") is not None:
+        code, message = message_of(fields)
+        raise RequestFailed(f"in stream {code}".strip(), message)
+    return fields
+
+
+def first_id(models: Any) -> str:
+    """Returns the id of the first of a list of models.
+
+    Raises:
+        RequestFailed: it is no such list, or empty.
+    """
+    # Any: JSON of whatever server it is.
+    try:
+        return str(models[0]["id"])
+    except (LookupError, TypeError) as error:
+        raise RequestFailed("no model", "the server lists no model: name one") from error
+
+
 def shorten(text: str) -> str:
     """Returns the beginning of what a server said."""
     return text.strip()[:_MAX_MESSAGE_CHARACTERS]

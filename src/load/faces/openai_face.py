@@ -5,11 +5,11 @@ from __future__ import annotations
 import ssl
 from collections.abc import AsyncGenerator
 from contextlib import aclosing, asynccontextmanager
-from typing import Any
+from typing import Any, cast
 
 from .exchange import Exchange
 from .face import LoadRequest, RequestFailed, Sending, Task
-from .http_face import HttpSession, message_of, open_http, read_json
+from .http_face import HttpSession, first_id, open_http, read_event
 
 _DONE = b"[DONE]"
 _PATHS = {Task.CHAT: "/chat/completions", Task.COMPLETION: "/completions"}
@@ -39,10 +39,9 @@ class OpenAiFace:
 
     async def find_model(self) -> str:
         """Returns the first model of the list."""
-        models: list[dict[str, Any]] = (await self._session.get("/models")).get("data") or []
-        if not models:
-            raise RequestFailed("no model", "the server offers no model")
-        return str(models[0]["id"])
+        answer = await self._session.get("/models")
+        is_object = isinstance(answer, dict)
+        return first_id(cast("dict[str, Any]", answer).get("data") if is_object else answer)
 
     async def count_prompt(self, sending: Sending, prompt: str) -> int | None:
         """Returns the prompt tokens of a request for one token, where the server tells usage."""
@@ -62,10 +61,7 @@ class OpenAiFace:
                     if data == _DONE:
                         is_ended = True
                         continue
-                    event = read_json(data)
-                    if event.get("error") is not None:
-                        code, message = message_of(event)
-                        raise RequestFailed(f"in stream {code}".strip(), message)
+                    event = read_event(data)
                     is_ended |= _note(event, exchange)
         if not is_ended:
             raise RequestFailed("cut", "the stream ended before its last event")

@@ -9,7 +9,7 @@ from typing import Any
 
 from .exchange import Exchange
 from .face import LoadRequest, RequestFailed, Sending, Task
-from .http_face import HttpSession, message_of, open_http, read_json
+from .http_face import HttpSession, first_id, open_http, read_event
 
 _PATHS = {Task.CHAT: "/api/chat/stream", Task.COMPLETION: "/api/completions/stream"}
 
@@ -37,10 +37,7 @@ class RestFace:
 
     async def find_model(self) -> str:
         """Returns the first model of the list."""
-        models = await self._session.get("/api/llms")
-        if not models:
-            raise RequestFailed("no model", "the server offers no model")
-        return str(models[0]["id"])
+        return first_id(await self._session.get("/api/llms"))
 
     async def count_prompt(self, sending: Sending, prompt: str) -> int | None:
         """Returns the prompt tokens, from the canonical route beside this door."""
@@ -68,10 +65,7 @@ class RestFace:
         async with aclosing(events):
             async for arrived in events:
                 for data in arrived:
-                    event = read_json(data)
-                    if event.get("error") is not None:
-                        code, message = message_of(event)
-                        raise RequestFailed(f"in stream {code}".strip(), message)
+                    event = read_event(data)
                     if event.get("content") or event.get("text"):
                         exchange.note_output()
                     if event.get("done"):

@@ -121,6 +121,6 @@ async def test_first_serving_model() -> None:
         front.models = [loading]
         assert await face.find_model() == "a"
         front.models = []
-        with pytest.raises(RequestFailed, match="the server offers no model"):
+        with pytest.raises(RequestFailed, match="the server lists no model"):
             await face.find_model()
         assert await face.count_prompt(Sending("m"), "x") == 3

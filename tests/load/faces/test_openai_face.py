@@ -9,6 +9,7 @@ import pytest
 from aiohttp import web
 from tokenwire.load.faces.exchange import Exchange
 from tokenwire.load.faces.face import LoadRequest, RequestFailed, Sending, Task
+from tokenwire.load.faces.http_face import first_id
 from tokenwire.load.faces.openai_face import open_openai_face
 
 from ..scripted_openai import WHOLE, ScriptedOpenAi, Step, serving
@@ -84,6 +85,7 @@ async def test_events_may_be_cut_anywhere() -> None:
         ),
         ([WHOLE[1]], "cut", "the stream ended before its last event"),
         ([b"data: {oops\n\n"], "no JSON", "{oops"),
+        ([b"data: [1]\n\n"], "no JSON object", "[1]"),
     ],
 )
 async def test_failures_are_told_by_kind(steps: list[Step], kind: str, message: str) -> None:
@@ -91,6 +93,13 @@ async def test_failures_are_told_by_kind(steps: list[Step], kind: str, message: 
     with pytest.raises(RequestFailed) as caught:
         await ask(*steps)
     assert (caught.value.kind, str(caught.value)) == (kind, message)
+
+
+@pytest.mark.parametrize("models", [None, [], [7], {"data": []}, {"data": [{}]}, {}])
+def test_no_list_of_models(models: object) -> None:
+    """Whatever a server lists that is no model, the model has to be named."""
+    with pytest.raises(RequestFailed, match="the server lists no model: name one"):
+        first_id(models)
 
 
 async def test_nobody_there() -> None:
