@@ -118,9 +118,13 @@ async def test_ctrl_c_tells_what_is_there(tmp_path: Path) -> None:
             cwd=tmp_path,
             env=dict(os.environ),
         )
-        await holds.wait()
-        process.send_signal(signal.SIGINT)
-        out, err = await process.communicate()
+        try:
+            await holds.wait()
+            process.send_signal(signal.SIGINT)
+            out, err = await process.communicate()
+        finally:
+            if process.returncode is None:
+                process.kill()
     assert process.returncode == 130
     assert "3 whole, 0 failed, 1 interrupted" in out.decode()  # two of the five were probes
     assert "Interrupted: these are the answers that were whole by then." in err.decode()

@@ -12,7 +12,7 @@ from tokenwire.load.faces.face import LoadRequest, RequestFailed, Sending, Task
 from tokenwire.load.faces.http_face import first_id
 from tokenwire.load.faces.openai_face import open_openai_face
 
-from ..scripted_openai import WHOLE, ScriptedOpenAi, Step, serving
+from ..scripted_openai import WHOLE, ScriptedOpenAi, Step, count_connections, serving
 
 REQUEST = LoadRequest("hello", 5, 1)
 
@@ -47,6 +47,14 @@ async def test_usage_is_asked_for_and_read() -> None:
     assert len(exchange.times) == 2
     assert (exchange.told_prompt_tokens, exchange.num_output_tokens) == (7, 5)
     assert exchange.num_cached_tokens == 3
+
+
+async def test_connections_are_kept() -> None:
+    """An answer is read to its end, so that the next request finds the connection free."""
+    ends = asyncio.Event()
+    server = ScriptedOpenAi(*WHOLE[:3], WHOLE[3] + WHOLE[4], ends)
+    async with serving(server) as url, open_openai_face(url) as face:
+        assert await count_connections(server, face, ends) == 1
 
 
 async def test_texts_and_thinking_are_output() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
@@ -18,6 +19,7 @@ from tokenwire.server.contract.errors import EngineLost
 
 from ...edge.conftest import edge_config
 from ...edge.scripted import MODEL, ScriptedFront, fail, started
+from ..scripted_openai import ScriptedOpenAi, count_connections, serving
 
 REQUEST = LoadRequest("hello", 5, 1)
 
@@ -45,6 +47,14 @@ async def test_answers_are_noted(task: Task) -> None:
     assert request.sampling.max_tokens == 5
     assert len(exchange.times) >= 1
     assert (exchange.told_prompt_tokens, exchange.told_output_tokens) == (None, 2)
+
+
+async def test_connections_are_kept() -> None:
+    """An answer is read to its end: one that is left looks to the edge like a client that left."""
+    ends = asyncio.Event()
+    server = ScriptedOpenAi(b'data: {"content":"a"}\n\ndata: {"done":true}\n\n', ends)
+    async with serving(server) as url, open_rest_face(url) as face:
+        assert await count_connections(server, face, ends) == 1
 
 
 async def test_models_and_counts() -> None:
