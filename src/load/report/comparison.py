@@ -182,8 +182,12 @@ def _differences(first: Result, second: Result) -> list[str]:
             said.append(f"{title_of(result)}: {num_failed} requests failed")
         if any(run.is_partial for run in result.runs):
             said.append(f"{title_of(result)}: a run was interrupted")
-        warnings = {warning for run in result.runs for warning in run.client.warnings}
-        said.extend(f"{title_of(result)}: {warning}" for warning in sorted(warnings))
+        warned = [run.client.warnings for run in result.runs if run.client.warnings]
+        if warned:
+            said.append(
+                f"{title_of(result)}: {len(warned)} of {len(result.runs)} runs warn of their "
+                f"client, the last that {warned[-1][0]}"
+            )
     return said
 
 

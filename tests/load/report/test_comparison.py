@@ -64,7 +64,7 @@ def test_what_may_not_be_compared_is_told() -> None:
         "a mean prompt has 16.0 tokens against 32.0",
         "b: 4 requests failed",
         "b: a run was interrupted",
-        "b: late",
+        "b: 2 of 2 runs warn of their client, the last that late",
     ):
         assert any(words in sentence for sentence in said), words
     assert not any("mean answer" in sentence for sentence in said)
