@@ -25,6 +25,7 @@ from .wording import (
 )
 
 _MAX_DOTS = 4000
+_RATIO_COLUMN = 3
 
 
 def write_page(result: Result) -> str:
@@ -192,16 +193,14 @@ def _steps(name: str, run: Run, number: int, is_rate: bool) -> Series:
 def _table(
     head: Sequence[str], rows: Sequence[Sequence[str]], classes: Sequence[str] | None = None
 ) -> str:
-    cells = "".join(f"<th>{escape(cell)}</th>" for cell in head)
+    cells = "".join(f'<th scope="col">{escape(cell)}</th>' for cell in head)
     lines: list[str] = []
     for row, name in zip(rows, classes or [""] * len(rows), strict=True):
-        inner = "".join(
-            f'<td class="{name}">{escape(cell)}</td>'
-            if number == 3 and name
-            else f"<td>{escape(cell)}</td>"
-            for number, cell in enumerate(row)
-        )
-        lines.append(f"<tr>{inner}</tr>")
+        marks = [
+            f' class="{name}"' if at == _RATIO_COLUMN and name else "" for at in range(len(row))
+        ]
+        inner = (f"<td{m}>{escape(cell)}</td>" for m, cell in zip(marks, row, strict=True))
+        lines.append(f"<tr>{''.join(inner)}</tr>")
     return f'<div class="wide"><table><tr>{cells}</tr>{"".join(lines)}</table></div>'
 
 
