@@ -47,7 +47,7 @@ async def measure_and_report(options: BenchOptions) -> int:
         sys.stderr.write(f"{failure.kind}: {failure}{_hint(failure)}\n")
         return EXIT_FAILURE
     if measured is None:
-        sys.stderr.write("Interrupted before anything was measured.\n")
+        sys.stderr.write("Interrupted: there is nothing to report.\n")
         return EXIT_INTERRUPTED
     view.show(measured, Result.of(measured))
     try:

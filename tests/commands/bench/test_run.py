@@ -142,7 +142,7 @@ async def test_ctrl_c_before_anything(tmp_path: Path, capsys: pytest.CaptureFixt
         await server.entered.wait()
         os.kill(os.getpid(), signal.SIGINT)
         assert await running == 130
-    assert capsys.readouterr().err == "Interrupted before anything was measured.\n"
+    assert capsys.readouterr().err == "Interrupted: there is nothing to report.\n"
     assert not out.exists()
 
 
