@@ -90,9 +90,9 @@ class HttpSession:
         if not self._hangs_up:
             try:
                 return await self._kept.request(method, url, data=data, timeout=timeout)
-            except aiohttp.ClientConnectorError:
-                raise  # there was no connection to be lost
-            except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError):
+            except (aiohttp.ClientConnectorError, TimeoutError):
+                raise  # there was no connection to be lost, or it was there
+            except aiohttp.ClientConnectionError:
                 self._hangs_up = True
         return await self._fresh.request(method, url, data=data, timeout=timeout)
 

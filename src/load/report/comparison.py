@@ -95,8 +95,8 @@ _MEASURES = (
 
 
 def compare(first: Result, second: Result) -> Comparison:
-    """Compares run by run, in order; runs that only one of them has are left out."""
-    pairs = list(zip(first.runs, second.runs, strict=False))
+    """Compares run by run, those of one seed or in order; what only one of them has is left out."""
+    pairs = _pairs(first.runs, second.runs)
     ratios = [ratio for measure in _MEASURES if (ratio := _ratio(measure, pairs)) is not None]
     return Comparison(
         title_of(first),
@@ -105,6 +105,16 @@ def compare(first: Result, second: Result) -> Comparison:
         ratios,
         _differences(first, second),
     )
+
+
+def _pairs(first: Sequence[Run], second: Sequence[Run]) -> list[tuple[Run, Run]]:
+    by_seed, by_other_seed = ({run.workload.seed: run for run in runs} for runs in (first, second))
+    # A run that failed is missing in one of them: in order, all behind it would be mispaired.
+    if len(by_seed) == len(first) and len(by_other_seed) == len(second):
+        pairs = [(by_seed[seed], by_other_seed[seed]) for seed in by_seed if seed in by_other_seed]
+        if pairs:
+            return pairs
+    return list(zip(first, second, strict=False))
 
 
 def title_of(result: Result) -> str:
@@ -161,9 +171,12 @@ def _bootstrap(measure: _Measure, first: Run, second: Run) -> tuple[float | None
 def _differences(first: Result, second: Result) -> list[str]:
     """Says what else differs than the server, and what spoils a result."""
     said: list[str] = []
-    one, two = first.runs[0], second.runs[0]
-    if len(first.runs) != len(second.runs):
-        said.append(f"{len(first.runs)} runs against {len(second.runs)}: the last are left out")
+    one, two = _pairs(first.runs, second.runs)[0]
+    num_pairs = len(_pairs(first.runs, second.runs))
+    if not num_pairs == len(first.runs) == len(second.runs):
+        said.append(
+            f"{len(first.runs)} runs against {len(second.runs)}: {num_pairs} of them are pairs"
+        )
     for name, left, right in (
         ("model", one.target.model, two.target.model),
         ("task", one.target.task, two.target.task),

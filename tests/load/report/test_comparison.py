@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 from tokenwire.load.report.comparison import Comparison, Ratio, compare
-from tokenwire.load.report.result import LoadForm, Result, WorkloadForm
+from tokenwire.load.report.result import LoadForm, Result, Run, WorkloadForm
 
 from .runs import failed, run_of, steady
 
@@ -23,6 +23,22 @@ def test_pairs_of_runs() -> None:
     assert (ttft.least, ttft.ratio, ttft.most) == pytest.approx((0.5, 1.0, 2.0))
     assert not ttft.is_more_better
     assert ratio(comparison, "output tokens").is_more_better
+
+
+def test_pairs_have_one_seed() -> None:
+    """A run that is missing on one side shifts no other: those of one seed belong together."""
+
+    def run(seed: int, ttft_s: float) -> Run:
+        return steady(5, ttft_s, workload=WorkloadForm(seed=seed))
+
+    first = Result.of(run(1, 1.0), run(2, 8.0), run(3, 4.0))
+    second = Result.of(run(3, 8.0), run(1, 2.0))
+    comparison = compare(first, second)
+    assert comparison.num_pairs == 2
+    ttft = ratio(comparison, "TTFT p50")
+    assert (ttft.least, ttft.most) == pytest.approx((2.0, 2.0))
+    apart = compare(Result.of(run(1, 1.0)), Result.of(run(7, 3.0)))
+    assert ratio(apart, "TTFT p50").ratio == pytest.approx(3.0)
 
 
 def test_one_run_is_resampled() -> None:
@@ -58,7 +74,7 @@ def test_what_may_not_be_compared_is_told() -> None:
     )
     said = compare(Result.of(one), Result.of(other, other)).differences
     for words in (
-        "1 runs against 2",
+        "1 runs against 2: 1 of them are pairs",
         "the load differs",
         "the workload differs",
         "a mean prompt has 16.0 tokens against 32.0",
