@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, fields
 
 from .percentiles import percentile
-from .result import Result, Run, Samples
+from .result import LoadForm, Result, Run, Samples, WorkloadForm
 
 _NUM_RESAMPLES = 400
 _INTERVAL = (0.025, 0.975)
@@ -131,7 +131,7 @@ def _ratio(measure: _Measure, pairs: Sequence[tuple[Run, Run]]) -> Ratio | None:
     ratios = sorted(two / one for one, two in known)
     first = percentile(sorted(one for one, _ in known), 0.5)
     second = percentile(sorted(two for _, two in known), 0.5)
-    least, most = (ratios[0], ratios[-1]) if len(known) > 1 else _bootstrap(measure, *pairs[0])
+    least, most = (ratios[0], ratios[-1]) if len(pairs) > 1 else _bootstrap(measure, *pairs[0])
     return Ratio(
         measure.name,
         measure.unit,
@@ -180,11 +180,11 @@ def _differences(first: Result, second: Result) -> list[str]:
     for name, left, right in (
         ("model", one.target.model, two.target.model),
         ("task", one.target.task, two.target.task),
-        ("load", one.load, two.load),
-        ("workload", one.workload, two.workload),
+        *_fields("load", one.load, two.load),
+        *_fields("work", one.workload, two.workload),
     ):
         if left != right:
-            said.append(f"the {name} differs: {left} against {right}")
+            said.append(f"{name} differs: {left} against {right}")
     for part, read in (("prompt", _mean_input), ("answer", _mean_output)):
         mean, other_mean = read(one), read(two)
         if abs(mean - other_mean) > _SAME_LENGTH * max(mean, other_mean):
@@ -202,6 +202,13 @@ def _differences(first: Result, second: Result) -> list[str]:
                 f"client, the last that {warned[-1][0]}"
             )
     return said
+
+
+def _fields(
+    name: str, one: LoadForm | WorkloadForm, two: LoadForm | WorkloadForm
+) -> Iterator[tuple[str, object, object]]:
+    for field in fields(one):
+        yield f"{name}, {field.name},", getattr(one, field.name), getattr(two, field.name)
 
 
 def _mean_input(run: Run) -> float:

@@ -75,8 +75,9 @@ def test_what_may_not_be_compared_is_told() -> None:
     said = compare(Result.of(one), Result.of(other, other)).differences
     for words in (
         "1 runs against 2: 1 of them are pairs",
-        "the load differs",
-        "the workload differs",
+        "load, mode, differs: closed against open",
+        "load, rate, differs: None against 3.0",
+        "work, input, differs: 16 against 32",
         "a mean prompt has 16.0 tokens against 32.0",
         "b: 4 requests failed",
         "b: a run was interrupted",
