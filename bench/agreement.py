@@ -3,9 +3,9 @@
     python bench/agreement.py [--streams 32] [--rates 20 60] [--seconds 10]
 
 An engine that generates on a clock counts its tokens and times itself, from the first request to
-the last token, in a process of its own; `tokenwire bench` measures the same run through gRPC and
-REST. Printed are both counts, the ratio of the rates, the CPU that the client used for each token,
-and how late its event loop ran.
+the last token, in a process of its own; `tokenwire bench` measures the same run through gRPC,
+`/api` and `/v1`. Printed are both counts, the ratio of the rates, the CPU that the client used for
+each token, and how late its event loop ran.
 """
 
 from __future__ import annotations
@@ -141,8 +141,8 @@ def compare(face: str, rate: float, num_streams: int, num_tokens: int) -> str:
     """Measures one run at both ends; returns the line of the table."""
     with started(rate, num_streams) as (pipe, grpc_port, http_port):
         target = ("--target", f"{HOST}:{grpc_port}")
-        if face == "rest":
-            target = ("--face", "rest", "--target", f"http://{HOST}:{http_port}")
+        if face != "grpc":
+            target = ("--face", face, "--target", f"http://{HOST}:{http_port}")
         run = measure(target, num_streams, num_tokens)
         pipe.send(None)
         count = pipe.recv()
@@ -171,7 +171,7 @@ def main() -> None:
     lines = [
         compare(face, rate, options.streams, round(rate * options.seconds))
         for rate in options.rates
-        for face in ("grpc", "rest")
+        for face in ("grpc", "rest", "openai")
     ]
     print(f"{date.today()}, tokenwire {__version__}")
     print(f"{cpu_name()}, {len(os.sched_getaffinity(0))} CPUs\n")

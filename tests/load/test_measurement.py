@@ -13,6 +13,7 @@ from tokenwire.edge.app import EdgeApp
 from tokenwire.load.faces.exchange import Exchange
 from tokenwire.load.faces.face import Face, LoadRequest, RequestFailed, Sending, Task
 from tokenwire.load.faces.grpc_face import open_grpc_face
+from tokenwire.load.faces.openai_face import open_openai_face
 from tokenwire.load.faces.rest_face import open_rest_face
 from tokenwire.load.measurement import Measurement
 from tokenwire.load.pace import Arrivals, Closed, Extent, Load, Open
@@ -192,18 +193,19 @@ async def door(name: str, port: int) -> AsyncGenerator[Face]:
         async with open_grpc_face(f"127.0.0.1:{port}") as face:
             yield face
         return
+    open_face = open_rest_face if name == "rest" else open_openai_face
     async with (
         EdgeApp(edge_config(LLM_GRPC_TARGET=f"127.0.0.1:{port}")) as edge,
-        open_rest_face(f"http://127.0.0.1:{edge.port}") as face,
+        open_face(f"http://127.0.0.1:{edge.port}") as face,
     ):
         yield face
 
 
-@pytest.mark.parametrize("name", ["grpc", "rest"])
+@pytest.mark.parametrize("name", ["grpc", "rest", "openai"])
 async def test_agrees_with_the_engine(name: str) -> None:
     """Tokens equal those that the engine counted; the rates are within 3 % of its own."""
     engine = CountingEngine(max_running=8)
-    sending = Sending(MODEL_ID, Task.COMPLETION, ignores_eos=name == "grpc")
+    sending = Sending(MODEL_ID, Task.COMPLETION, ignores_eos=name != "rest")
     async with (
         start_front(ScriptedLauncher(engine).prepare, LLM_MAX_CONCURRENT_REQUESTS="8") as client,
         door(name, client.app.port) as face,
@@ -214,7 +216,7 @@ async def test_agrees_with_the_engine(name: str) -> None:
         run = summarise(SETTING, await measurement.run())
     assert (run.requests.whole, run.requests.failed) == (engine.num_requests, 0)
     assert run.tokens.output == engine.num_output_tokens == 500
-    if name == "grpc":  # the other door does not say
+    if name != "rest":  # that door does not say
         assert run.tokens.input == engine.num_prompt_tokens
         assert run.throughput.input_tokens_per_s == pytest.approx(
             engine.num_prompt_tokens / engine.now_s, rel=0.03
