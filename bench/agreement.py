@@ -128,10 +128,13 @@ def measure(target: tuple[str, ...], num_streams: int, num_tokens: int) -> Run:
     """Runs the command, and returns what it wrote."""
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "result.json"
+        # From a file: words would be fitted by requests that the engine counts, too.
+        prompts = Path(folder) / "prompts.jsonl"
+        prompts.write_text('{"prompt": "a prompt"}\n')
         command = (
             *(sys.executable, "-m", "tokenwire", "bench", *target, "--model", MODEL_ID),
             *("-c", str(num_streams), "-n", str(2 * num_streams), "--warmup", "0"),
-            *("--output-tokens", str(num_tokens), "--out", str(out)),
+            *("--output-tokens", str(num_tokens), "--dataset", str(prompts), "--out", str(out)),
         )
         subprocess.run(command, check=True, capture_output=True)
         return read_result(out).runs[0]
