@@ -48,6 +48,7 @@ async def test_help_names_every_command(tmp_path: Path) -> None:
         "edge",
         "models",
         "chat",
+        "bench",
         "healthcheck",
         "keys",
         "config",

@@ -8,11 +8,11 @@ from ..environment import Settings, setting
 
 
 class CallerSettings(Settings):
-    """The identity of `tokenwire chat` and `tokenwire models`."""
+    """The identity of `tokenwire chat`, `tokenwire models` and `tokenwire bench`."""
 
     api_key: SecretStr | None = setting(
         "LLM_API_KEY",
         None,
-        description="API key that chat and models call with",
+        description="API key that chat, models and bench call with",
         takes="a key that tokenwire keys new printed",
     )

@@ -9,6 +9,8 @@ from typing import Annotated
 
 import typer
 
+from .bench.tree import bench_app
+
 app = typer.Typer(
     name="tokenwire",
     help="A gRPC-first LLM inference service, with REST beside it. Settings are environment "
@@ -38,6 +40,7 @@ ApiKey = Annotated[
 
 keys_app = typer.Typer(no_args_is_help=True)
 app.add_typer(keys_app, name="keys", help="Make API keys for the callers of a server.")
+app.add_typer(bench_app, name="bench")
 
 Tls = Annotated[
     bool | None,

@@ -13,7 +13,7 @@ SERVER = {variable.name: variable for variable in variables(config_class())}
 EDGE = {variable.name: variable for variable in variables(EdgeConfig)}
 CALLER = {variable.name: variable for variable in variables(CallerSettings)}
 EVERY = SERVER | EDGE | CALLER
-READERS = {"server": SERVER, "edge": EDGE, "chat, models": CALLER}
+READERS = {"server": SERVER, "edge": EDGE, "chat, models, bench": CALLER}
 
 
 def documented() -> dict[str, list[str]]:

@@ -1,0 +1,1 @@
+"""The doors of a server, each as a client of its own would use it."""

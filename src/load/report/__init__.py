@@ -1,0 +1,1 @@
+"""What was measured: numbers, their JSON, a page, and two results beside each other."""

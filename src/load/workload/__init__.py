@@ -1,0 +1,1 @@
+"""What is asked: prompts and answers of chosen lengths, or conversations from a file."""
