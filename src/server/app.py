@@ -42,6 +42,7 @@ from .models.gpu_pressure import GpuPressure
 from .models.model_state import Prepare
 from .models.models import Models
 from .preparation.preparation import Preparation
+from .request.continuing.continued_generation import Continuation
 from .request.inference import Inference
 from .request.running_request import RunningRequests
 from .request.sampling import SamplingDefaults
@@ -128,6 +129,7 @@ class ServerApp:
                 queue_timeout_s=config.queue_timeout_ms / 1000,
                 constraints=self._constraints,
                 images=images,
+                continuation=Continuation(config.crash_continuation, config.continuation_timeout_s),
             ),
             log_request,
             self._metrics.requests.record,

@@ -19,6 +19,9 @@ def _child(engine: Engine) -> int:
 async def test_service_survives_the_death_of_the_child() -> None:
     """Kill -9 of the child ends its streams with UNAVAILABLE; the next request is served."""
     async with start_service(
-        LLM_ALLOWED_MODELS=MODEL_ID, LLM_ENGINE="llamacpp", LLM_MAX_MODEL_LEN="1024"
+        LLM_ALLOWED_MODELS=MODEL_ID,
+        LLM_ENGINE="llamacpp",
+        LLM_MAX_MODEL_LEN="1024",
+        LLM_CRASH_CONTINUATION="false",
     ) as service:
         await assert_survives(service, _child)

@@ -88,7 +88,8 @@ class ReasoningDelta(_Event, frozen=True):
 class ToolCallDelta(_Event, frozen=True):
     """Part of the tool call `index` of a choice.
 
-    `id` and `name` are set on its first part; `arguments` is JSON text to append.
+    `id` and `name` are set on its first part; `arguments` is JSON text to append. `token_ids` are
+    those of the call, where the engine can tell them; no caller gets them.
     """
 
     index: int
@@ -97,6 +98,7 @@ class ToolCallDelta(_Event, frozen=True):
     arguments: str
     num_tokens: int = 0
     choice: int = 0
+    token_ids: tuple[int, ...] = ()
 
 
 class ChoiceFinished(_Event, frozen=True):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import logging
+from collections.abc import Sequence
 from importlib import import_module
 from typing import Any, Final
 
@@ -15,7 +16,21 @@ ASKED_VARIABLE: Final = "TOKENWIRE_SGLANG_GRAMMARS"
 
 MAX_CACHED: Final = 128
 
+# A comment in llguidance's language, and no line that a grammar of ours has.
+_EARLIER: Final = "// tokenwire: behind the tokens "
+
 _logger = logging.getLogger(__name__)
+
+
+def grammar_behind(token_ids: Sequence[int], grammar: str) -> str:
+    """Writes a grammar for an answer whose first tokens are known: it is followed behind them."""
+    return f"{grammar}\n{_EARLIER}{','.join(map(str, token_ids))}" if token_ids else grammar
+
+
+def read_grammar(text: str) -> tuple[list[int], str]:
+    """Reads what `grammar_behind` wrote."""
+    grammar, _, ids = text.partition(f"\n{_EARLIER}")
+    return [int(token_id) for token_id in ids.split(",") if token_id], grammar
 
 
 def offer() -> None:
@@ -62,7 +77,8 @@ def _backend_class(module: Any) -> Any:
                 del self.cache[next(iter(self.cache))]
 
         def _from_serialized(self, serialized_grammar: str) -> Any:
-            if not takes_matcher:
+            earlier_ids, serialized_grammar = read_grammar(serialized_grammar)
+            if not takes_matcher and not earlier_ids:
                 return module.GuidanceBackend._from_serialized(self, serialized_grammar)
             matcher = llguidance.LLMatcher(
                 self.llguidance_tokenizer,
@@ -70,10 +86,11 @@ def _backend_class(module: Any) -> Any:
                 log_level=0,
                 limits=llguidance.LLParserLimits(verbose_errors=False),
             )
-            if matcher.is_error():
+            is_followed = not earlier_ids or (takes_matcher and matcher.consume_tokens(earlier_ids))
+            if matcher.is_error() or not is_followed:
                 return import_module(
                     "sglang.srt.constrained.base_grammar_backend"
-                ).InvalidGrammarObject("the grammar does not compile here")
+                ).InvalidGrammarObject("the grammar does not compile, or go on, here")
             return module.GuidanceGrammar(
                 llguidance_tokenizer=self.llguidance_tokenizer,
                 serialized_grammar=serialized_grammar,
