@@ -42,6 +42,29 @@ async def test_frozen_engine_is_replaced(clock: HandClock) -> None:
         assert next(iter(client.app.models)).keeper.num_restarts == 1
 
 
+async def test_stream_of_a_frozen_engine_goes_on(clock: HandClock) -> None:
+    """Its streams go on with the next engine, which their wait for it does not condemn."""
+    frozen, healthy = ScriptedEngine(), ScriptedEngine()
+    launcher = ScriptedLauncher(frozen, healthy)
+    async with start_front(launcher.prepare, LLM_STALL_TIMEOUT_S="100") as client:
+        request = client.chat("go")
+        request.sampling.max_tokens = 2
+        call = client.inference.Chat(request)
+        frozen.allow(1)
+        while (await call.read()).WhichOneof("event") != "deltas":
+            pass
+        launcher.gate.clear()
+        clock.advance(100)
+        await wait_until(client.app.models, lambda: launcher.num_launches == 2)
+        clock.advance(500)
+        launcher.gate.set()
+        await healthy.wait_until(running=1)
+        clock.advance(99)
+        healthy.allow(1)
+        assert (await collect(call)).text == "1 "
+        assert next(iter(client.app.models)).engine is healthy
+
+
 async def test_every_token_is_a_sign(clock: HandClock) -> None:
     """An answer may take longer than LLM_STALL_TIMEOUT_S as long as tokens come."""
     engine = ScriptedEngine()

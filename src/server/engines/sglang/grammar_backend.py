@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import logging
+import re
 from collections.abc import Sequence
 from importlib import import_module
 from typing import Any, Final
@@ -18,6 +19,7 @@ MAX_CACHED: Final = 128
 
 # A comment in llguidance's language, and no line that a grammar of ours has.
 _EARLIER: Final = "// tokenwire: behind the tokens "
+_ENDING: Final = re.compile(rf"\n{_EARLIER}(\d+(?:,\d+)*)\Z")
 
 _logger = logging.getLogger(__name__)
 
@@ -29,8 +31,10 @@ def grammar_behind(token_ids: Sequence[int], grammar: str) -> str:
 
 def read_grammar(text: str) -> tuple[list[int], str]:
     """Reads what `grammar_behind` wrote."""
-    grammar, _, ids = text.partition(f"\n{_EARLIER}")
-    return [int(token_id) for token_id in ids.split(",") if token_id], grammar
+    found = _ENDING.search(text)
+    if found is None:
+        return [], text
+    return [int(token_id) for token_id in found[1].split(",")], text[: found.start()]
 
 
 def offer() -> None:
@@ -64,6 +68,7 @@ def _ends(module: Any, eos_token_ids: Any) -> dict[str, Any]:
 
 def _backend_class(module: Any) -> Any:
     llguidance = import_module("llguidance")
+    invalid = import_module("sglang.srt.constrained.base_grammar_backend").InvalidGrammarObject
     takes_matcher = "ll_matcher" in inspect.signature(module.GuidanceGrammar.__init__).parameters
 
     class _Backend(module.GuidanceBackend):  # type: ignore[misc] # Any
@@ -86,11 +91,11 @@ def _backend_class(module: Any) -> Any:
                 log_level=0,
                 limits=llguidance.LLParserLimits(verbose_errors=False),
             )
-            is_followed = not earlier_ids or (takes_matcher and matcher.consume_tokens(earlier_ids))
-            if matcher.is_error() or not is_followed:
-                return import_module(
-                    "sglang.srt.constrained.base_grammar_backend"
-                ).InvalidGrammarObject("the grammar does not compile, or go on, here")
+            can_go_on = takes_matcher or not earlier_ids
+            if not can_go_on or (earlier_ids and not matcher.consume_tokens(earlier_ids)):
+                return invalid("the grammar does not go on here")
+            if matcher.is_error():
+                return invalid("the grammar does not compile here")
             return module.GuidanceGrammar(
                 llguidance_tokenizer=self.llguidance_tokenizer,
                 serialized_grammar=serialized_grammar,

@@ -72,26 +72,37 @@ class ContinuedGeneration:
     async def events(self) -> AsyncGenerator[EngineEvent]:
         """Yields what engines tell, up to the end; raises as `Engine.generate` does."""
         if not self._continuation.is_on:
-            async with aclosing(self._ask(self._model.engine, self._request)) as asked:
-                async for event in asked:
+            async with aclosing(self._generate_once()) as events:
+                async for event in events:
                     yield event
             return
         with self._model.readmission.presence() as presence:
-            while True:
+            while not self._told.has_ended:
                 engine = await self._wait_for_turn(presence)
                 try:
-                    async with aclosing(self._tell(engine, presence)) as told:
-                        async for event in told:
-                            yield event
-                        return
+                    # One loop, and no generators within: it is gone through for every token.
+                    with self._model.stall_timer.work():
+                        async with aclosing(engine.generate(self._next_request())) as events:
+                            async for event in events:
+                                self._model.stall_timer.record_sign()
+                                new = self._take(event, presence)
+                                if new is not None:
+                                    yield new
+                                if isinstance(new, Finished):
+                                    return
                 except AnsweredOtherwise:
                     raise
                 except EngineLost:
                     self._pause()
-                if self._told.has_ended:
-                    yield self._told.finish(None, self._num_cached_tokens)
-                    return
                 self._told.rewind()
+        yield self._told.finish(None, self._num_cached_tokens)
+
+    async def _generate_once(self) -> AsyncGenerator[EngineEvent]:
+        with self._model.stall_timer.work():
+            async with aclosing(self._model.engine.generate(self._request)) as events:
+                async for event in events:
+                    self._model.stall_timer.record_sign()
+                    yield event
 
     async def _wait_for_turn(self, presence: Presence) -> Engine:
         waiting = asyncio.timeout(self._continuation.max_wait_s)
@@ -106,36 +117,37 @@ class ContinuedGeneration:
                 f"{self._continuation.max_wait_s:g} s"
             ) from None
 
-    async def _tell(self, engine: Engine, presence: Presence) -> AsyncGenerator[EngineEvent]:
-        """Yields what an engine tells that was not told before."""
-        request = self._request
-        if presence.num_deaths:
-            # Another id: an engine may know a request by it for ever.
-            request = replace(request, request_id=uuid.uuid4().hex, earlier=self._told.earlier)
-        async with aclosing(self._ask(engine, request)) as events:
-            async for event in events:
-                match event:
-                    case TextDelta() | ReasoningDelta() | ToolCallDelta():
-                        new = self._told.take(event)
-                        if new is not None:
-                            presence.record_tokens(new.num_tokens)
-                            self._go_on()
-                            yield new
-                    case ChoiceFinished():
-                        self._told.take_end(event)
-                        self._go_on()
-                        yield event
-                    case Prefill():
-                        if not self._has_started:
-                            yield event
-                    case Started(num_cached_tokens):
-                        if not self._has_started:
-                            self._has_started = True
-                            self._num_cached_tokens = num_cached_tokens or 0
-                            yield event
-                    case Finished():
-                        self._go_on()
-                        yield self._told.finish(event, self._num_cached_tokens)
+    def _next_request(self) -> EngineRequest:
+        """Returns what the next engine is asked for."""
+        if not self._num_engines_lost:
+            return self._request
+        # Another id: an engine may know a request by it for ever.
+        return replace(self._request, request_id=uuid.uuid4().hex, earlier=self._told.earlier)
+
+    def _take(self, event: EngineEvent, presence: Presence) -> EngineEvent | None:
+        """Returns what an event tells that was not told before."""
+        match event:
+            case TextDelta() | ReasoningDelta() | ToolCallDelta():
+                new = self._told.take(event)
+                if new is not None:
+                    presence.record_tokens(new.num_tokens)
+                    self._go_on()
+                return new
+            case ChoiceFinished():
+                self._told.take_end(event)
+                self._go_on()
+                return event
+            case Prefill():
+                return None if self._has_started else event
+            case Started(num_cached_tokens):
+                if self._has_started:
+                    return None
+                self._has_started = True
+                self._num_cached_tokens = num_cached_tokens or 0
+                return event
+            case Finished():
+                self._go_on()
+                return self._told.finish(event, self._num_cached_tokens)
 
     def _pause(self) -> None:
         self._is_paused = True
@@ -148,11 +160,3 @@ class ContinuedGeneration:
             self._is_paused = False
             self._clock.end_pause()
             self._emit(Decoding(self._told.num_tokens))
-
-    async def _ask(self, engine: Engine, request: EngineRequest) -> AsyncGenerator[EngineEvent]:
-        """Yields what an engine tells; each word is a sign of its life."""
-        with self._model.stall_timer.work():
-            async with aclosing(engine.generate(request)) as events:
-                async for event in events:
-                    self._model.stall_timer.record_sign()
-                    yield event
