@@ -65,7 +65,8 @@ class TextDelta(_Event, frozen=True):
     """Text to append: whole characters, never part of a stop string. May be empty.
 
     `num_tokens` counts the tokens whose text begins in it. `token_ids` and `logprobs` are theirs,
-    where the engine can tell them: one for each token, or none. An end token has no
+    where the engine can tell them: one for each token, or none. Callers get ids of an engine with
+    `Capabilities.token_ids`, others tell them for the next engine to go on. An end token has no
     log-probability; llama.cpp tells one for a character of several tokens, that of the last.
     """
 

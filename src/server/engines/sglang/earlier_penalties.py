@@ -45,8 +45,20 @@ def _count_earlier(penalizer: Any) -> None:
             num_earlier: int = custom.get(NUM_EARLIER, 0)
             if not num_earlier:
                 continue
-            ids = cumulated.new_tensor(list(request.origin_input_ids)[-num_earlier:]).long()
+            ids = cumulated.new_tensor(_counted(penalizer, request, num_earlier)).long()
             if counts_each:
                 cumulated[row].index_add_(0, ids, own[row].expand(len(ids)).to(cumulated.dtype))
             else:
                 cumulated[row, ids] = own[row]
+
+
+def _counted(penalizer: Any, request: Any, num_earlier: int) -> list[int]:
+    """Lists what SGLang would have counted by now, had it generated the earlier tokens itself.
+
+    With its overlapping schedule it counts the last token of its input at first, and each output
+    token one step late: so the last of the input will be counted by the next step.
+    """
+    input_ids = list(request.origin_input_ids)
+    if getattr(penalizer.orchestrator.batch, "enable_overlap", False):
+        return input_ids[-num_earlier - 1 : -1]
+    return input_ids[-num_earlier:]
