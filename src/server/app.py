@@ -42,10 +42,8 @@ from .models.gpu_pressure import GpuPressure
 from .models.model_state import Prepare
 from .models.models import Models
 from .preparation.preparation import Preparation
-from .request.continuing.continued_generation import Continuation
 from .request.inference import Inference
 from .request.running_request import RunningRequests
-from .request.sampling import SamplingDefaults
 from .request.tokenizing import Tokenizing
 from .rpc.health import Health
 from .rpc.interceptors import CallInterceptor
@@ -123,14 +121,7 @@ class ServerApp:
         self._constraints = ConstraintChecker()
         images = make_images(config)
         self._requests = RunningRequests(
-            Inference(
-                self.models,
-                SamplingDefaults.of(config),
-                queue_timeout_s=config.queue_timeout_ms / 1000,
-                constraints=self._constraints,
-                images=images,
-                continuation=Continuation(config.crash_continuation, config.continuation_timeout_s),
-            ),
+            Inference.of(config, self.models, self._constraints, images),
             log_request,
             self._metrics.requests.record,
             keys.record,

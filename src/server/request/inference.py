@@ -30,6 +30,7 @@ from ..media.images import Images
 from ..models.models import Models, Route
 from ..models.served_model import ServedModel
 from ..models.ticket import QueuePlace, Ticket, WaitProgress
+from ..settings.server_config import ServerConfig
 from .calls import Call, CallEvent, CallFinished, CallStarted, Loading, Queued
 from .checks.answer_size import check_answer_size
 from .checks.constrained import ConstrainedAnswer, check_demanded, check_kind, find_grammar
@@ -68,6 +69,20 @@ class Inference:
         self._defaults = defaults
         self._queue_timeout_s = queue_timeout_s
         self._images = images
+
+    @classmethod
+    def of(
+        cls, config: ServerConfig, models: Models, constraints: ConstraintChecker, images: Images
+    ) -> Inference:
+        """Makes one that does what the configuration says."""
+        return cls(
+            models,
+            SamplingDefaults.of(config),
+            queue_timeout_s=config.queue_timeout_ms / 1000,
+            constraints=constraints,
+            images=images,
+            continuation=Continuation(config.crash_continuation, config.continuation_timeout_s),
+        )
 
     async def run(self, call: Call, emit: Emit, clock: Clock) -> CallFinished:
         """Serves one call and emits its events, the last of them the `CallFinished` returned.
