@@ -75,7 +75,7 @@ async def assert_goes_on(service: Service, find_victim: Callable[[Engine], int])
 
     def story(**fields: Any) -> Any:
         request = client.prompt("Once upon a time, in a small village by the sea,", **fields)
-        request.sampling.max_tokens = 40
+        request.sampling.max_tokens = 30
         request.sampling.ignore_eos = True
         return request
 
@@ -88,7 +88,7 @@ async def assert_goes_on(service: Service, find_victim: Callable[[Engine], int])
     body = {
         "model": client.model,
         "messages": [{"role": "user", "content": "Tell me a very long story."}],
-        "max_tokens": 40,
+        "max_tokens": 30,
         "temperature": 0,
     }
 

@@ -41,6 +41,12 @@ from ...scripted_engine import ScriptedEngine, ScriptedLauncher
 HANG_S = 60
 
 
+@pytest.fixture(autouse=True)
+def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Restarts come at once: the pauses between them are tested elsewhere."""
+    monkeypatch.setattr("tokenwire.server.models.engine_keeper._RESTART_DELAYS_S", (0.0,) * 8)
+
+
 def engines(num_engines: int, **options: Any) -> list[ScriptedEngine]:
     return [ScriptedEngine(**options) for _ in range(num_engines)]
 
