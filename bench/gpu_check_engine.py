@@ -10,21 +10,14 @@ from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from tokenwire.server.contract.engine import (
-    ChatMessage,
-    ChatPrompt,
-    EngineRequest,
-    Prompt,
-    Role,
-    SamplingParams,
-    TextPrompt,
-)
+from tokenwire.server.contract.engine import EngineRequest, SamplingParams
 from tokenwire.server.contract.engine_settings import (
     Device,
     ModelFiles,
     ModelFormat,
 )
 from tokenwire.server.contract.events import Finished, Started, TextDelta
+from tokenwire.server.contract.prompts import ChatMessage, ChatPrompt, Prompt, Role, TextPrompt
 from tokenwire.server.engines.sglang.front.engine import SglangEngine
 from tokenwire.server.engines.sglang.front.launcher import SglangLauncher
 from tokenwire.server.engines.sglang.plan.checkpoint import read_checkpoint

@@ -34,9 +34,10 @@ from tokenwire.edge.config import EdgeConfig
 from tokenwire.generated.tokenwire.v1 import inference_pb2, inference_pb2_grpc
 from tokenwire.logs.standard_error import StandardError
 from tokenwire.server.app import ServerApp
-from tokenwire.server.contract.engine import Engine, EngineRequest, SamplingParams, TextPrompt
+from tokenwire.server.contract.engine import Engine, EngineRequest, SamplingParams
 from tokenwire.server.contract.events import TextDelta
 from tokenwire.server.contract.load_progress import ReportProgress
+from tokenwire.server.contract.prompts import TextPrompt
 from tokenwire.server.models.model_state import PreparedModel
 from tokenwire.server.preparation.kits import config_class
 

@@ -5,14 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
 
-from tokenwire.server.contract.engine import (
-    Capabilities,
-    EngineRequest,
-    EngineStatus,
-    ModelInfo,
-    Prompt,
-    RenderedPrompt,
-)
+from tokenwire.server.contract.engine import Capabilities, EngineRequest, EngineStatus, ModelInfo
 from tokenwire.server.contract.events import (
     ChoiceFinished,
     EngineEvent,
@@ -22,6 +15,7 @@ from tokenwire.server.contract.events import (
     TextDelta,
 )
 from tokenwire.server.contract.load_progress import ReportProgress
+from tokenwire.server.contract.prompts import Prompt, RenderedPrompt
 from tokenwire.server.contract.token_ids import TokenIds
 from tokenwire.server.models.model_state import PreparedModel
 

@@ -17,7 +17,7 @@ import uuid
 from contextlib import aclosing
 from pathlib import Path
 
-from tokenwire.server.contract.engine import Engine, EngineRequest, SamplingParams, TextPrompt
+from tokenwire.server.contract.engine import Engine, EngineRequest, SamplingParams
 from tokenwire.server.contract.engine_settings import (
     Device,
     EngineSettings,
@@ -26,6 +26,7 @@ from tokenwire.server.contract.engine_settings import (
 )
 from tokenwire.server.contract.events import TextDelta
 from tokenwire.server.contract.model_id import DEFAULT_MODEL
+from tokenwire.server.contract.prompts import TextPrompt
 from tokenwire.server.engines.llama_cpp.launcher import LlamaCppLauncher
 from tokenwire.server.engines.llama_cpp.unpacking import unpack
 

@@ -51,7 +51,9 @@ reflection (`grpc.reflection.v1` and `v1alpha`).
 - Rules are checked before anything else; a request that breaks some is refused with
   `google.rpc.BadRequest`, which names each field. All failures: [errors.md](errors.md).
 - The HTTP routes carry the same messages as canonical proto-JSON (`maxTokens` or `max_tokens`).
-  A streaming rpc answers as server-sent events, one `data:` line a message; with
+  A streaming rpc answers as server-sent events, one `data:` line a message. Its headers come with
+  `started`, so that what fails before has its own HTTP status; with `"progress": true` they come
+  with the first event, and what fails behind it ends the stream as `{"error": Status}`. With
   `"delivery": "DELIVERY_FINAL"` it answers one JSON object.
 
 The order of a stream:

@@ -10,24 +10,36 @@ import sys
 from typing import Any
 
 from api_operations import MODEL, OPERATIONS, SCHEMAS, ApiOperation
-from descriptors import ROOT
-from document_errors import sort_metadata
-from message_schemas import Schema, message_schemas, reference, schema_name
+from descriptors import ROOT, read_sources
+from field_schemas import Schema
+from google.protobuf.descriptor import Descriptor
+from message_schemas import field_comments, message_schemas, reference, schema_name
+from openai_operations import OPERATIONS as OPENAI_OPERATIONS
+from openai_operations import SCHEMAS as OPENAI_SCHEMAS
+from openai_operations import OpenAIOperation
+from operation_parts import (
+    JSON,
+    OF_EVERY_ROUTE,
+    OF_KEYS,
+    OF_LISTS,
+    OF_ROUTING,
+    SSE,
+    body,
+    error_schema,
+    errors,
+    head,
+    status_schema,
+)
+from stream_events import SCHEMAS as EVENT_SCHEMAS
+from stream_events import canonical_event, event_stream
 from tokenwire import __version__
 from tokenwire.edge.api.routes import API
 from tokenwire.edge.canonical.routes import CANONICAL, Binding, bindings
 from tokenwire.edge.context import REQUEST_ID_HEADER, TIMEOUT_HEADER
-from tokenwire.edge.dialect import Dialect
-from tokenwire.edge.errors import EdgeError, failure_of
+from tokenwire.edge.openai.routes import OPENAI
 from tokenwire.error_table import TRAITS
 
 OUT = ROOT / "src" / "edge" / "pages" / "openapi.json"
-_JSON = "application/json"
-_SSE = "text/event-stream"
-_OF_ROUTING = frozenset({"NOT_FOUND", "METHOD_NOT_ALLOWED"})
-_OF_EVERY_ROUTE = frozenset({"HEADERS_TOO_LARGE", "EXPECTATION_FAILED", "DRAINING", "UNSPECIFIED"})
-_OF_KEYS = frozenset({"UNAUTHENTICATED", "PERMISSION_DENIED"})
-_OF_LISTS = frozenset({"DEADLINE_EXCEEDED", "INVALID_REQUEST", "QUOTA_EXCEEDED"})
 _PROBE: Schema = {
     "type": "object",
     "required": ["status"],
@@ -36,18 +48,13 @@ _PROBE: Schema = {
         "llm_models_loaded": {"type": "boolean"},
     },
 }
-_RETRY_AFTER = {
-    "Retry-After": {
-        "description": "Seconds after which another try is worthwhile, where one is.",
-        "schema": {"type": "integer"},
-    }
-}
-_AUTHENTICATE = {
-    "WWW-Authenticate": {"description": "`Bearer`.", "schema": {"type": "string"}},
-}
-_HEADERS = {401: _AUTHENTICATE, 429: _RETRY_AFTER, 503: _RETRY_AFTER}
 _CANONICAL_REQUESTS: dict[str, dict[str, Any]] = {
-    "Generate": {"model": MODEL, "text": "The capital of France is", "delivery": "DELIVERY_FINAL"},
+    "Generate": {
+        "model": MODEL,
+        "text": "The capital of France is",
+        "sampling": {"maxTokens": 16},
+        "delivery": "DELIVERY_FINAL",
+    },
     "Chat": {
         "model": MODEL,
         "messages": [
@@ -85,9 +92,16 @@ def _document() -> dict[str, Any]:
     }
     for operation in OPERATIONS:
         paths[operation.path] = {"post": _api(operation)}
+    for openai_operation in OPENAI_OPERATIONS:
+        verb = openai_operation.verb.lower()
+        paths[openai_operation.path] = {verb: _openai(openai_operation)}
     for binding in routes:
         paths[binding.path] = {binding.verb.lower(): _canonical(binding)}
-    messages = [kind for route in routes for kind in (route.rpc.input_type, route.rpc.output_type)]
+    posted = [route.rpc for route in routes if route.verb == "POST"]
+    requests = [rpc.input_type for rpc in posted]
+    answers = [route.rpc.output_type for route in routes]
+    streamed = [rpc.output_type for rpc in posted if rpc.server_streaming]
+    comments = field_comments(read_sources())
     return {
         "openapi": "3.1.0",
         "info": {
@@ -97,8 +111,10 @@ def _document() -> dict[str, Any]:
             "`/tokenwire/v1/` are the gRPC service itself, in canonical proto-JSON. Every response "
             f"carries `{REQUEST_ID_HEADER}`, the caller's own or a new one.",
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
+            # The page puts a model that is there in its place.
+            "x-example-model": MODEL,
         },
-        "tags": [{"name": name} for name in ("api", "tokenwire.v1", "operation")],
+        "tags": [{"name": name} for name in ("api", "openai", "tokenwire.v1", "operation")],
         # Where keys are in force; a server without them asks for none.
         "security": [{"bearer": []}, {"apiKey": []}, {}],
         "paths": paths,
@@ -109,24 +125,28 @@ def _document() -> dict[str, Any]:
             },
             "schemas": {
                 **SCHEMAS,
-                **message_schemas(messages),
-                "Error": _error_schema(),
-                "Status": _status_schema(),
+                **OPENAI_SCHEMAS,
+                **EVENT_SCHEMAS,
+                **message_schemas(requests, answers, comments),
+                **{_event_name(kind): canonical_event(schema_name(kind)) for kind in streamed},
+                "Error": error_schema(),
+                "Status": status_schema(),
                 "Probe": _PROBE,
             },
             "parameters": {
                 "RequestId": {
                     "name": REQUEST_ID_HEADER,
                     "in": "header",
-                    "description": "Id of the request; comes back with the response.",
-                    "schema": {"type": "string", "maxLength": 128},
+                    "description": "Id of the request, up to 128 letters, digits and any of "
+                    "`._:/+=@-`; comes back with the response. Any other is replaced.",
+                    "schema": {"type": "string"},
                 },
                 "Timeout": {
                     "name": TIMEOUT_HEADER,
                     "in": "header",
-                    "description": "Deadline of the call, as in gRPC: up to 8 digits and a unit.",
+                    "description": "Deadline of the call, as in gRPC: up to 8 digits and a unit, "
+                    "such as 30S or 500m.",
                     "schema": {"type": "string", "pattern": "^[0-9]{1,8}[HMSmun]$"},
-                    "example": "30S",
                 },
             },
         },
@@ -136,62 +156,78 @@ def _document() -> dict[str, Any]:
 def _api(operation: ApiOperation) -> dict[str, Any]:
     content: dict[str, Any] = {}
     if operation.response is not None:
-        content[_JSON] = {"schema": reference(operation.response), "example": operation.example}
+        content[JSON] = {"schema": reference(operation.response), "example": operation.example}
     else:
-        content[_SSE] = {"schema": {"type": "string"}, "example": operation.example}
+        is_chat = operation.request == "ApiChatRequest"
+        event = "ApiChatEvent" if is_chat else "ApiTextEvent"
+        content[SSE] = event_stream(event, operation.example)
+    if operation.transcript:
+        content[SSE] = event_stream(
+            "ApiCompletionsChunk", operation.transcript, is_ended_by_done=True
+        )
     return {
-        **_head("api", operation.operation_id, operation.summary),
-        "requestBody": _body(operation.request, operation.request_example),
+        **head("api", operation.operation_id, operation.summary),
+        "requestBody": body(operation.request, operation.request_example),
         "responses": {
             "200": {"description": "The answer.", "content": content},
-            **_errors(API, "Error", frozenset(TRAITS) - _OF_ROUTING),
+            **errors(API, "Error", frozenset(TRAITS) - OF_ROUTING),
         },
     }
+
+
+def _openai(operation: OpenAIOperation) -> dict[str, Any]:
+    schema = reference(operation.response)
+    content: dict[str, Any] = {JSON: {"schema": schema, "example": operation.example}}
+    if operation.transcript:
+        chunk = operation.response.replace("Response", "Chunk")
+        content[SSE] = event_stream(chunk, operation.transcript, is_ended_by_done=True)
+    reasons = frozenset(TRAITS) - OF_ROUTING
+    documented = head("openai", operation.operation_id, operation.summary)
+    if operation.requests:
+        media = {
+            "schema": reference(operation.request),
+            "examples": {name: {"value": value} for name, value in operation.requests.items()},
+        }
+        documented["requestBody"] = {"required": True, "content": {JSON: media}}
+    else:
+        reasons = OF_EVERY_ROUTE | OF_KEYS | OF_LISTS
+    if "{id}" in operation.path:
+        reasons |= {"UNSUPPORTED_MODEL"}
+        identity = {"name": "id", "in": "path", "required": True, "schema": {"type": "string"}}
+        documented["parameters"].append({**identity, "example": MODEL})
+    documented["responses"] = {
+        "200": {"description": "The answer.", "content": content},
+        **errors(OPENAI, "OpenAIError", reasons),
+    }
+    return documented
 
 
 def _canonical(binding: Binding) -> dict[str, Any]:
     rpc = binding.rpc
     output = reference(schema_name(rpc.output_type))
-    content: dict[str, Any] = {_JSON: {"schema": output}}
-    reasons = frozenset(TRAITS) - _OF_ROUTING
+    content: dict[str, Any] = {JSON: {"schema": output}}
+    reasons = frozenset(TRAITS) - OF_ROUTING
     description = "The answer."
     if rpc.server_streaming:
         description = "Events, or with delivery FINAL the one message."
-        content[_SSE] = {"schema": {"type": "string"}, "example": _CANONICAL_TRANSCRIPT}
+        content[SSE] = event_stream(_event_name(rpc.output_type), _CANONICAL_TRANSCRIPT)
     elif binding.verb == "GET":
-        reasons = _OF_EVERY_ROUTE | _OF_KEYS | _OF_LISTS
+        reasons = OF_EVERY_ROUTE | OF_KEYS | OF_LISTS
     operation = {
-        **_head("tokenwire.v1", rpc.name, f"The rpc {rpc.full_name}"),
+        **head("tokenwire.v1", rpc.name, f"The rpc {rpc.full_name}"),
         "responses": {
             "200": {"description": description, "content": content},
-            **_errors(CANONICAL, "Status", reasons),
+            **errors(CANONICAL, "Status", reasons),
         },
     }
     if binding.verb == "POST":
         example = _CANONICAL_REQUESTS[rpc.name]
-        operation["requestBody"] = _body(schema_name(rpc.input_type), example)
+        operation["requestBody"] = body(schema_name(rpc.input_type), example)
     return operation
 
 
-def _errors(dialect: Dialect, schema: str, reasons: frozenset[str]) -> dict[str, Any]:
-    """Groups the failures by HTTP status, with one example for each reason."""
-    by_status: dict[int, dict[str, Any]] = {}
-    for reason, traits in TRAITS.items():
-        if reason not in reasons:
-            continue
-        metadata = {entry.key: entry.value for entry in traits.example_metadata}
-        failure = failure_of(EdgeError(reason, traits.example_message, metadata=metadata))
-        answer = dialect.encode_failure(failure)
-        value = sort_metadata(dict(answer.body))
-        by_status.setdefault(answer.status, {})[reason] = {"value": value}
-    return {
-        str(status): {
-            "description": ", ".join(examples),
-            "content": {_JSON: {"schema": reference(schema), "examples": examples}},
-            **({"headers": _HEADERS[status]} if status in _HEADERS else {}),
-        }
-        for status, examples in sorted(by_status.items())
-    }
+def _event_name(message: Descriptor) -> str:
+    return f"{schema_name(message)}Event"
 
 
 def _llms() -> dict[str, Any]:
@@ -204,24 +240,24 @@ def _llms() -> dict[str, Any]:
     }
     schema = {"type": "array", "items": reference("ApiModel")}
     return {
-        **_head("api", "apiListModels", "Lists the models"),
+        **head("api", "apiListModels", "Lists the models"),
         "responses": {
             "200": {
                 "description": "The models.",
-                "content": {_JSON: {"schema": schema, "example": [example]}},
+                "content": {JSON: {"schema": schema, "example": [example]}},
             },
-            **_errors(API, "Error", _OF_EVERY_ROUTE | _OF_KEYS | _OF_LISTS),
+            **errors(API, "Error", OF_EVERY_ROUTE | OF_KEYS | OF_LISTS),
         },
     }
 
 
 def _probe(operation_id: str, summary: str, *, has_not_ready: bool) -> dict[str, Any]:
-    content = {_JSON: {"schema": reference("Probe")}}
+    content = {JSON: {"schema": reference("Probe")}}
     responses: dict[str, Any] = {"200": {"description": "Yes.", "content": content}}
     if has_not_ready:
         responses["503"] = {"description": "Not now.", "content": content}
     return {
-        **_head("operation", operation_id, summary, is_call=False),
+        **head("operation", operation_id, summary, is_call=False),
         "security": [],
         "responses": responses,
     }
@@ -230,68 +266,21 @@ def _probe(operation_id: str, summary: str, *, has_not_ready: bool) -> dict[str,
 def _text(operation_id: str, summary: str, content_type: str) -> dict[str, Any]:
     content = {content_type: {"schema": {"type": "string"}}}
     return {
-        **_head("operation", operation_id, summary, is_call=False),
+        **head("operation", operation_id, summary, is_call=False),
         "responses": {
             "200": {"description": "The text.", "content": content},
-            **_errors(API, "Error", _OF_KEYS),
+            **errors(API, "Error", OF_KEYS),
         },
     }
 
 
 def _openapi_operation() -> dict[str, Any]:
-    content = {_JSON: {"schema": {"type": "object"}}}
+    content = {JSON: {"schema": {"type": "object"}}}
     return {
-        **_head("operation", "openapi", "This document", is_call=False),
+        **head("operation", "openapi", "This document", is_call=False),
         "responses": {
             "200": {"description": "The document.", "content": content},
-            **_errors(API, "Error", _OF_KEYS),
-        },
-    }
-
-
-def _head(tag: str, operation_id: str, summary: str, *, is_call: bool = True) -> dict[str, Any]:
-    names = ("RequestId", "Timeout") if is_call else ("RequestId",)
-    parameters = [{"$ref": f"#/components/parameters/{name}"} for name in names]
-    return {
-        "tags": [tag],
-        "operationId": operation_id,
-        "summary": summary,
-        "parameters": parameters,
-    }
-
-
-def _body(schema: str, example: dict[str, Any]) -> dict[str, Any]:
-    return {
-        "required": True,
-        "content": {_JSON: {"schema": reference(schema), "example": example}},
-    }
-
-
-def _error_schema() -> Schema:
-    return {
-        "type": "object",
-        "required": ["error", "code"],
-        "properties": {
-            "error": {"type": "string", "description": "What went wrong, for people."},
-            "code": {
-                "type": "string",
-                "enum": sorted({traits.rest_code for traits in TRAITS.values()}),
-            },
-            "message": {"type": "string", "description": "A stream route at capacity only."},
-            "retry_after_seconds": {"type": "integer", "description": "As `message`."},
-        },
-    }
-
-
-def _status_schema() -> Schema:
-    return {
-        "type": "object",
-        "description": "A google.rpc.Status in canonical JSON.",
-        "required": ["code", "message"],
-        "properties": {
-            "code": {"type": "integer", "description": "A gRPC status code."},
-            "message": {"type": "string"},
-            "details": {"type": "array", "items": {"type": "object"}},
+            **errors(API, "Error", OF_KEYS),
         },
     }
 

@@ -1,54 +1,63 @@
-"""JSON Schemas of messages, from their descriptors."""
+"""JSON Schemas of messages, from their descriptors and the comments in the protos."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-from google.protobuf.descriptor import Descriptor, FieldDescriptor
+from descriptors import FIELDS, Source
+from field_schemas import Schema, bounded_map, bounded_value, enum_schema, scalar_schema
+from google.protobuf.descriptor import Descriptor, FieldDescriptor, OneofDescriptor
 from tokenwire.generated.buf.validate import validate_pb2
 from tokenwire.generated.tokenwire.v1 import options_pb2
 
-Schema = dict[str, Any]
-
 _PACKAGE = "tokenwire.v1."
-_UINT32_MAX = 2**32 - 1
-_INT32 = {"type": "integer", "minimum": -(2**31), "maximum": 2**31 - 1}
-_UINT32 = {"type": "integer", "minimum": 0, "maximum": _UINT32_MAX}
-# Canonical JSON writes 64-bit integers as text, and reads both.
-_INT64 = {"type": ["string", "integer"], "format": "int64"}
-_NUMBER = {"type": "number"}
-_SCALARS: dict[int, Schema] = {
-    FieldDescriptor.TYPE_STRING: {"type": "string"},
-    FieldDescriptor.TYPE_BYTES: {"type": "string", "contentEncoding": "base64"},
-    FieldDescriptor.TYPE_BOOL: {"type": "boolean"},
-    FieldDescriptor.TYPE_FLOAT: _NUMBER,
-    FieldDescriptor.TYPE_DOUBLE: _NUMBER,
-    FieldDescriptor.TYPE_INT32: _INT32,
-    FieldDescriptor.TYPE_UINT32: _UINT32,
-    FieldDescriptor.TYPE_INT64: _INT64,
-    FieldDescriptor.TYPE_UINT64: _INT64,
-}
 _WELL_KNOWN: dict[str, Schema] = {
-    "google.protobuf.Duration": {
-        "type": "string",
-        "pattern": r"^-?[0-9]+(\.[0-9]{1,9})?s$",
-        "examples": ["1.5s"],
-    },
     "google.protobuf.Struct": {"type": "object"},
 }
+# What a rule of the protos says in CEL, which no schema can: moved into them where `clamp` is set.
+_RANGES: dict[str, dict[str, tuple[float, float]]] = {
+    "Sampling": {
+        "temperature": (0, 2),
+        "topP": (0, 1),
+        "topK": (0, 1_000_000),
+        "minP": (0, 1),
+        "repetitionPenalty": (0.01, 2),
+        "presencePenalty": (-2, 2),
+        "frequencyPenalty": (-2, 2),
+    }
+}
+Comments = Mapping[str, str]
 
 
-def message_schemas(roots: Iterable[Descriptor]) -> dict[str, Schema]:
-    """Returns the schemas of the messages and of all that they hold, by name."""
+def field_comments(sources: Mapping[str, Source]) -> dict[str, str]:
+    """Returns what the protos say about each field, by the message's and the field's names."""
+    return {
+        f"{name}.{field.name}": source.comment(*path, FIELDS, index)
+        for source in sources.values()
+        for name, message, path in source.messages()
+        for index, field in enumerate(message.field)
+    }
+
+
+def message_schemas(
+    requests: Iterable[Descriptor], responses: Iterable[Descriptor], comments: Comments
+) -> dict[str, Schema]:
+    """Returns the schemas of the messages and of all that they hold, by name.
+
+    A request has no other fields than those that can be used; a response may get new ones.
+    """
     schemas: dict[str, Schema] = {}
-    waiting = list(roots)
-    while waiting:
-        message = waiting.pop()
+    asked, answered = list(requests), list(responses)
+    while asked or answered:
+        is_request = bool(asked)
+        message = (asked or answered).pop()
         name = schema_name(message)
         if name not in schemas:
-            schemas[name] = _message(message)
-            waiting.extend(_held_messages(message))
+            schemas[name] = _message(message, comments, is_request=is_request)
+            (asked if is_request else answered).extend(
+                _held_messages(message, is_request=is_request)
+            )
     return dict(sorted(schemas.items()))
 
 
@@ -62,9 +71,9 @@ def reference(name: str) -> Schema:
     return {"$ref": f"#/components/schemas/{name}"}
 
 
-def _held_messages(message: Descriptor) -> list[Descriptor]:
+def _held_messages(message: Descriptor, *, is_request: bool) -> list[Descriptor]:
     held: list[Descriptor] = []
-    for field in message.fields:
+    for field in _usable(message, is_request=is_request):
         value = _map_value(field)
         kind = (value or field).message_type
         if kind is not None and kind.full_name.startswith(_PACKAGE):
@@ -72,58 +81,84 @@ def _held_messages(message: Descriptor) -> list[Descriptor]:
     return held
 
 
-def _message(message: Descriptor) -> Schema:
+def _usable(message: Descriptor, *, is_request: bool) -> list[FieldDescriptor]:
+    """Leaves out what is refused in a request because it is not built yet."""
+    return [f for f in message.fields if not (is_request and _options(f)[options_pb2.planned])]
+
+
+def _options(field: FieldDescriptor) -> Any:
+    # Any: protoc types an extension as a plain descriptor, without its type.
+    options: Any = field.GetOptions()
+    return options.Extensions
+
+
+def _message(message: Descriptor, comments: Comments, *, is_request: bool) -> Schema:
+    name = schema_name(message)
     properties: dict[str, Schema] = {}
     required: list[str] = []
-    for field in message.fields:
-        # Any: protoc types an extension as a plain descriptor, without its type.
-        options: Any = field.GetOptions()
-        rules: validate_pb2.FieldRules = options.Extensions[validate_pb2.field]
+    for field in _usable(message, is_request=is_request):
+        rules: validate_pb2.FieldRules = _options(field)[validate_pb2.field]
         schema = _field(field, rules)
-        if options.Extensions[options_pb2.planned]:
-            schema["description"] = "Not built yet: a request that sets it is refused."
+        if comment := comments.get(f"{name}.{field.name}"):
+            schema["description"] = comment
         properties[field.json_name] = schema
-        if field.containing_oneof is None and (rules.string.min_len or rules.repeated.min_items):
+        if _is_required(field, rules):
             required.append(field.json_name)
     described: Schema = {"type": "object", "properties": properties}
+    if is_request:
+        described["additionalProperties"] = False
     if required:
         described["required"] = required
-    choices = [
-        " or ".join(f"`{field.json_name}`" for field in oneof.fields)
-        for oneof in message.oneofs
-        if len(oneof.fields) > 1
-    ]
-    if choices:
-        described["description"] = "At most one of " + "; at most one of ".join(choices) + "."
+    if choices := [_choice(oneof) for oneof in message.oneofs if len(oneof.fields) > 1]:
+        described["allOf"] = choices
+    if ranges := _RANGES.get(name):
+        within = {key: {"minimum": low, "maximum": high} for key, (low, high) in ranges.items()}
+        described["if"] = {"required": ["clamp"], "properties": {"clamp": {"const": True}}}
+        described["else"] = {"properties": within}
     return described
+
+
+def _is_required(field: FieldDescriptor, rules: validate_pb2.FieldRules) -> bool:
+    if field.containing_oneof is not None:
+        return False
+    return bool(rules.string.min_len or rules.repeated.min_items or rules.enum.not_in)
+
+
+def _choice(oneof: OneofDescriptor) -> Schema:
+    """Returns that one field of a oneof is set, or at most one where the proto demands none."""
+    options: Any = oneof.GetOptions()  # Any: as above
+    alternatives: list[Schema] = [{"required": [field.json_name]} for field in oneof.fields]
+    if not options.Extensions[validate_pb2.oneof].required:
+        alternatives.append({"not": {"anyOf": list(alternatives)}})
+    return {"oneOf": alternatives}
 
 
 def _field(field: FieldDescriptor, rules: validate_pb2.FieldRules) -> Schema:
     value = _map_value(field)
     if value is not None:
-        schema: Schema = {"type": "object", "additionalProperties": _single(value)}
-    elif field.is_repeated:
-        schema = {"type": "array", "items": _single(field)}
-        if rules.repeated.HasField("max_items"):
-            schema["maxItems"] = rules.repeated.max_items
-        if rules.repeated.HasField("min_items"):
-            schema["minItems"] = rules.repeated.min_items
-    else:
-        schema = dict(_single(field))
-        if rules.string.HasField("min_len"):
-            schema["minLength"] = rules.string.min_len
-        if rules.string.HasField("max_len"):
-            schema["maxLength"] = rules.string.max_len
+        return bounded_map(_single(value, rules.map.values), field, rules)
+    if not field.is_repeated:
+        return _single(field, rules)
+    schema: Schema = {"type": "array", "items": _single(field, rules.repeated.items)}
+    if rules.repeated.HasField("max_items"):
+        schema["maxItems"] = rules.repeated.max_items
+    if rules.repeated.HasField("min_items"):
+        schema["minItems"] = rules.repeated.min_items
     return schema
 
 
-def _single(field: FieldDescriptor) -> Schema:
+def _single(field: FieldDescriptor, rules: validate_pb2.FieldRules) -> Schema:
     if field.enum_type is not None:
-        return {"type": "string", "enum": [value.name for value in field.enum_type.values]}
+        return enum_schema(field.enum_type, rules)
     if field.message_type is None:
-        return _SCALARS[field.type]
+        return bounded_value(scalar_schema(field), rules)
+    if field.message_type.full_name == "google.protobuf.Duration":
+        is_positive = rules.duration.HasField("gt") or rules.duration.HasField("gte")
+        sign = "" if is_positive else "-?"
+        pattern = rf"^{sign}[0-9]{{1,9}}(\.[0-9]{{1,9}})?s$"
+        return {"type": "string", "pattern": pattern, "examples": ["1.5s"]}
     known = _WELL_KNOWN.get(field.message_type.full_name)
-    return known if known is not None else reference(schema_name(field.message_type))
+    return dict(known or reference(schema_name(field.message_type)))
 
 
 def _map_value(field: FieldDescriptor) -> FieldDescriptor | None:

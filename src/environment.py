@@ -79,14 +79,8 @@ class Settings(BaseSettings):
         }
 
     def notices(self) -> list[str]:
-        """Returns one sentence for everything that is set and not in force yet."""
-        return [
-            f"{variable.name} is set, but {variable.not_yet}"
-            for variable in variables(type(self))
-            if variable.not_yet
-            and variable.attribute in self.model_fields_set
-            and getattr(self, variable.attribute) not in (None, False)
-        ]
+        """Returns one sentence for everything that is set to no effect."""
+        return []
 
 
 SettingsT = TypeVar("SettingsT", bound=Settings)
@@ -101,7 +95,6 @@ def setting(
     ge: float | None = None,
     gt: float | None = None,
     le: float | None = None,
-    not_yet: str = "",
     default_factory: Callable[[dict[str, Any]], Any] | None = None,
     default_text: str | None = None,
     empty_text: str = "",
@@ -111,8 +104,7 @@ def setting(
 
     Without `default` and `default_factory` the variable is required. `takes` is derived from the
     field's type where it is empty. `default_text` is shown in place of the default,
-    `empty_text` in place of a value without items. A variable with `not_yet` is checked as the
-    others are, and reported by `notices` when it is set.
+    `empty_text` in place of a value without items.
     """
     made: dict[str, Any] = {"default_factory": default_factory} if default_factory else {}
     return Field(
@@ -124,7 +116,6 @@ def setting(
         le=le,
         json_schema_extra={
             "takes": takes,
-            "not_yet": not_yet,
             "default_text": default_text,
             "empty_text": empty_text,
             "keeps_empty": keeps_empty,

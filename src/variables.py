@@ -18,8 +18,7 @@ from pydantic.fields import FieldInfo
 class Variable:
     """What is documented about one environment variable.
 
-    `takes` says which values are right. `not_yet` is empty, or says what a value does not do yet.
-    `empty_text` is how a value without items is written.
+    `takes` says which values are right. `empty_text` is how a value without items is written.
     """
 
     name: str
@@ -27,7 +26,6 @@ class Variable:
     default: str
     description: str
     takes: str
-    not_yet: str
     empty_text: str
     is_secret: bool
 
@@ -41,7 +39,6 @@ def variables(settings_class: type[BaseModel]) -> tuple[Variable, ...]:
             default=_default_text(field),
             description=field.description or "",
             takes=extra_of(field)["takes"] or _takes(field),
-            not_yet=extra_of(field)["not_yet"],
             empty_text=extra_of(field)["empty_text"],
             is_secret=SecretStr in _members(field.annotation),
         )

@@ -39,15 +39,19 @@ _WITH_SGLANG = (
     "tests/system/test_sglang_restart.py",
     "tests/system/test_two_models.py",
 )
+# Its modules share one service, too.
+_CONTRACT = "tests/contract/"
 _SGLANG_FIXTURES = {"sglang_engine", "sglang_without_scheduler"}
 
 
 class _SglangFirst(LoadScopeScheduling):
-    """Gives one worker all that starts an SGLang, and the others a module at a time."""
+    """Gives one worker all that starts an SGLang or shares a service, others a module at a time."""
 
     def _split_scope(self, nodeid: str) -> str:
         module = nodeid.partition("::")[0]
-        return "sglang" if module in _WITH_SGLANG else module
+        if module in _WITH_SGLANG:
+            return "sglang"
+        return _CONTRACT if module.startswith(_CONTRACT) else module
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> _SglangFirst:

@@ -64,11 +64,10 @@ async def test_config_shows_what_is_in_force(tmp_path: Path) -> None:
     assert status == 0
     shown = json.loads(out)
     values = shown["variables"]
-    assert values["LLM_ALLOWED_MODELS"] == {"value": MODEL_ID, "from": ".env", "in_force": True}
+    assert values["LLM_ALLOWED_MODELS"] == {"value": MODEL_ID, "from": ".env"}
     assert values["LLM_GRPC_PORT"]["from"] == "environment"
     assert values["LLM_GRPC_TARGET"]["value"] == "localhost:6000"
     assert values["HF_TOKEN"]["value"] == "(hidden)"
-    assert values["SERVER_SSL_ENABLED"]["in_force"] is True
     assert shown["engines"][MODEL_ID]["name"] == "llamacpp"
     assert any("LLM_GRPC_PORT?" in warning for warning in shown["warnings"])
     _, table, _ = await tokenwire(tmp_path, "config", **variables)

@@ -23,9 +23,7 @@ class Example(Settings):
     required: str = setting("TW_REQUIRED", description="Needed", takes="a word")
     number: int = setting("TW_NUMBER", 3, ge=1, le=9, description="A number")
     share: float = setting("TW_SHARE", 0.5, gt=0, le=1, description="A share")
-    switch: bool = setting(
-        "TW_SWITCH", False, description="A switch", not_yet="nothing happens yet"
-    )
+    switch: bool = setting("TW_SWITCH", False, description="A switch")
     secret: SecretStr | None = setting("TW_SECRET", None, description="A secret")
     pin: int = setting("TW_PIN", 0, ge=0, description="A number")
     gpus: str | None = setting("TW_GPUS", None, keeps_empty=True, description="GPUs")
@@ -160,16 +158,6 @@ def test_settings_are_frozen(monkeypatch: pytest.MonkeyPatch) -> None:
     settings = load(Example)
     with pytest.raises(ValueError, match="frozen"):
         settings.number = 4
-
-
-def test_what_is_not_in_force_is_told_when_it_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A variable whose feature comes later is reported only where it asks for something."""
-    monkeypatch.setenv("TW_REQUIRED", "yes")
-    assert load(Example).notices() == []
-    monkeypatch.setenv("TW_SWITCH", "false")
-    assert load(Example).notices() == []
-    monkeypatch.setenv("TW_SWITCH", "true")
-    assert load(Example).notices() == ["TW_SWITCH is set, but nothing happens yet"]
 
 
 def test_unknown_variables_come_with_the_nearest_name(

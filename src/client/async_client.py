@@ -98,9 +98,10 @@ class AsyncClient:
         """Answers a conversation and calls functions, asynchronous ones, too; see `Client.run`."""
         toolbox = Toolbox(tools)
         return AsyncToolLoop(
-            lambda history: self.chat(
-                history, model=model, tools=toolbox.tools, timeout_s=timeout_s, **fields
+            lambda history, asked: self.chat(
+                history, model=model, tools=toolbox.tools, timeout_s=timeout_s, **asked
             ),
+            fields,
             conversation(messages),
             toolbox,
             max_turns,

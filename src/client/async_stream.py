@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import aclosing
 from types import TracebackType
 from typing import Any, Self
@@ -17,6 +17,7 @@ from .errors import ToolLoopUnfinished, error_of, make_error
 from .events import Event, Progress, ToolResult, decode_events
 from .messages import tool_result
 from .stream import CLOSED, NO_END, START_OVER, StartCall
+from .tool_choice import after_first_turn
 from .toolbox import Toolbox
 
 
@@ -111,12 +112,14 @@ class AsyncToolLoop:
 
     def __init__(
         self,
-        ask: Callable[[list[chat_pb2.Message]], AsyncStream],
+        ask: Callable[[list[chat_pb2.Message], Mapping[str, Any]], AsyncStream],
+        fields: Mapping[str, Any],
         messages: list[chat_pb2.Message],
         toolbox: Toolbox,
         max_turns: int,
     ) -> None:
         self._ask = ask
+        self._fields = fields
         self._toolbox = toolbox
         self._max_turns = max_turns
         self._stream: AsyncStream | None = None
@@ -156,11 +159,12 @@ class AsyncToolLoop:
         self.close()
 
     async def _read(self) -> AsyncGenerator[Event]:
+        fields = self._fields
         for _ in range(self._max_turns):
             if self._is_closed:
                 raise make_error(CLOSED)
             builder = AnswerBuilder()
-            async with self._ask(self.messages) as stream:
+            async with self._ask(self.messages, fields) as stream:
                 self._stream = stream
                 async for event in stream:
                     builder.add(event)
@@ -170,6 +174,7 @@ class AsyncToolLoop:
             self.messages.append(answer.message)
             if not answer.tool_calls:
                 return
+            fields = after_first_turn(fields)
             for call in answer.tool_calls:
                 content = await self._toolbox.call_async(call)
                 self.messages.append(tool_result(call.id, content))

@@ -75,6 +75,7 @@ class Client:
         `fields` are those of `ChatRequest` and of its `Sampling`, by name, as values that protobuf
         takes for them: `temperature=0`, `max_tokens=100`, `stop=["."]`. Durations are seconds.
         The functions in `tools` are described to the model, and not called: `run` calls them.
+        `tool_choice` is "auto", "none", "required", or the one function that must be called.
 
         Raises:
             TypeError: there is no such field, or no model is named.
@@ -110,13 +111,15 @@ class Client:
     ) -> ToolLoop:
         """Answers a conversation and calls the functions that the model asks for, until it is done.
 
-        The deadline is that of each turn. Otherwise as `chat`.
+        `tool_choice` holds for the first turn; then the model is free to call or to answer. The
+        deadline is that of each turn. Otherwise as `chat`.
         """
         toolbox = Toolbox(tools)
         return ToolLoop(
-            lambda history: self.chat(
-                history, model=model, tools=toolbox.tools, timeout_s=timeout_s, **fields
+            lambda history, asked: self.chat(
+                history, model=model, tools=toolbox.tools, timeout_s=timeout_s, **asked
             ),
+            fields,
             conversation(messages),
             toolbox,
             max_turns,

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 from google.protobuf.duration_pb2 import Duration
 
 from ..generated.tokenwire.v1 import chat_pb2, inference_pb2, sampling_pb2
+from .tool_choice import tool_choice_of
 from .tool_schema import tool_of
 
 Messages = str | chat_pb2.Message | Iterable[chat_pb2.Message]
@@ -66,6 +67,8 @@ def chat_request(
         messages=conversation(messages),
         tools=[tool if isinstance(tool, chat_pb2.Tool) else tool_of(tool) for tool in tools],
     )
+    if (choice := fields.get("tool_choice")) is not None:
+        fields = {**fields, "tool_choice": tool_choice_of(choice)}
     return _filled(request, fields)
 
 

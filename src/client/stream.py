@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Mapping
 from types import TracebackType
 from typing import Any, Self
 
@@ -15,6 +15,7 @@ from .attempts import Attempts
 from .errors import Failure, ToolLoopUnfinished, error_of, make_error
 from .events import Event, Progress, ToolResult, decode_events
 from .messages import tool_result
+from .tool_choice import after_first_turn
 from .toolbox import Toolbox
 
 START_OVER = "a stream is read once; make another call"
@@ -117,12 +118,14 @@ class ToolLoop:
 
     def __init__(
         self,
-        ask: Callable[[list[chat_pb2.Message]], Stream],
+        ask: Callable[[list[chat_pb2.Message], Mapping[str, Any]], Stream],
+        fields: Mapping[str, Any],
         messages: list[chat_pb2.Message],
         toolbox: Toolbox,
         max_turns: int,
     ) -> None:
         self._ask = ask
+        self._fields = fields
         self._toolbox = toolbox
         self._max_turns = max_turns
         self._stream: Stream | None = None
@@ -166,11 +169,12 @@ class ToolLoop:
         self.close()
 
     def _read(self) -> Generator[Event]:
+        fields = self._fields
         for _ in range(self._max_turns):
             if self._is_closed:
                 raise make_error(CLOSED)
             builder = AnswerBuilder()
-            with self._ask(self.messages) as stream:
+            with self._ask(self.messages, fields) as stream:
                 self._stream = stream
                 for event in stream:
                     builder.add(event)
@@ -180,6 +184,7 @@ class ToolLoop:
             self.messages.append(answer.message)
             if not answer.tool_calls:
                 return
+            fields = after_first_turn(fields)
             for call in answer.tool_calls:
                 content = self._toolbox.call(call)
                 self.messages.append(tool_result(call.id, content))

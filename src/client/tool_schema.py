@@ -31,7 +31,7 @@ def tool_of(function: Callable[..., Any]) -> chat_pb2.Tool:
     Raises:
         TypeError: a parameter has no annotation, or one that JSON has nothing for.
     """
-    name = getattr(function, "__name__", type(function).__name__)
+    name = name_of(function)
     description, arguments = _read_docstring(inspect.getdoc(function) or "")
     hints = typing.get_type_hints(function, include_extras=True)
     properties: dict[str, Schema] = {}
@@ -61,6 +61,11 @@ def tool_of(function: Callable[..., Any]) -> chat_pb2.Tool:
     return chat_pb2.Tool(
         name=name, description=description, parameters_schema=json.dumps(parameters)
     )
+
+
+def name_of(function: Callable[..., Any]) -> str:
+    """Returns the name by which the model calls a function."""
+    return str(getattr(function, "__name__", type(function).__name__))
 
 
 def schema_of(kind: Any) -> Schema:

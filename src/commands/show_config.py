@@ -95,7 +95,6 @@ def _document(rows: list[_Row], warnings: list[str], engines: Decisions) -> dict
             row.variable.name: {
                 "value": row.value,
                 "from": row.origin,
-                "in_force": not row.variable.not_yet,
             }
             for row in rows
         },
@@ -125,13 +124,12 @@ def _print(rows: list[_Row], warnings: list[str], engines: Decisions) -> None:
     table.add_column("FROM", no_wrap=True)
     table.add_column("WHAT IT IS")
     for row in rows:
-        later = " (not in force yet)" if row.variable.not_yet else ""
         style = None if row.origin != "default" else "dim"
         table.add_row(
             row.variable.name,
             row.value or "-",
             row.origin,
-            row.variable.description + later,
+            row.variable.description,
             style=style,
         )
     console.print(table)

@@ -23,17 +23,22 @@ from .body import BodyReader, answer_expectation
 from .canonical.routes import CANONICAL
 from .client import FrontClient
 from .config import EdgeConfig
-from .connection import Connection
+from .connections.connection import Connection
+from .connections.limits import Limits, OpenConnections, files_for
 from .cors import Cors
 from .dialect import Dialect
 from .guard import Doorkeeper, Guard, PlaintextKeys
 from .health import HealthRoutes
+from .http_settings import HeartbeatForm
 from .metrics.edge_metrics import register_edge
 from .metrics.front_metrics import FrontMetrics
 from .metrics.http_metrics import HttpMetrics
 from .metrics.routes import MetricsRoutes
 from .middleware import InFlight, Middleware
+from .openai.routes import OPENAI
 from .pages.routes import PageRoutes
+from .playground.routes import PlaygroundRoutes
+from .sse import PACE, StreamPace
 from .tls_ends import TlsEnds
 
 if TYPE_CHECKING:
@@ -41,9 +46,7 @@ if TYPE_CHECKING:
 
 _logger = structlog.get_logger(__name__)
 
-DIALECTS: tuple[Dialect, ...] = (API, CANONICAL)
-# Also bounds how long a connection may take to send a request line and headers.
-KEEPALIVE_TIMEOUT_S = 75.0
+DIALECTS: tuple[Dialect, ...] = (API, CANONICAL, OPENAI)
 _BACKLOG = 1024
 _HANDSHAKE_TIMEOUT_S = 10.0
 # After a drain nothing should run any more; what does is cancelled this much later.
@@ -63,13 +66,14 @@ class EdgeApp:
         *,
         dialects: tuple[Dialect, ...] = DIALECTS,
         forced: asyncio.Event | None = None,
-        keepalive_timeout_s: float = KEEPALIVE_TIMEOUT_S,
         num_lines_dropped: Callable[[], int] = none_dropped,
     ) -> None:
         self._config = config
         self._num_lines_dropped = num_lines_dropped
         self._dialects = dialects
-        self._keepalive_timeout_s = keepalive_timeout_s
+        self._connections = OpenConnections(
+            files_for(config.http_max_connections), config.http_max_connections_per_peer
+        )
         self._in_flight = InFlight()
         self._forced = forced or asyncio.Event()
         self.tracer: Tracer | None = None
@@ -130,6 +134,11 @@ class EdgeApp:
     ) -> tuple[web.Application, Middleware]:
         config = self._config
         app = web.Application(client_max_size=config.max_body_bytes)
+        app[PACE] = StreamPace(
+            config.sse_headers_s,
+            config.sse_heartbeat_s,
+            is_comment=config.sse_heartbeat_form is HeartbeatForm.COMMENT,
+        )
         registry = new_registry()
         tls.register(registry)
         metrics = HttpMetrics(registry)
@@ -149,14 +158,17 @@ class EdgeApp:
         register_edge(
             registry,
             front_metrics,
-            lambda: self.tracer.num_dropped if self.tracer else 0,
-            self._num_lines_dropped,
+            lambda: self._connections.num_open,
+            lambda: self._connections.num_cut,
+            num_spans_dropped=lambda: self.tracer.num_dropped if self.tracer else 0,
+            num_lines_dropped=self._num_lines_dropped,
         )
         guard = Guard(self._front)
         routes = [
             *HealthRoutes(self._front, self._in_flight).routes(),
             *guard.guarded(MetricsRoutes(registry, front_metrics).routes(), RESOURCE_METRICS),
             *guard.guarded(PageRoutes().routes(), RESOURCE_SWAGGER),
+            *guard.guarded(PlaygroundRoutes(config).routes(), RESOURCE_SWAGGER),
         ]
         for dialect in self._dialects:
             routes += dialect.routes(self._front, bodies)
@@ -172,15 +184,18 @@ class EdgeApp:
         assert server is not None  # the runner is set up
         server.request_handler = middleware.wrap(server.request_handler)
 
-        def connection() -> Connection:
-            return Connection(
-                server,
-                middleware,
-                loop=loop,
-                keepalive_timeout_s=self._keepalive_timeout_s,
-            )
+        config = self._config
+        limits = Limits(
+            config.http_head_timeout_s,
+            config.http_idle_timeout_s,
+            config.http_write_timeout_s,
+            config.http_max_header_bytes,
+        )
 
-        host, port = self._config.hostname, self._config.port
+        def connection() -> Connection:
+            return Connection(server, middleware, limits, self._connections, loop=loop)
+
+        host, port = config.hostname, config.port
         secured = tls.https is not None
         try:
             return await loop.create_server(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import codecs
 import gzip
 import io
 import json
@@ -83,11 +84,12 @@ class BodyReader:
 
 
 def parse_object(data: bytes) -> dict[str, Any]:
-    """Parses a JSON object. Of duplicate keys the last one counts.
+    """Parses a JSON object, also behind a byte order mark. Of duplicate keys the last one counts.
 
     Raises:
         EdgeError: empty, not UTF-8, not JSON (NaN included), nested too deep, or not an object.
     """
+    data = data.removeprefix(codecs.BOM_UTF8)  # RFC 8259, section 8.1: it may be ignored
     try:
         value: object = orjson.loads(data)
     except orjson.JSONDecodeError as error:

@@ -13,6 +13,7 @@ from ..logs.settings import LogSettings
 from ..pem_files import PemFile, PemFiles
 from ..tls_settings import PEM_FILE, TlsSettings
 from ..tracing.settings import TracingSettings
+from .http_settings import HttpSettings
 
 _MAX_PORT = 65535
 UNIX = "unix:"
@@ -23,7 +24,7 @@ _TARGET_KEY = "LLM_GRPC_TARGET_KEY_PATH"
 _ORIGIN = re.compile(r"https?://[^/\s,]+|null")
 
 
-class EdgeConfig(TracingSettings, LogSettings, TlsSettings):
+class EdgeConfig(HttpSettings, TracingSettings, LogSettings, TlsSettings):
     """The configuration of `tokenwire edge`."""
 
     hostname: str = setting(
@@ -114,6 +115,11 @@ class EdgeConfig(TracingSettings, LogSettings, TlsSettings):
         gt=0,
         le=3600,
         description="Longest time that a request body may take to arrive, in seconds",
+    )
+    playground: bool = setting(
+        "LLM_PLAYGROUND",
+        True,
+        description="Whether the page to try the models is served at /",
     )
     drain_timeout_s: float = setting(
         "LLM_DRAIN_TIMEOUT_S",

@@ -13,7 +13,7 @@ from .context import REQUEST_ID_HEADER
 
 _MAX_AGE_S = 3600
 _HEADER_NAMES = re.compile(r"[A-Za-z0-9_, -]{1,1024}")
-_EXPOSED = f"{REQUEST_ID_HEADER}, Retry-After"
+_EXPOSED = f"{REQUEST_ID_HEADER}, Retry-After, openai-processing-ms"
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,13 @@ from aiohttp import web
 
 from .body import BodyReader, json_response
 from .client import FrontClient
+from .context import RequestContext
 from .errors import Failure
+
+
+def no_route(path: str) -> str:
+    """Says no more of a path than that it is none."""
+    return f"no route {path}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +29,10 @@ class FailureAnswer:
     body: Mapping[str, Any]
 
 
+def _no_headers(_context: RequestContext) -> Mapping[str, str]:
+    return {}
+
+
 @dataclass(frozen=True, slots=True)
 class Dialect:
     """One way to write requests, answers and failures over HTTP; each is a package.
@@ -31,6 +41,8 @@ class Dialect:
     empty prefix, which there must be, takes what is no other's. `routes` returns the routes to
     register; their handlers use the package's codec and stream encoder, and nobody else does.
     `encode_failure` writes what fails before a stream begins, on routes and on unknown paths.
+    `headers` are on all its responses beside those that every response has.
+    `describe_missing` says of a path that is no route what its caller should know.
 
         ECHO = Dialect("/echo/", routes, encode_failure)  # `app.py` has it in `DIALECTS`
         message = await bodies.read(request, decode)  # in a handler
@@ -41,6 +53,8 @@ class Dialect:
     prefix: str
     routes: Callable[[FrontClient, BodyReader], Sequence[web.RouteDef]]
     encode_failure: Callable[[Failure], FailureAnswer]
+    headers: Callable[[RequestContext], Mapping[str, str]] = _no_headers
+    describe_missing: Callable[[str], str] = no_route
 
 
 # Set for every request by its path. A handler may put another one there for its failures.

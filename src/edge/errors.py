@@ -74,12 +74,16 @@ def invalid(field: str, description: str) -> EdgeError:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """What went wrong with one request, before a dialect writes it."""
+    """What went wrong with one request, before a dialect writes it.
+
+    `is_own`: the edge found it, and calls the fields as the caller does.
+    """
 
     reason: str
     traits: options_pb2.ErrorTraits
     status: status_pb2.Status
     headers: Mapping[str, str]
+    is_own: bool = False
 
     @property
     def message(self) -> str:
@@ -113,7 +117,10 @@ def failure_of(error: BaseException) -> Failure:
 
 def rest_text(failure: Failure) -> str:
     """Returns what went wrong in the words of REST, with the caller's own field names."""
-    violations = [f"{_rest_field(v.field)}: {v.description}" for v in _violations(failure.status)]
+    violations = [
+        f"{v.field if failure.is_own else _rest_field(v.field)}: {v.description}"
+        for v in _violations(failure.status)
+    ]
     message = "; ".join(violations) or failure.message
     prefix = failure.traits.rest_prefix
     return f"{prefix}: {message}" if prefix else message
@@ -130,7 +137,7 @@ def _own_failure(error: EdgeError) -> Failure:
         request.field_violations.add(field=field, description=description)
         details.append(_packed(request))
     status = status_pb2.Status(code=code, message=error.message, details=details)
-    return Failure(error.reason, traits, status, error.headers)
+    return Failure(error.reason, traits, status, error.headers, is_own=True)
 
 
 def _front_failure(error: grpc.aio.AioRpcError) -> Failure | None:

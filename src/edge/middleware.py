@@ -20,6 +20,7 @@ from .dialect import DIALECT, Dialect, dialect_of, error_response
 from .errors import EdgeError, failure_of
 from .guard import PlaintextKeys
 from .metrics.http_metrics import HttpMetrics, route_of
+from .packing import Packer
 
 if TYPE_CHECKING:
     from ..tracing.tracer import Span, Tracer
@@ -86,6 +87,7 @@ class Middleware:
         self._in_flight = in_flight
         self._tracer = tracer
         self._plaintext_keys = plaintext_keys
+        self._packer = Packer()
 
     def install(self, app: web.Application) -> None:
         """Adds what runs around the handlers, and the headers of every response."""
@@ -109,6 +111,7 @@ class Middleware:
             try:
                 response = await _answer(application, request)
                 status = response.status
+                await self._packer.pack(request, response)
                 return response
             finally:
                 self._end(request, status, time.monotonic() - context.arrived_s)
@@ -117,11 +120,14 @@ class Middleware:
 
         return serve
 
-    def identify(self, request: BaseRequest) -> RequestContext:
-        """Gives a request its context and the dialect of its path, before any route is known."""
+    def identify(self, request: BaseRequest, path: str = "") -> RequestContext:
+        """Gives a request its context and the dialect of its path, before any route is known.
+
+        `path` is what is known of it where the request could not be read.
+        """
         context = RequestContext.from_headers(request.headers)
         request[CONTEXT] = context
-        request[DIALECT] = dialect_of(request.path, self._dialects)
+        request[DIALECT] = dialect_of(path or request.path, self._dialects)
         return context
 
     def add_headers(self, request: BaseRequest, response: web.StreamResponse) -> None:
@@ -129,6 +135,7 @@ class Middleware:
         response.headers[REQUEST_ID_HEADER] = request[CONTEXT].request_id
         response.headers["Server"] = _SERVER
         response.headers["X-Content-Type-Options"] = "nosniff"
+        response.headers.update(request[DIALECT].headers(request[CONTEXT]))
         self._cors.add_headers(request, response)
 
     def _begin_span(self, request: web.Request) -> Span | None:
@@ -217,7 +224,7 @@ def _translated(request: web.Request, error: web.HTTPException) -> Exception:
     """Returns what aiohttp found wrong in our words; the rest, which nobody raises, as it came."""
     path = request.path[:_MAX_SHOWN]
     if isinstance(error, web.HTTPNotFound):
-        return EdgeError("NOT_FOUND", f"no route {path}")
+        return EdgeError("NOT_FOUND", request[DIALECT].describe_missing(path))
     if isinstance(error, web.HTTPMethodNotAllowed):
         allowed = ", ".join(sorted(error.allowed_methods))
         verb = "is" if len(error.allowed_methods) == 1 else "are"

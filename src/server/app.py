@@ -43,6 +43,7 @@ from .models.model_state import Prepare
 from .models.models import Models
 from .preparation.preparation import Preparation
 from .request.inference import Inference
+from .request.kept_requests import KeptRequests
 from .request.running_request import RunningRequests
 from .request.tokenizing import Tokenizing
 from .rpc.health import Health
@@ -129,8 +130,14 @@ class ServerApp:
             *spans,
         )
         self._load_reports = self._make_load_reports() if config.load_reports else None
+        self._kept = KeptRequests(config.resume_bytes, config.max_resume_bytes, config.max_detach_s)
         self._service = InferenceService(
-            self._requests, self.models, self._access, config.max_tokens_limit, images.limits
+            self._requests,
+            self.models,
+            self._kept,
+            self._access,
+            max_output_tokens=config.max_tokens_limit,
+            image_limits=images.limits,
         )
         self._tokenizer = TokenizerService(
             self._requests,
@@ -180,6 +187,7 @@ class ServerApp:
         loading = asyncio.create_task(self.models.run(), name="models")
         self._closing.push_async_callback(_end, loading)
         self._closing.push_async_callback(self._requests.close)
+        self._closing.callback(self._kept.close)
         self._closing.enter_context(self._watch_gpus())
         await self._closing.enter_async_context(self._access.watching())
         if self._access.key_names and tls is None:

@@ -192,7 +192,7 @@ class TracingSettings(Settings):
         return self
 
     def notices(self) -> list[str]:
-        """Returns one sentence for everything that is set and not in force."""
+        """Returns one sentence for everything that is set to no effect."""
         notices = super().notices()
         sampler = self.otel_traces_sampler
         has_ratio = sampler in (SamplerName.RATIO, SamplerName.PARENT_RATIO)

@@ -166,13 +166,15 @@ ASKS = whole(*tool_call("c1", "later", '{"city": "Oslo"}'), end(CALLED))
 
 
 async def test_loop_with_asynchronous_functions() -> None:
-    """Functions are awaited, their results sent, and the last turn is the answer."""
+    """Functions are awaited, their results sent, and the last turn is free to be the answer."""
     service = ScriptedService(ASKS, whole(text("Sunny."), end()))
     async with asyncio.timeout(GUARD_S), asking(service) as client:
-        loop = client.run("Weather?", tools=[later])
+        loop = client.run("Weather?", tools=[later], tool_choice="required")
         events = [event async for event in loop]
     assert ToolResult("c1", "later", "sunny in Oslo") in events
     assert service.requests[1].messages[-1].tool_call_id == "c1"
+    demands = [request.HasField("tool_choice") for request in service.requests]
+    assert demands == [True, False]
     assert [message.role for message in loop.messages] == [2, 3, 4, 3]
 
 

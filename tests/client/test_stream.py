@@ -308,6 +308,21 @@ def test_loop_until_the_model_is_done() -> None:
     assert loop.messages[-1].content[0].text == "Sunny."
 
 
+def test_demand_holds_for_the_first_turn() -> None:
+    """A call that is demanded is demanded once: the loop could not end otherwise."""
+    with answering() as service:
+        loop = service.client().run("?", tools=[weather], tool_choice=weather, temperature=0)
+        answer = service.do(loop.answer)
+        first = service.take()
+        first.end(*whole(*tool_call("c", "weather", '{"city": "x"}'), end(CALLED)))
+        second = service.take()
+        second.end(*whole(text("Sunny."), end()))
+        assert answer.result(GUARD_S).text == "Sunny."
+    assert first.request.tool_choice.name == "weather"
+    assert not second.request.HasField("tool_choice")
+    assert second.request.sampling.HasField("temperature")
+
+
 def test_loop_is_bounded() -> None:
     """A model that never stops calling ends the loop."""
     with answering() as service:

@@ -29,7 +29,6 @@ def expected(variable: Variable) -> list[str]:
         f"`{variable.default}`" if variable.default else "-",
         variable.takes,
         variable.description,
-        "not yet" if variable.not_yet else "yes",
         ", ".join(readers),
     ]
 
@@ -40,7 +39,7 @@ def test_every_variable_is_documented() -> None:
 
 
 def test_rows_say_what_the_settings_say() -> None:
-    """Default, values, meaning, whether it is in force, and who reads it agree with the code."""
+    """Default, values, meaning and who reads it agree with the code."""
     rows = documented()
     assert rows == {name: expected(variable) for name, variable in EVERY.items()}
 

@@ -108,7 +108,8 @@ class ScriptedFront(
         self.target = ""
 
     async def __aenter__(self) -> Self:
-        self._server = grpc.aio.server()
+        # Takes the pings of a quiet channel, as the real front does.
+        self._server = grpc.aio.server(options=[("grpc.http2.max_ping_strikes", 0)])
         inference_pb2_grpc.add_InferenceServiceServicer_to_server(self, self._server)
         tokenizer_pb2_grpc.add_TokenizerServiceServicer_to_server(self, self._server)
         health_pb2_grpc.add_HealthServicer_to_server(self, self._server)

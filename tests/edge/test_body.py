@@ -149,6 +149,16 @@ async def test_a_body_without_content_type_is_json(
         assert response.status == 200
 
 
+async def test_a_byte_order_mark_is_passed_over(
+    scripted: ScriptedFront, scripted_http: aiohttp.ClientSession
+) -> None:
+    """As some programs write one before their JSON."""
+    data = b'\xef\xbb\xbf{"model":"a","prompt":"x"}'
+    async with scripted_http.post("/api/generate", data=data, headers=JSON) as response:
+        assert response.status == 200
+    assert scripted.requests[-1].model == "a"
+
+
 async def test_a_slow_body_is_408(scripted: ScriptedFront) -> None:
     """A body that does not arrive in time is answered 408, and the connection ends."""
     config = edge_config(LLM_GRPC_TARGET=scripted.target, LLM_BODY_TIMEOUT_S="0.05")

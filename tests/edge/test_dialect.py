@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Any
 
 import aiohttp
@@ -128,6 +129,21 @@ async def test_every_failure_under_its_prefix_is_its_own(
         assert (response.status, (await response.json())["sorry"]) == answer
 
 
+async def test_its_headers_are_on_all_its_responses(scripted: ScriptedFront) -> None:
+    """On streams, failures and unknown paths, and on nobody else's."""
+    dialect = replace(TINY, headers=lambda context: {"Tiny-Id": context.request_id})
+    config = edge_config(LLM_GRPC_TARGET=scripted.target)
+    async with (
+        EdgeApp(config, dialects=(*DIALECTS, dialect)) as app,
+        aiohttp.ClientSession(f"http://127.0.0.1:{app.port}") as http,
+    ):
+        for path, body in (("/tiny/say", {"ask": "x"}), ("/tiny/say", []), ("/tiny/nothing", {})):
+            async with http.post(path, json=body) as response:
+                assert response.headers["Tiny-Id"] == response.headers["X-Request-Id"]
+        async with http.get("/api/nothing") as response:
+            assert "Tiny-Id" not in response.headers
+
+
 async def test_other_dialects_stay_as_they_are(tiny_http: aiohttp.ClientSession) -> None:
     """Paths of others fail in the words of others."""
     async with tiny_http.get("/api/nothing") as response:
@@ -148,7 +164,7 @@ async def test_broken_http_has_the_dialect_of_its_path(
     async with EdgeApp(config, dialects=(everything,)) as app:
         status, headers, body = await exchange(app.port, broken)
     assert (status, headers["Retry-After"]) == (400, "7")
-    assert body == {"sorry": "request: is not valid HTTP"}
+    assert body == {"sorry": "method: is none of HTTP"}
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 from prometheus_client import CollectorRegistry
 from tokenwire.channel import ChannelTls
-from tokenwire.edge import sse
 from tokenwire.edge.app import EdgeApp
 from tokenwire.edge.tls_ends import TlsEnds
 
@@ -57,11 +56,9 @@ def test_the_end_at_the_front_follows_its_files(tmp_path: Path) -> None:
 async def test_a_client_that_stops_reading_is_cut_off(
     scripted: ScriptedFront,
     tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
     num_characters: int,
 ) -> None:
     """In TLS, too, a client that takes nothing loses its stream, and frees the engine."""
-    monkeypatch.setattr(sse, "_WRITE_TIMEOUT_S", 0.1)
 
     async def flood(request: Any, _context: Any) -> AsyncIterator[Any]:
         yield started(request)
@@ -71,7 +68,10 @@ async def test_a_client_that_stops_reading_is_cut_off(
     scripted.script = flood
     pair = PairFiles(tmp_path)
     config = edge_config(
-        LLM_GRPC_TARGET=scripted.target, LLM_GRPC_TARGET_TLS="false", **pair.variables()
+        LLM_GRPC_TARGET=scripted.target,
+        LLM_GRPC_TARGET_TLS="false",
+        LLM_HTTP_WRITE_TIMEOUT_S="0.1",
+        **pair.variables(),
     )
     body = json.dumps({"model": MODEL, "messages": [{"role": "user", "content": "Hi"}]}).encode()
     head = b"POST /api/chat/stream HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n"

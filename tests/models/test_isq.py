@@ -10,10 +10,11 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
-from tokenwire.server.contract.engine import ChatMessage, ChatPrompt, ModelInfo, Role
+from tokenwire.server.contract.engine import ModelInfo
 from tokenwire.server.contract.engine_settings import ModelFiles
 from tokenwire.server.contract.events import TextDelta
 from tokenwire.server.contract.isq_type import IsqType
+from tokenwire.server.contract.prompts import ChatMessage, ChatPrompt, Role
 from tokenwire.server.engines.sglang.settings import SglangSettings
 
 from ..server.engines.contract import GREEDY, request_for

@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import json
-import shutil
 from collections.abc import AsyncIterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import pytest_asyncio
-from tokenwire.server.contract.engine import ChatMessage, ChatPrompt, Engine, Role, SamplingParams
-from tokenwire.server.contract.engine_settings import Device, ModelFiles, ModelFormat
+from tokenwire.server.contract.engine import Engine, SamplingParams
+from tokenwire.server.contract.prompts import ChatMessage, ChatPrompt, Role
 from tokenwire.server.contract.tools import ToolCall, ToolChoice, ToolMode
-from tokenwire.server.engines.sglang.settings import SglangSettings
 
 from ..server.engines.answers.asking import (
     CLOCK,
@@ -26,9 +22,7 @@ from ..server.engines.answers.asking import (
     params,
 )
 from ..server.engines.answers.templates import TOOLS_AND_THINKING
-from ..server.engines.llama_cpp.launching import SMALL
-from ..server.engines.llama_cpp.test_tools import launch_with
-from ..server.engines.sglang.fixtures import launcher_for
+from .templated import launch_small
 
 NUM_CALLS = 50
 NAMED = ToolChoice(ToolMode.REQUIRED, "get_weather")
@@ -43,19 +37,9 @@ async def engine(
 ) -> AsyncIterator[Engine]:
     """SmolLM2 with a template after Qwen 3's."""
     folder = tmp_path_factory.mktemp("tools")
-    launched: Engine
-    if request.param == "llama.cpp":
-        settings = replace(SMALL, max_model_len=1024)
-        launched = await launch_with(TOOLS_AND_THINKING, gguf_file, folder, settings)
-    else:
-        shutil.copytree(small_model, folder, dirs_exist_ok=True)
-        (folder / "chat_template.jinja").write_text(TOOLS_AND_THINKING)
-        config = json.loads((folder / "tokenizer_config.json").read_text())
-        config.pop("chat_template", None)
-        (folder / "tokenizer_config.json").write_text(json.dumps(config))
-        files = ModelFiles("some/model", ModelFormat.SAFETENSORS, folder)
-        sglang = SglangSettings(Device.CPU, max_running=8, max_model_len=1024)
-        launched = await launcher_for(files, sglang).launch(lambda _: None)
+    launched = await launch_small(
+        request.param, TOOLS_AND_THINKING, folder, gguf_file=gguf_file, small_model=small_model
+    )
     yield launched
     await launched.close()
 

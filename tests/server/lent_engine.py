@@ -4,18 +4,10 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 
-from tokenwire.server.contract.engine import (
-    Engine,
-    EngineRequest,
-    EngineStatus,
-    ModelInfo,
-    PlainText,
-    Prompt,
-    RenderedPrompt,
-    TokenizedText,
-)
+from tokenwire.server.contract.engine import Engine, EngineRequest, EngineStatus, ModelInfo
 from tokenwire.server.contract.events import EngineEvent
 from tokenwire.server.contract.load_progress import ReportProgress
+from tokenwire.server.contract.prompts import PlainText, Prompt, RenderedPrompt, TokenizedText
 from tokenwire.server.contract.token_ids import TokenIds
 from tokenwire.server.models.model_state import PreparedModel
 

@@ -10,15 +10,10 @@ import msgspec
 from tokenwire.server.contract.constraint import ALL_KINDS
 from tokenwire.server.contract.engine import (
     Capabilities,
-    ChatPrompt,
     Engine,
     EngineRequest,
     EngineStatus,
     ModelInfo,
-    PlainText,
-    Prompt,
-    RenderedPrompt,
-    TokenizedText,
 )
 from tokenwire.server.contract.errors import EngineLost, InvalidRequest, ModelLoadFailed
 from tokenwire.server.contract.events import (
@@ -34,6 +29,13 @@ from tokenwire.server.contract.events import (
     ToolCallDelta,
 )
 from tokenwire.server.contract.load_progress import LoadProgress, ReportProgress
+from tokenwire.server.contract.prompts import (
+    ChatPrompt,
+    PlainText,
+    Prompt,
+    RenderedPrompt,
+    TokenizedText,
+)
 from tokenwire.server.contract.token_ids import TokenIds
 from tokenwire.server.engines.stop_matcher import StopMatcher
 from tokenwire.server.models.model_state import PreparedModel

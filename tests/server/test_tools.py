@@ -9,7 +9,6 @@ from typing import Any
 import grpc
 import pytest
 from tokenwire.generated.tokenwire.v1 import chat_pb2, events_pb2, inference_pb2, sampling_pb2
-from tokenwire.server.contract.engine import ChatPrompt
 from tokenwire.server.contract.engine_settings import ModelFiles, ModelFormat
 from tokenwire.server.contract.events import (
     ChoiceFinished,
@@ -22,6 +21,7 @@ from tokenwire.server.contract.events import (
     ToolCallDelta,
 )
 from tokenwire.server.contract.load_progress import ReportProgress
+from tokenwire.server.contract.prompts import ChatPrompt
 from tokenwire.server.contract.tools import Tool, ToolChoice, ToolMode
 from tokenwire.server.engines.llama_cpp.launcher import LlamaCppLauncher
 from tokenwire.server.models.model_state import PreparedModel

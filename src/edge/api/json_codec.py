@@ -17,8 +17,9 @@ from ...generated.tokenwire.v1 import (
 from ...item_limits import max_items_of
 from ..body import shown
 from ..errors import invalid
-from ..openai.fields import Fields, to_float32
+from ..fields import Fields, to_float32
 from ..openai.json_codec import CompletionHead, encode_completion
+from .content import decode_content
 from .refusals import KNOWN, KNOWN_OF_A_MESSAGE, refuse
 
 _NUMBERS = (
@@ -49,22 +50,23 @@ _FINISH_REASONS = {
 _SIZE_IN_ID = re.compile(r"(?<![A-Za-z0-9.])(\d+x)?(\d+(?:\.\d+)?)([BbMm])(?![A-Za-z0-9])")
 
 
-def decode_generate(body: dict[str, Any]) -> inference_pb2.GenerateRequest:
-    """Reads the body of `/api/generate`: an instruction to answer.
+def decode_generate(body: dict[str, Any], *, is_stream: bool) -> inference_pb2.GenerateRequest:
+    """Reads the body of `/api/generate` and its stream: an instruction to answer.
 
     Raises:
         EdgeError: a field is missing, of the wrong type, or of a feature that is not here.
     """
     fields = Fields(body)
     refuse(fields, KNOWN - _GENERATE)
-    _refuse_stream(fields, "use /api/completions/stream or /api/chat/stream")
-    return inference_pb2.GenerateRequest(
+    _check_stream(fields, is_stream=is_stream, instead="/api/generate/stream")
+    request = inference_pb2.GenerateRequest(
         model=fields.string("model"),
         text=fields.string("prompt"),
         as_instruction=True,
         sampling=_decode_sampling(fields),
-        delivery=events_pb2.DELIVERY_FINAL,
     )
+    _set_delivery(request, is_stream=is_stream)
+    return request
 
 
 def decode_completions(body: dict[str, Any], *, is_stream: bool) -> inference_pb2.GenerateRequest:
@@ -93,8 +95,7 @@ def decode_chat(body: dict[str, Any], *, is_stream: bool) -> inference_pb2.ChatR
     """
     fields = Fields(body)
     refuse(fields, KNOWN - _CHAT)
-    if not is_stream:
-        _refuse_stream(fields, "use /api/chat/stream")
+    _check_stream(fields, is_stream=is_stream, instead="/api/chat/stream")
     request = inference_pb2.ChatRequest(
         model=fields.string("model"),
         messages=[
@@ -196,6 +197,8 @@ def _decode_sampling(fields: Fields) -> sampling_pb2.Sampling:
             )
         sampling.max_tokens = max_tokens
     seed = fields.get("seed")
+    if isinstance(seed, float) and seed.is_integer():
+        seed = int(seed)
     if seed is not None:
         if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**32:
             raise invalid("seed", f"must be an integer from 0 to 4294967295, got {shown(seed)}")
@@ -214,13 +217,13 @@ def _decode_message(fields: Fields) -> chat_pb2.Message:
     if role not in _ROLES:
         known = ", ".join(_ROLES)
         raise invalid(fields.path_of("role"), f"must be one of {known}, got '{role[:100]}'")
-    content = fields.string("content")
-    return chat_pb2.Message(role=_ROLES[role], content=[chat_pb2.ContentPart(text=content)])
+    return chat_pb2.Message(role=_ROLES[role], content=decode_content(fields))
 
 
-def _refuse_stream(fields: Fields, instead: str) -> None:
-    if fields.optional_boolean("stream"):
-        raise invalid("stream", f"is not supported here, {instead}")
+def _check_stream(fields: Fields, *, is_stream: bool, instead: str) -> None:
+    # A stream route streams either way; the type is checked.
+    if fields.optional_boolean("stream") and not is_stream:
+        raise invalid("stream", f"is not supported here, use {instead}")
 
 
 def _size(num_parameters: int, model_id: str) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Set
 from ...generated.tokenwire.v1 import chat_pb2, inference_pb2, sampling_pb2
 from ..body import shown
 from ..errors import invalid
-from ..openai.fields import Fields
+from ..fields import Fields
 
 # Left out: `text`, which is `prompt` here.
 _OF_GRPC = frozenset(

@@ -14,7 +14,7 @@ from ..body import BodyReader, json_response
 from ..client import FrontClient
 from ..context import CONTEXT
 from ..dialect import DIALECT, Dialect
-from ..openai.fields import Fields
+from ..fields import Fields
 from ..openai.json_codec import CompletionHead, decode_includes_usage
 from ..openai.streams import CompletionStream
 from ..sse import EventEncoder, send_stream
@@ -28,8 +28,10 @@ from .json_codec import (
     encode_model,
     encode_text,
 )
+from .missing import describe_missing
+from .ollama import unless_ollama
 from .refusals import refuse
-from .streams import ChatStream, CompletionsStream
+from .streams import ChatStream, CompletionsStream, GenerateStream
 
 
 def _routes(front: FrontClient, bodies: BodyReader) -> list[web.RouteDef]:
@@ -37,6 +39,7 @@ def _routes(front: FrontClient, bodies: BodyReader) -> list[web.RouteDef]:
     return [
         web.get("/api/llms", handlers.llms),
         web.post("/api/generate", handlers.generate),
+        web.post("/api/generate/stream", handlers.generate_stream),
         web.post("/api/chat", handlers.chat),
         web.post("/api/chat/stream", handlers.chat_stream),
         web.post("/api/completions", handlers.completions),
@@ -45,7 +48,7 @@ def _routes(front: FrontClient, bodies: BodyReader) -> list[web.RouteDef]:
 
 
 # Answers every path that is no other dialect's.
-API = Dialect("", _routes, encode_failure)
+API = Dialect("", _routes, encode_failure, describe_missing=describe_missing)
 _API_STREAM = replace(API, encode_failure=encode_stream_failure)
 
 
@@ -64,13 +67,22 @@ class _Handlers:
 
     async def generate(self, request: web.Request) -> web.Response:
         """Answers a prompt as an instruction."""
-        message = await self._bodies.read(request, decode_generate)
+        decode = unless_ollama(request, partial(decode_generate, is_stream=False))
+        message = await self._bodies.read(request, decode)
         answer = await self._front.final(self._front.stub.Generate, message, request[CONTEXT])
         return json_response(encode_text(answer.finished))
 
+    async def generate_stream(self, request: web.Request) -> web.StreamResponse:
+        """Streams the answer to a prompt as an instruction."""
+        request[DIALECT] = _API_STREAM
+        message = await self._bodies.read(request, partial(decode_generate, is_stream=True))
+        events = self._front.events(self._front.stub.Generate, message, request[CONTEXT])
+        return await send_stream(request, events, GenerateStream())
+
     async def chat(self, request: web.Request) -> web.Response:
         """Answers a conversation."""
-        message = await self._bodies.read(request, partial(decode_chat, is_stream=False))
+        decode = unless_ollama(request, partial(decode_chat, is_stream=False))
+        message = await self._bodies.read(request, decode)
         answer = await self._front.final(self._front.stub.Chat, message, request[CONTEXT])
         return json_response(encode_chat(answer.finished))
 

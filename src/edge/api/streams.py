@@ -34,6 +34,13 @@ class ChatStream(TextStream):
         }
 
 
+class GenerateStream(ChatStream):
+    """`/api/generate/stream`: `{"text"}` for every delta."""
+
+    def _encode_text(self, text: str) -> bytes:
+        return data_event({"text": text})
+
+
 class CompletionsStream(ChatStream):
     """`/api/completions/stream`: `{"text"}` for every delta, and OpenAI's choices beside it."""
 

@@ -119,13 +119,33 @@ def _values_of_field(value: object, field: FieldDescriptor, place: str) -> Itera
     elif kind is not None and is_own:
         yield from field_values(_object(value, place), kind, f"{place}.")
     else:
-        if _is_map(field):
-            _object(value, place)
-        elif field.is_repeated:
-            _array(value, place)
-        elif field.type == FieldDescriptor.TYPE_BYTES and not isinstance(value, str):
-            raise _wrong(value, field, place)  # json_format does not look at its type
+        for item, item_place in _items(value, field, place):
+            if _is_mistaken(item, field):
+                raise _wrong(item, field, item_place)
         yield FieldValue(field, place, value)
+
+
+def _items(value: object, field: FieldDescriptor, place: str) -> Iterator[tuple[object, str]]:
+    """Yields what stands for the field's type, each with its place: entries, items or the value."""
+    if _is_map(field):
+        for key, item in _object(value, place).items():
+            yield item, f"{place}[{key[:_MAX_NAME]}]"
+    elif field.is_repeated:
+        _array(value, place)  # of numbers and strings, which json_format reads well
+    else:
+        yield value, place
+
+
+def _is_mistaken(value: object, field: FieldDescriptor) -> bool:
+    """Whether json_format would take a value for something that it is not."""
+    if _is_map(field):
+        field = cast("Descriptor", field.message_type).fields_by_name["value"]
+    if field.type == FieldDescriptor.TYPE_BYTES:
+        return not isinstance(value, str)
+    if field.enum_type is not None:
+        return isinstance(value, bool | float)
+    is_float = field.type in (FieldDescriptor.TYPE_FLOAT, FieldDescriptor.TYPE_DOUBLE)
+    return is_float and isinstance(value, bool)
 
 
 def _is_map(field: FieldDescriptor) -> bool:

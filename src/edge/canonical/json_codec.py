@@ -55,3 +55,7 @@ class CanonicalStream:
     def encode_failure(self, failure: Failure) -> bytes:
         """Returns the last event of a failed stream."""
         return data_event({"error": encode(failure.status)})
+
+    def heartbeat(self) -> bytes:
+        """Returns a message without an event."""
+        return data_event({})

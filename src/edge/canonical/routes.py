@@ -77,7 +77,8 @@ def _handler(
         if getattr(message, "delivery", None) == events_pb2.DELIVERY_FINAL:
             return json_response(encode(await front.final(method(), message, request[CONTEXT])))
         events = front.events(method(), message, request[CONTEXT])
-        return await send_stream(request, events, CanonicalStream())
+        wants_progress = bool(getattr(message, "progress", False))
+        return await send_stream(request, events, CanonicalStream(), is_early=wants_progress)
 
     return stream if binding.rpc.server_streaming else unary
 

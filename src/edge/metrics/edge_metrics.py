@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from prometheus_client import CollectorRegistry
 
@@ -14,6 +14,9 @@ from .front_metrics import FrontMetrics
 def register_edge(
     registry: CollectorRegistry,
     front: FrontMetrics,
+    num_connections: Callable[[], int],
+    num_cut: Callable[[], Mapping[str, int]],
+    *,
     num_spans_dropped: Callable[[], int],
     num_lines_dropped: Callable[[], int],
 ) -> None:
@@ -24,5 +27,15 @@ def register_edge(
         "1 where the front's metrics stand on this page.",
         (),
         lambda: {(): float(front.is_up)},
+    )
+    readings.gauge(
+        "http_connections", "HTTP connections that are open.", (), lambda: {(): num_connections()}
+    )
+    readings.counter(
+        "http_connections_cut",
+        "HTTP connections that were refused, or closed with a request or an answer under way, and "
+        "those that made room for a new one, by the limit that was met.",
+        ("limit",),
+        lambda: {(limit,): number for limit, number in num_cut().items()},
     )
     register_process(readings, "edge", num_spans_dropped, num_lines_dropped)

@@ -1,1 +1,1 @@
-"""OpenAI's dialect: so far what its clients send to `/api/completions`, and find in the answer."""
+"""OpenAI's dialect: `/v1`, and the part of it that `/api/completions` answers with."""

@@ -1,21 +1,25 @@
-"""OpenAI's JSON to and from messages: pure functions."""
+"""What all of OpenAI's JSON has in common, and its models: pure functions."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Any
 
-from ...generated.tokenwire.v1 import events_pb2
-from .fields import Fields
+from ...generated.tokenwire.v1 import events_pb2, inference_pb2, models_pb2, sampling_pb2
+from ..errors import invalid
+from ..fields import Fields
 
 # OpenAI knows no `eos`: the model's own end is a `stop` like any other.
-_FINISH_REASONS = {
+FINISH_REASONS = {
     events_pb2.FINISH_REASON_STOP: "stop",
     events_pb2.FINISH_REASON_EOS: "stop",
     events_pb2.FINISH_REASON_LENGTH: "length",
     events_pb2.FINISH_REASON_TIME_LIMIT: "length",
     events_pb2.FINISH_REASON_TOOL_CALLS: "stop",
 }
+# Beside the first, options without effect: padding against who measures encrypted chunks, and usage
+# on every chunk, which programs that measure speed send to all servers; it comes last here.
+_STREAM_OPTIONS = ("include_usage", "include_obfuscation", "continuous_usage_stats")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,18 +38,52 @@ class CompletionHead:
         }
 
 
+def decode_shared(
+    fields: Fields, request: inference_pb2.GenerateRequest | inference_pb2.ChatRequest
+) -> None:
+    """Reads what chats and completions both have beside sampling.
+
+    Raises:
+        EdgeError: of the wrong type.
+    """
+    request.cache_salt = fields.optional_string("cache_salt") or ""
+    request.lora_adapter = fields.optional_string("lora_path") or ""
+    request.priority = fields.optional_integer("priority") or 0
+
+
 def decode_includes_usage(fields: Fields) -> bool:
     """Reads from `stream_options` whether the tokens of a request are told behind its stream.
 
     Raises:
         EdgeError: of the wrong type.
     """
-    options = Fields(fields.optional_object("stream_options"), "stream_options")
-    return options.optional_boolean("include_usage") or False
+    return fields.inner("stream_options").optional_boolean("include_usage") or False
+
+
+def decode_stream_options(fields: Fields, *, is_stream: bool) -> bool:
+    """Reads `stream_options` strictly; returns what `decode_includes_usage` does.
+
+    Raises:
+        EdgeError: of the wrong type, for an answer that is no stream, or with an option that nobody
+            knows.
+    """
+    options = fields.inner("stream_options")
+    for name in options.names():
+        if name not in _STREAM_OPTIONS and options.get(name) is not None:
+            raise invalid(options.path_of(name), "is no option of this route")
+    includes_usage = decode_includes_usage(fields)
+    if includes_usage and not is_stream:
+        raise invalid("stream_options", "is only for stream true; a whole answer always has usage")
+    return includes_usage
+
+
+def num_choices_of(sampling: sampling_pb2.Sampling) -> int:
+    """Returns how many answers are asked for."""
+    return sampling.n if sampling.HasField("n") else 1
 
 
 def encode_completion(head: CompletionHead, finished: events_pb2.Finished) -> dict[str, Any]:
-    """Returns a whole completion."""
+    """Returns a whole completion of one prompt and one choice."""
     choice = finished.choices[0]
     return {
         **head.fields(),
@@ -56,13 +94,13 @@ def encode_completion(head: CompletionHead, finished: events_pb2.Finished) -> di
 
 
 def completion_choice(
-    text: str, finished: events_pb2.ChoiceFinished | None = None
+    text: str, finished: events_pb2.ChoiceFinished | None = None, *, index: int = 0
 ) -> dict[str, Any]:
-    """Returns the one choice of an object; without `finished` it goes on."""
+    """Returns a choice of an object; without `finished` it goes on."""
     return {
         "text": text,
-        "index": 0,
-        "finish_reason": None if finished is None else _FINISH_REASONS[finished.finish_reason],
+        "index": index,
+        "finish_reason": None if finished is None else FINISH_REASONS[finished.finish_reason],
         "logprobs": None,
     }
 
@@ -74,4 +112,32 @@ def completion_usage(usage: events_pb2.Usage) -> dict[str, Any]:
         "completion_tokens": usage.num_completion_tokens,
         "total_tokens": usage.num_prompt_tokens + usage.num_completion_tokens,
         "prompt_tokens_details": {"cached_tokens": usage.num_cached_prompt_tokens},
+    }
+
+
+def sum_usage(usages: list[events_pb2.Usage]) -> events_pb2.Usage:
+    """Adds up the tokens of several calls."""
+    return events_pb2.Usage(
+        num_prompt_tokens=sum(usage.num_prompt_tokens for usage in usages),
+        num_cached_prompt_tokens=sum(usage.num_cached_prompt_tokens for usage in usages),
+        num_completion_tokens=sum(usage.num_completion_tokens for usage in usages),
+        num_reasoning_tokens=sum(usage.num_reasoning_tokens for usage in usages),
+    )
+
+
+def system_fingerprint(started: events_pb2.Started) -> str | None:
+    """Names the files that answered: their revision, where that is known."""
+    return f"fp_{started.model_revision}" if started.model_revision else None
+
+
+def encode_model(model: models_pb2.Model, created_unix_s: int) -> dict[str, Any]:
+    """Returns one model of `/v1/models`; the last three fields are those that vLLM adds."""
+    return {
+        "id": model.id,
+        "object": "model",
+        "created": created_unix_s,
+        "owned_by": "tokenwire",
+        "root": model.id,
+        "parent": model.base_model or None,
+        "max_model_len": model.context_length or None,
     }

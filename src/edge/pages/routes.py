@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
 from importlib import resources
 
-from aiohttp import web
+from aiohttp import ETag, web
 
 _CSP = (
-    "default-src 'self'; img-src 'self' data:; style-src 'self' 'unsafe-inline'; "
-    "object-src 'none'; base-uri 'none'; frame-ancestors 'none'"
+    "default-src 'self'; img-src 'self' data:; object-src 'none'; base-uri 'none'; "
+    "frame-ancestors 'none'"
 )
 _ASSETS = {
     "swagger-ui-bundle.js": "text/javascript",
     "swagger-ui.css": "text/css",
+    "page.css": "text/css",
+    "streams.js": "text/javascript",
+    "models.js": "text/javascript",
     "initializer.js": "text/javascript",
 }
 PAGE_PATHS = ("/swagger-ui", "/swagger-ui/")
@@ -26,20 +30,16 @@ class PageRoutes:
         folder = resources.files(__package__ or "")
         self._page = (folder / "index.html").read_bytes()
         self._assets = {name: (folder / name).read_bytes() for name in _ASSETS}
+        self._etags = {name: _etag(content) for name, content in self._assets.items()}
         self._document = (folder / "openapi.json").read_bytes()
 
     def routes(self) -> list[web.RouteDef]:
         """Returns the routes to register."""
         return [
-            web.get("/", self.home),
             web.get(DOCUMENT_PATH, self.document),
             *(web.get(path, self.page) for path in PAGE_PATHS),
             web.get("/swagger-ui/{name}", self.asset),
         ]
-
-    async def home(self, _request: web.Request) -> web.Response:
-        """Sends people to the page."""
-        return web.Response(status=302, headers={"Location": PAGE_PATHS[0]})
 
     async def document(self, _request: web.Request) -> web.Response:
         """Answers the OpenAPI document."""
@@ -59,9 +59,22 @@ class PageRoutes:
         name = request.match_info["name"]
         if name not in self._assets:
             raise web.HTTPNotFound
-        return web.Response(
-            body=self._assets[name],
-            content_type=_ASSETS[name],
-            charset="utf-8",
-            headers={"Cache-Control": "public, max-age=3600"},
-        )
+        # no-cache: kept, but asked about each time. The parts fit each other in one version only.
+        headers = {"Cache-Control": "public, no-cache"}
+        etag = self._etags[name]
+        if any(known.value == etag.value for known in request.if_none_match or ()):
+            response = web.Response(status=304, headers=headers)
+        else:
+            response = web.Response(
+                body=self._assets[name],
+                content_type=_ASSETS[name],
+                charset="utf-8",
+                headers=headers,
+            )
+        response.etag = etag
+        return response
+
+
+def _etag(content: bytes) -> ETag:
+    # weak: it may be sent compressed
+    return ETag(hashlib.sha256(content).hexdigest()[:32], is_weak=True)

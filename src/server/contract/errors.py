@@ -95,6 +95,22 @@ class QueueTimeout(InferenceError):
     reason = "QUEUE_TIMEOUT"
 
 
+class DeadlineUnreachable(InferenceError):
+    """The caller's deadline would pass before a slot is expected to be free."""
+
+    reason = "DEADLINE_UNREACHABLE"
+
+    def __init__(self, expected_wait_s: float, remaining_s: float) -> None:
+        super().__init__(
+            f"the deadline is {remaining_s:.1f} s away, the expected wait for a slot is "
+            f"{expected_wait_s:.1f} s",
+            metadata={
+                "remaining_ms": str(round(remaining_s * 1000)),
+                "expected_wait_ms": str(round(expected_wait_s * 1000)),
+            },
+        )
+
+
 class GpuMemoryFull(InferenceError):
     """More of a GPU's memory is in use than the operator allows."""
 
@@ -140,6 +156,26 @@ class GenerationFailed(InferenceError):
     """The engine refused or failed a request for a reason of its own."""
 
     reason = "GENERATION_FAILED"
+
+
+class TakenOver(InferenceError):
+    """Another call reads the request now."""
+
+    reason = "TAKEN_OVER"
+
+    def __init__(self) -> None:
+        super().__init__("another call resumed this request, and gets what it says from here on")
+
+
+class NotKept(InferenceError):
+    """No request of this id is kept for this caller."""
+
+    reason = "RESUME_EXPIRED"
+
+    def __init__(self, request_id: str) -> None:
+        super().__init__(
+            f"no request '{request_id}' is kept: it never had a detach_timeout, or its time is over"
+        )
 
 
 class ResumeExpired(InferenceError):

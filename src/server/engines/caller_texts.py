@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 
-from ..contract.engine import ChatMessage, ChatPrompt
 from ..contract.errors import InvalidRequest
+from ..contract.prompts import ChatMessage, ChatPrompt
 from .answers.spelling import spell_tool
 from .special_text import SpecialTexts
 

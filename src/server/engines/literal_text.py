@@ -134,19 +134,25 @@ def _tokenize_hidden(
 ) -> Generator[Tokenize, Any, list[int]]:
     """Tokenises a text with its stand-ins replaced, each followed by a break that is taken out."""
     special = hiding.special
-    for mark, ids_of_mark in (yield from _breaks(hiding, text)):
+    # Many tokenizers begin every prompt with a token that the text need not have.
+    around: Sequence[int] = (yield Tokenize("", is_prompt=True)) if is_prompt else ()
+    num_control = special.count(text) + special.count_ids(around)
+    for mark, ids_of_mark in (yield from _breaks(hiding, text, around)):
         broken, num_breaks = hiding.break_up(text, mark)
         ids = yield Tokenize(broken, is_prompt=is_prompt)
         found = _take_out(ids, ids_of_mark, num_breaks)
-        if found is not None and special.count_ids(found) <= special.count(text):
+        if found is not None and special.count_ids(found) <= num_control:
             return found
     raise _unspeakable()
 
 
 def _breaks(
-    hiding: _Hiding, text: str
+    hiding: _Hiding, text: str, around: Sequence[int]
 ) -> Generator[Tokenize, Any, list[tuple[str, Sequence[int]]]]:
-    """Lists what can break up a text, and what it is in tokens wherever it stands."""
+    """Lists what can break up a text, and what it is in tokens wherever it stands.
+
+    Nothing of what the tokenizer itself puts `around` it can.
+    """
     special = hiding.special
     found: list[tuple[str, Sequence[int]]] = []
     mark = hiding.private.take()
@@ -159,7 +165,7 @@ def _breaks(
         found.append((mark, ids))
     # A control token that the prompt does not have: nothing joins with it.
     for spare, token_id in special.ids.items():
-        if spare not in text and token_id not in special.unknown:
+        if spare not in text and token_id not in special.unknown and token_id not in around:
             return [*found, (spare, [token_id])]
     return found
 

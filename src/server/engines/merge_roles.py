@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from itertools import groupby
 
-from ..contract.engine import ChatMessage, ImagePart, Role
+from ..contract.prompts import ChatMessage, ImagePart, Role
 
 _BETWEEN = "\n\n"
 

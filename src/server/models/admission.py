@@ -7,7 +7,13 @@ import time
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 
-from ..contract.errors import AtCapacity, EngineLost, InferenceError, QueueTimeout
+from ..contract.errors import (
+    AtCapacity,
+    DeadlineUnreachable,
+    EngineLost,
+    InferenceError,
+    QueueTimeout,
+)
 from ..contract.load_progress import LoadProgress
 from .ticket import QueuePlace, ReportWait, Ticket, WaitProgress
 from .waiting_line import Waiter, WaitingLine
@@ -113,6 +119,7 @@ class Admission:
         Raises:
             AtCapacity: the queue is full, or the ticket allows no wait and no slot is free.
             QueueTimeout: none became free in time.
+            DeadlineUnreachable: none is expected to become free before the deadline.
             InferenceError: requests are refused, for the reason given with `refuse`.
             ModelLoading: none serves in time, or the model loads without having been asked.
             ModelLoadFailed: none will serve.
@@ -146,6 +153,7 @@ class Admission:
         if waiter.ticket.deadline_s is not None:
             max_wait_s = min(max_wait_s, waiter.ticket.deadline_s - start_s)
         self._check_room(max_wait_s)
+        self._check_deadline(waiter.ticket, start_s)
         self._line.add(waiter)
         try:
             async with asyncio.timeout(max_wait_s):
@@ -161,10 +169,8 @@ class Admission:
         return time.monotonic() - start_s
 
     def _is_next(self, ticket: Ticket) -> bool:
-        """Whether a newcomer may run at once: it fits, and overtakes nobody of its priority."""
-        return self._fits(ticket) and (
-            not self._line or ticket.priority > self._line.first.ticket.priority
-        )
+        """Whether a newcomer may run at once: it fits, and goes before all who wait."""
+        return self._fits(ticket) and self._line.would_be_first(ticket)
 
     def _fits(self, ticket: Ticket) -> bool:
         is_running = self._is_open and self._resuming is None and self._explain_refusal is None
@@ -189,6 +195,14 @@ class Admission:
                 f"{busy}, and every place in the queue is taken, {limit} in all",
                 metadata={"limit": str(limit), "actual": str(len(self._line))},
             )
+
+    def _check_deadline(self, ticket: Ticket, now_s: float) -> None:
+        """Refuses who would wait for nothing. A wait for a load has no expectation."""
+        if ticket.deadline_s is None or not self._is_open:
+            return
+        expected_s = self._expect_wait(self._line.count_places_before(ticket), ticket)
+        if expected_s is not None and now_s + expected_s > ticket.deadline_s:
+            raise DeadlineUnreachable(expected_s, ticket.deadline_s - now_s)
 
     def _explain_timeout(self, max_wait_s: float) -> InferenceError:
         if not self._is_open:
@@ -237,12 +251,14 @@ class Admission:
     def _progress_of(self, waiter: Waiter) -> WaitProgress | None:
         if not self._is_open:
             return self._load_progress
-        place = self._line.count_places_ahead(waiter) + 1
-        expected_s = None
-        if self._mean_hold_s is not None:
-            last_place = place - 1 + waiter.ticket.num_places
-            expected_s = self._mean_hold_s * last_place / self._num_slots
-        return QueuePlace(place, expected_s)
+        num_ahead = self._line.count_places_ahead(waiter)
+        return QueuePlace(num_ahead + 1, self._expect_wait(num_ahead, waiter.ticket))
+
+    def _expect_wait(self, num_ahead: int, ticket: Ticket) -> float | None:
+        """Expects that slots become free one by one, each after its share of the mean hold."""
+        if self._mean_hold_s is None:
+            return None
+        return self._mean_hold_s * (num_ahead + ticket.num_places) / self._num_slots
 
     def _record_hold_time(self, hold_s: float) -> None:
         if self._mean_hold_s is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextvars
+import time
 from asyncio import TimerHandle, get_running_loop
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
@@ -20,6 +21,9 @@ class StallTimer:
         self._stall_s = stall_s
         self._on_stall = on_stall
         self._is_running = False
+        # The loop's, once one runs. CPython 3.11 makes a system call when it is asked for the loop,
+        # and signs come with every token.
+        self._time = time.monotonic
         self._num_running = 0
         # Silence of the stretches of work before this one, and when this one's began.
         self._silent_s = 0.0
@@ -29,6 +33,7 @@ class StallTimer:
     def start(self) -> None:
         """Begins to watch: an engine serves, and has given a sign."""
         self._is_running = True
+        self._time = get_running_loop().time
         self.record_sign()
         if self._num_running > 0:
             self._arm()
@@ -41,13 +46,13 @@ class StallTimer:
     def record_sign(self) -> None:
         """Begins the silence anew: the engine gave a sign."""
         self._silent_s = 0.0
-        self._since_s = get_running_loop().time()
+        self._since_s = self._time()
 
     @contextmanager
     def work(self) -> Generator[None]:
         """Counts as a running request for the body's time."""
         if self._num_running == 0:
-            self._since_s = get_running_loop().time()
+            self._since_s = self._time()
             self._arm()
         self._num_running += 1
         try:
@@ -59,7 +64,7 @@ class StallTimer:
                 self._disarm()
 
     def _measure(self) -> float:
-        return self._silent_s + get_running_loop().time() - self._since_s
+        return self._silent_s + self._time() - self._since_s
 
     def _arm(self) -> None:
         if self._is_running and self._stall_s > 0:

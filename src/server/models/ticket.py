@@ -14,7 +14,7 @@ class Ticket:
 
     The wait ends after `max_wait_s` or at `deadline_s` of the monotonic clock, whichever is first.
     `num_places` slots, at least 1, are wanted together: one for each choice. A higher `priority`
-    goes first. `caller` is empty where nobody is named.
+    goes first (see `WaitingLine`). `caller` is empty where nobody is named.
     """
 
     max_wait_s: float

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import math
+import time
 from asyncio import Future, Handle, get_running_loop
 from bisect import bisect_left, bisect_right, insort
 from collections.abc import Callable
@@ -10,6 +12,10 @@ from contextvars import Context
 from dataclasses import dataclass, field
 
 from .ticket import ReportWait, Ticket, WaitProgress
+
+PRIORITY_STEP_S = 10.0
+"""Waiting for so long counts as one step of priority. Less would hardly favour anybody where waits
+are long; more would let those of low priority wait until their time is up."""
 
 # Reports of one turn of the event loop, and the pause to the next ones: a loop that has thousands
 # to tell spends a small part of its time on it, and each is told its newest place.
@@ -39,7 +45,10 @@ def _key(waiter: Waiter) -> tuple[float, int]:
 
 
 class WaitingLine:
-    """Waiting requests by priority, then arrival.
+    """Waiting requests by priority and arrival.
+
+    A step of priority is worth `PRIORITY_STEP_S` of waiting, so that whoever waits long enough is
+    next, whatever comes: two who wait never change places, because both grow older alike.
 
     To find a place is a bisection. To enter or leave moves the pointers behind it in one list,
     which takes microseconds for ten thousand. `progress_of` says what there is to tell a waiter.
@@ -69,9 +78,17 @@ class WaitingLine:
         """Counts the slots that those ahead of `waiter` want."""
         return bisect_left(self._places, waiter.key, key=_key)
 
+    def would_be_first(self, ticket: Ticket) -> bool:
+        """Whether a newcomer goes before all who wait."""
+        return not self._places or self._order_of(ticket) < self.first.key[0]
+
+    def count_places_before(self, ticket: Ticket) -> int:
+        """Counts the slots that those want who would be ahead of a newcomer."""
+        return bisect_right(self._places, (self._order_of(ticket), math.inf), key=_key)
+
     def add(self, waiter: Waiter) -> None:
         """Lines up behind all of the same priority, and reports to `waiter` where it stands."""
-        waiter.key = (-waiter.ticket.priority, next(self._arrivals))
+        waiter.key = (self._order_of(waiter.ticket), next(self._arrivals))
         index = self.count_places_ahead(waiter)
         is_last = index == len(self._places)
         self._places[index:index] = [waiter] * waiter.ticket.num_places
@@ -93,6 +110,9 @@ class WaitingLine:
             del self._listeners[bisect_left(self._listeners, waiter.key, key=_key)]
         if index < len(self._places):
             self.record_change()
+
+    def _order_of(self, ticket: Ticket) -> float:
+        return time.monotonic() - ticket.priority * PRIORITY_STEP_S
 
     def record_change(self) -> None:
         """Has those who listen told what is new for them, some in each turn of the event loop."""

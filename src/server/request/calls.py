@@ -8,8 +8,8 @@ from typing import Final
 
 from ...tracing.trace_context import NO_TRACE, TraceContext
 from ..contract.constraint import Constraint
-from ..contract.engine import Prompt
 from ..contract.events import Delta, FinishReason, Prefill
+from ..contract.prompts import Prompt
 from ..media.image_source import ImageSource
 
 

@@ -7,8 +7,9 @@ from typing import Final
 
 import msgspec
 
-from ..contract.engine import ChatPrompt, ModelInfo, Prompt
+from ..contract.engine import ModelInfo
 from ..contract.errors import InvalidRequest
+from ..contract.prompts import ChatPrompt, Prompt
 from ..media.images import Images
 from .calls import Call
 

@@ -9,11 +9,7 @@ from contextlib import AsyncExitStack, aclosing
 from dataclasses import replace
 
 from ..constraints.checker import ConstraintChecker
-from ..contract.engine import (
-    EngineRequest,
-    ModelInfo,
-    RenderedPrompt,
-)
+from ..contract.engine import EngineRequest, ModelInfo
 from ..contract.errors import InvalidRequest, ModelLoadFailed
 from ..contract.events import (
     ChoiceFinished,
@@ -26,6 +22,7 @@ from ..contract.events import (
     ToolCallDelta,
 )
 from ..contract.load_progress import LoadProgress
+from ..contract.prompts import RenderedPrompt
 from ..media.images import Images
 from ..models.models import Models, Route
 from ..models.served_model import ServedModel

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from itertools import chain
+from collections.abc import Sequence
+from itertools import chain, takewhile
 from types import TracebackType
 from typing import Final, Self
 
@@ -18,12 +17,8 @@ from ..contract.events import (
     TextDelta,
     ToolCallDelta,
 )
-from .calls import (
-    CallEvent,
-    CallFinished,
-    CallStarted,
-    ProgressEvent,
-)
+from .batch import Batch
+from .calls import CallEvent, CallFinished, CallStarted, ProgressEvent
 from .joined_deltas import join_deltas, num_bytes_of
 
 MAX_LOG_BYTES: Final = 16 << 20
@@ -37,26 +32,6 @@ _MAX_LOOSE: Final = 64
 _MAX_LOOSE_BYTES: Final = MAX_BATCH_BYTES // 4
 """Deltas that nobody has taken are joined by so many, or so many bytes: each is copied once, before
 it is read."""
-
-
-@dataclass(slots=True)
-class Batch:
-    """What a reader had not taken yet, in the order of its fields.
-
-    `deltas` joins neighbours of one kind and choice. `position` counts the engine's deltas up to
-    and with the last one.
-    """
-
-    position: int
-    progress: ProgressEvent | None = None
-    started: CallStarted | None = None
-    deltas: Sequence[Delta] = ()
-    finished: CallFinished | None = None
-
-    @property
-    def holds_deltas_alone(self) -> bool:
-        """Whether there is nothing but deltas in it."""
-        return self.progress is None and self.started is None and self.finished is None
 
 
 _Entry = tuple[int, list[Delta], int]
@@ -73,13 +48,15 @@ class RequestLog:
                 send(batch)
 
     A reader that keeps up gets each event at once; one that lags gets one batch, whose making is
-    linear in its size, or several of `MAX_BATCH_BYTES`. What every reader has taken is dropped;
-    while there is no reader, all that the last one has not taken is kept. Beyond `max_bytes` the
-    oldest deltas go, and a reader that has not taken them gets `ResumeExpired`.
+    linear in its size, or several of `MAX_BATCH_BYTES`. What every reader has taken is dropped,
+    unless the log `keeps_taken`, so that a reader can go back; while there is no reader, all that
+    the last one has not taken is kept. Beyond `max_bytes` the oldest deltas go, and a reader that
+    has not taken them gets `ResumeExpired`.
     """
 
-    def __init__(self, max_bytes: int = MAX_LOG_BYTES) -> None:
+    def __init__(self, max_bytes: int = MAX_LOG_BYTES, *, keeps_taken: bool = False) -> None:
         self._max_bytes = max_bytes
+        self._keeps_taken = keeps_taken
         self._entries: deque[_Entry] = deque()
         self._num_loose = 0
         self._num_loose_bytes = 0
@@ -123,6 +100,12 @@ class RequestLog:
         self._readers.add(reader)
         return reader
 
+    def has_told(self, position: int) -> bool:
+        """Whether a reader can have been given a position that is still kept, or is the start."""
+        # Deltas that were joined while nobody took them have one position for all of them.
+        ends = (end for end, _, _ in self._entries)
+        return position in (0, self._oldest, self.position) or position in ends
+
     def check_kept(self, position: int) -> None:
         """Raises `ResumeExpired` where what comes behind `position` is not kept any more."""
         if position < self._oldest:
@@ -137,13 +120,15 @@ class RequestLog:
         # What is behind a place that a reader knows is never joined with it.
         self._num_loose = self._num_loose_bytes = 0
         entries = self._entries
-        if len(entries) == 1 and len(entries[0][1]) == 1:  # for nearly every token
-            deltas = entries[0][1]
-            reader.position = self.position
-        else:
-            deltas = join_deltas(chain.from_iterable(self._parts_for(reader)))
+        if len(entries) == 1 and len(self._readers) == 1 and not self._keeps_taken:
+            # For nearly every token.
+            self._oldest, deltas, num_bytes = entries.pop()
+            self.num_bytes -= num_bytes
+            reader.position = self._oldest
+            return deltas
+        deltas = join_deltas(chain.from_iterable(self._parts_for(reader)))
         taken = min(reader.position for reader in self._readers)
-        while entries and entries[0][0] <= taken:
+        while not self._keeps_taken and entries and entries[0][0] <= taken:
             self._drop_oldest()
         return deltas
 
@@ -151,17 +136,20 @@ class RequestLog:
         """Lets a reader go; what it has not taken is kept where it was the last one."""
         self._readers.discard(reader)
 
-    def _parts_for(self, reader: LogReader) -> Iterator[list[Delta]]:
+    def _parts_for(self, reader: LogReader) -> list[list[Delta]]:
         """Gives a reader what comes next, at least one part, and moves it along."""
+        # From the newest on: there may be thousands that it has taken.
+        newer = list(takewhile(lambda entry: entry[0] > reader.position, reversed(self._entries)))
+        parts: list[list[Delta]] = []
         room = MAX_BATCH_BYTES
-        position = reader.position
-        for end, deltas, num_bytes in self._entries:
-            if end > position:
-                room -= num_bytes
-                if room < 0 and reader.position > position:
-                    return
-                reader.position = end
-                yield deltas
+        while newer:
+            end, deltas, num_bytes = newer.pop()
+            room -= num_bytes
+            if room < 0 and parts:
+                break
+            reader.position = end
+            parts.append(deltas)
+        return parts
 
     def _add(self, delta: Delta) -> None:
         num_bytes = num_bytes_of(delta)
@@ -216,10 +204,12 @@ class LogReader:
         self._log = log
         self.position = position
         self.waiting: asyncio.Future[None] | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._num_facts = 0
         self._num_progress = 0
         self._has_started = False
         self._has_finished = False
+        self._error: BaseException | None = None
 
     def __enter__(self) -> Self:
         """Reads."""
@@ -239,6 +229,12 @@ class LogReader:
         """Tokens generated so far, taken or not."""
         return self._log.num_tokens
 
+    def end(self, error: BaseException) -> None:
+        """Has the next `take`, or the one that waits, raise `error`."""
+        self._error = error
+        if self.waiting is not None and not self.waiting.done():
+            self.waiting.set_result(None)
+
     async def take(self) -> Batch | None:
         """Waits for the next batch; None once the log is closed and all of it taken.
 
@@ -248,21 +244,29 @@ class LogReader:
         """
         log = self._log
         while True:
+            if self._error is not None:
+                raise self._error
             has_facts = log.num_facts != self._num_facts
-            if has_facts or log.position != self.position:
+            if log.position != self.position:
+                deltas = log.take(self)
+                batch = Batch(self.position, deltas=deltas)
+                if has_facts:
+                    self._add_facts(batch)
+                return batch
+            if has_facts:
                 batch = Batch(log.position)
-                if log.position != self.position:
-                    batch.deltas = log.take(self)
-                    batch.position = self.position
-                if not has_facts or self._add_facts(batch):
+                if self._add_facts(batch):
                     return batch
             elif log.is_closed:
                 if log.error is not None:
                     raise _copy_of(log.error)
                 return None
             else:
-                # A bare future: this happens for every token, and an event costs twice as much.
-                self.waiting = asyncio.get_running_loop().create_future()
+                # A bare future, because this happens for every token: an event costs twice as much,
+                # and CPython 3.11 makes a system call each time that it is asked for the loop.
+                if self._loop is None:
+                    self._loop = asyncio.get_running_loop()
+                self.waiting = self._loop.create_future()
                 await self.waiting  # ended by the log
 
     def _add_facts(self, batch: Batch) -> bool:

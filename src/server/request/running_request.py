@@ -31,14 +31,20 @@ class RunningRequest:
     It belongs to no call: readers of its `log` come and go, and whoever wants its end says so.
 
         running = requests.start(call)
-        with requests.read(running) as reader:
+        with requests.read(running.log) as reader:
             ...                          # batches, until there is none
         running.cancel(CallAborted())    # does nothing where it has ended
     """
 
-    def __init__(self, call: Call, inference: Inference, observers: tuple[Observer, ...]) -> None:
+    def __init__(
+        self,
+        call: Call,
+        inference: Inference,
+        observers: tuple[Observer, ...],
+        log: RequestLog | None = None,
+    ) -> None:
         self.call = call
-        self.log = RequestLog()
+        self.log = log or RequestLog()
         self.outcome: CallOutcome | None = None
         self._inference = inference
         self._observers = observers
@@ -108,23 +114,27 @@ class RunningRequests:
         self._is_idle.set()
         self._is_draining = False
 
-    def start(self, call: Call) -> RunningRequest:
-        """Starts a request.
+    def start(self, call: Call, log: RequestLog | None = None) -> RunningRequest:
+        """Starts a request; it writes into `log`, or into one of its own.
 
         Raises:
             Draining: nothing new is taken any more.
         """
         self.check_open()
-        running = RunningRequest(call, self._inference, self._observers)
+        running = RunningRequest(call, self._inference, self._observers, log)
         self._running.add(running)
         self._is_idle.clear()
         running.task.add_done_callback(lambda _: self._discard(running))
         return running
 
     @contextmanager
-    def read(self, running: RunningRequest) -> Generator[LogReader]:
-        """Reads a request to a caller, who is waited for as the request is."""
-        with running.log.read() as reader:
+    def read(self, log: RequestLog, after: int = 0) -> Generator[LogReader]:
+        """Reads a request to a caller, who is waited for as the request is.
+
+        Raises:
+            ResumeExpired: what comes behind the position `after` is not kept any more.
+        """
+        with log.read(after) as reader:
             self._readers.add(reader)
             self._is_idle.clear()
             try:

@@ -8,8 +8,9 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Final
 
-from ..contract.engine import Engine, PlainText, TokenizedText
+from ..contract.engine import Engine
 from ..contract.errors import InferenceError, QueueTimeout
+from ..contract.prompts import PlainText, TokenizedText
 from ..contract.token_ids import TokenIds
 from ..media.images import Images
 from ..models.models import Models

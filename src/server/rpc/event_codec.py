@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from google.protobuf.duration_pb2 import Duration
 
-from ...generated.tokenwire.v1 import events_pb2
+from ...generated.tokenwire.v1 import events_pb2, inference_pb2
 from ..contract.events import (
     ChoiceFinished,
     Delta,
@@ -99,6 +99,29 @@ def add_delta(deltas: events_pb2.Deltas, delta: Delta, with_token_ids: bool) -> 
             added.tool_call.CopyFrom(_encode_tool_call(delta))
         case ChoiceFinished():
             added.finished.CopyFrom(_encode_choice_finished(delta))
+
+
+class OneText:
+    """A response with one piece of text, filled anew for every token.
+
+    That takes a fifth of the time of making one: gRPC has the bytes of the last one by then.
+    """
+
+    def __init__(
+        self, message: inference_pb2.GenerateResponse | inference_pb2.ChatResponse
+    ) -> None:
+        self._message = message
+        self._delta = message.deltas.deltas.add()
+        self._text = self._delta.text
+
+    def fill(
+        self, position: int, delta: TextDelta
+    ) -> inference_pb2.GenerateResponse | inference_pb2.ChatResponse:
+        """Returns the response, with the text and choice of `delta` alone."""
+        self._message.position = position
+        self._delta.choice = delta.choice
+        self._text.text = delta.text
+        return self._message
 
 
 def encode_finished(finished: CallFinished) -> events_pb2.Finished:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from ...generated.tokenwire.v1 import chat_pb2, models_pb2
-from ..contract.engine import ImagePart
 from ..contract.errors import InvalidRequest
+from ..contract.prompts import ImagePart
 from ..media.image_header import FORMATS
 from ..media.image_limits import ImageLimits
 from ..media.image_source import ImageSource

@@ -10,7 +10,8 @@ from google.protobuf.json_format import MessageToDict
 
 from ...generated.tokenwire.v1 import events_pb2, inference_pb2, sampling_pb2
 from ..contract.constraint import Constraint, ConstraintKind
-from ..contract.engine import (
+from ..contract.errors import InvalidRequest
+from ..contract.prompts import (
     ChatMessage,
     ChatPrompt,
     InfillPrompt,
@@ -19,7 +20,6 @@ from ..contract.engine import (
     TextPrompt,
     TokenPrompt,
 )
-from ..contract.errors import InvalidRequest
 from ..contract.template_arguments import RESERVED_TEMPLATE_ARGUMENTS
 from ..contract.token_ids import TokenIds
 from ..media.image_source import ImageSource
@@ -151,6 +151,11 @@ def _decode_constraint(constraint: sampling_pb2.Constraint) -> Constraint | None
             return Constraint(kind, tuple(constraint.choice.values))
         case ConstraintKind.JSON_SCHEMA | ConstraintKind.REGEX | ConstraintKind.EBNF:
             return Constraint(kind, (getattr(constraint, name),))
+
+
+def decode_detach_timeout(request: Request) -> float | None:
+    """Returns how long a request outlives its call, in seconds; None where it says nothing."""
+    return _seconds(request.detach_timeout) if request.HasField("detach_timeout") else None
 
 
 def _seconds(duration: Duration) -> float:

@@ -9,10 +9,12 @@ from typing import Any, cast
 from ...generated.tokenwire.v1 import inference_pb2
 from ..contract.events import ChoiceFinished, Delta, ReasoningDelta, TextDelta, ToolCallDelta
 from ..request.answer import collect_choices
+from ..request.batch import Batch
 from ..request.calls import CallFinished, CallStarted, Decoding, ProgressEvent, Restarting
-from ..request.request_log import Batch, LogReader
+from ..request.request_log import LogReader
 from ..settings.fixed_limits import PROGRESS_INTERVAL_S
 from .event_codec import (
+    OneText,
     add_delta,
     encode_final,
     encode_finished,
@@ -25,7 +27,7 @@ Response = type[inference_pb2.GenerateResponse] | type[inference_pb2.ChatRespons
 
 
 class Sender:
-    """Writes what a reader takes from a request's log to one caller."""
+    """Writes what a reader takes from a request's log to one caller, who has got to `position`."""
 
     def __init__(
         self,
@@ -35,6 +37,7 @@ class Sender:
         *,
         wants_progress: bool,
         wants_token_ids: bool,
+        position: int = 0,
     ) -> None:
         self._context = context
         self._response = response
@@ -42,7 +45,8 @@ class Sender:
         self._wants_token_ids = wants_token_ids
         self._interval_s = PROGRESS_INTERVAL_S if wants_progress else None
         self._has_sent = False
-        self._position = 0
+        self._position = position
+        self._one_text = OneText(response())
 
     async def send_deltas(self, reader: LogReader) -> None:
         """Sends events as they come, until the log ends."""
@@ -114,10 +118,17 @@ class Sender:
         await self._context.write(message)
 
     def _message_of(self, batch: Batch) -> Any:
-        """Makes the message of a batch's deltas; None where they say nothing."""
+        """Makes the message of a batch's deltas; None where they say nothing.
+
+        It is written before the next one is made, which may be the same object.
+        """
         self._position = batch.position
         message = None
         with_ids = self._wants_token_ids
+        if len(batch.deltas) == 1 and not with_ids:
+            delta = batch.deltas[0]
+            if isinstance(delta, TextDelta) and delta.text and not delta.logprobs:
+                return self._one_text.fill(batch.position, delta)
         for delta in batch.deltas:
             if not _is_empty(delta, with_ids):
                 if message is None:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import TypeVar
 
 import grpc
+import structlog
 
 from ...generated.tokenwire.v1 import events_pb2, inference_pb2, inference_pb2_grpc
 from ..access.access import Access
@@ -23,12 +25,17 @@ from ..request.calls import (
     CallFailed,
     CallOutcome,
 )
+from ..request.kept_requests import KeptRequest, KeptRequests
+from ..request.request_log import LogReader, RequestLog
 from ..request.running_request import RunningRequests
 from .known_context import KnownContext, has_deadline_passed
 from .model_codec import encode_models
-from .request_codec import Request, decode_chat, decode_generate
+from .request_codec import Request, decode_chat, decode_detach_timeout, decode_generate
+from .resume_codec import check_resumed, decode_resume
 from .sender import Response, Sender
 from .validation import validate
+
+_logger = structlog.get_logger(__name__)
 
 _RequestT = TypeVar("_RequestT", bound=Request)
 
@@ -40,12 +47,15 @@ class InferenceService(inference_pb2_grpc.InferenceServiceServicer):
         self,
         requests: RunningRequests,
         models: Models,
+        kept: KeptRequests,
         access: Access,
+        *,
         max_output_tokens: int,
         image_limits: ImageLimits | None = None,
     ) -> None:
         self._image_limits = image_limits
         self._requests = requests
+        self._kept = kept
         self._models = models
         self._access = access
         self._max_output_tokens = max_output_tokens
@@ -78,28 +88,33 @@ class InferenceService(inference_pb2_grpc.InferenceServiceServicer):
         decode: Callable[[_RequestT, CallContext], Call],
         response: Response,
     ) -> None:
-        """Starts a request, reads it to its caller, and cancels it where that ends early."""
+        """Starts a request and reads it to its caller, or reads one that is kept for him."""
         start_s = time.monotonic()
+        if request.HasField("resume"):
+            await self._resume(request, context, response)
+            return
         self._requests.check_open()
         validate(request)
         call = decode(request, context.call)
-        sender = Sender(
-            context,
-            response,
-            call.context.request_id,
-            wants_progress=call.wants_progress,
-            wants_token_ids=call.wants_token_ids,
-        )
-        # It counts from here, where nothing stands between, to its end, which `access` is told.
-        self._access.start(call, (view.model_id for view in self._models.views))
-        running = self._requests.start(call)
+        sender = _sender_of(request, context, response, call.context.request_id)
+        kept = None
+        if timeout_s := decode_detach_timeout(request):
+            kept = self._kept.keep(call, _method_of(response), timeout_s)
+        try:
+            # It counts from here, where nothing stands between, to its end, which `access` is told.
+            self._access.start(call, (view.model_id for view in self._models.views))
+            running = self._requests.start(call, kept.log if kept else None)
+        except InferenceError:
+            if kept is not None:
+                self._kept.forget(kept)
+            raise
+        if kept is not None:
+            kept.begin(running)
+            await self._read(request, sender, kept.log, kept)
+            return
         why: CallOutcome = CallFailed(INTERNAL)
         try:
-            with self._requests.read(running) as reader:
-                if request.delivery == events_pb2.DELIVERY_FINAL:
-                    await sender.send_final(reader)
-                else:
-                    await sender.send_deltas(reader)
+            await self._read(request, sender, running.log)
         except InferenceError as error:
             why = CallFailed(error.reason, error.detail)
             raise
@@ -109,3 +124,59 @@ class InferenceService(inference_pb2_grpc.InferenceServiceServicer):
             raise
         finally:
             running.cancel(why)
+
+    async def _resume(self, request: Request, context: KnownContext, response: Response) -> None:
+        """Reads a request on to its caller, who came back."""
+        resume = decode_resume(request)
+        method = _method_of(response)
+        kept = self._kept.find(method, resume.request_id, context.call.key)
+        check_resumed(request, kept)
+        timeout_s = decode_detach_timeout(request)
+        if timeout_s is not None:
+            self._kept.set_timeout(kept, timeout_s)
+        position = resume.after_position
+        _logger.info(
+            "request_resumed",
+            method=method,
+            model=kept.model_id,
+            resumed_id=resume.request_id,
+            after_position=position,
+            position=kept.log.position,
+        )
+        sender = _sender_of(request, context, response, resume.request_id, position)
+        await self._read(request, sender, kept.log, kept, position)
+
+    async def _read(
+        self,
+        request: Request,
+        sender: Sender,
+        log: RequestLog,
+        kept: KeptRequest | None = None,
+        after: int = 0,
+    ) -> None:
+        with self._requests.read(log, after) as reader, _attached(kept, reader):
+            if request.delivery == events_pb2.DELIVERY_FINAL:
+                await sender.send_final(reader)
+            else:
+                await sender.send_deltas(reader)
+
+
+def _attached(kept: KeptRequest | None, reader: LogReader) -> AbstractContextManager[None]:
+    return nullcontext() if kept is None else kept.attached(reader)
+
+
+def _method_of(response: Response) -> str:
+    return "Chat" if response is inference_pb2.ChatResponse else "Generate"
+
+
+def _sender_of(
+    request: Request, context: KnownContext, response: Response, request_id: str, position: int = 0
+) -> Sender:
+    return Sender(
+        context,
+        response,
+        request_id,
+        wants_progress=request.progress,
+        wants_token_ids=request.return_token_ids,
+        position=position,
+    )

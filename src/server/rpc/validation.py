@@ -1,4 +1,4 @@
-"""Checks of a request that its proto states: rules, and features that are not built yet."""
+"""Checks of a request that its proto states."""
 
 from __future__ import annotations
 
@@ -13,12 +13,10 @@ from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
 
-from ...generated.tokenwire.v1 import options_pb2
 from ...item_limits import describe_excess, max_items_of
 from ..contract.errors import InvalidRequest
 
 _MAX_VIOLATIONS = 16
-_NOT_BUILT = "is not supported by this version of the server"
 # CEL knows 64-bit floats alone, and writes all their digits. Every float of the protos has 32.
 _LONG_FLOAT = re.compile(r"(?<=, got )-?\d+\.\d+(e[-+]\d+)?$")
 # In our own words: protovalidate's are "at least 1 characters" and "no more than 16 item(s)".
@@ -31,15 +29,15 @@ _LENGTH_RULES = {
 }
 
 
-def validate(request: Message) -> None:
-    """Checks every rule of a request's proto.
+def validate(request: Message, prefix: str = "") -> None:
+    """Checks every rule of a request's proto, or of a part of one, whose path is `prefix`.
 
     Raises:
-        InvalidRequest: names every list that is too long, otherwise every field that is set but
-            not built yet, otherwise every field that breaks a rule, 16 at most.
+        InvalidRequest: names every list that is too long, otherwise every field that breaks a rule,
+            16 at most.
     """
     # Lists first: everything else looks at each of their items.
-    violations = list(_long_lists(request, "")) or list(_planned_fields(request, ""))
+    violations = list(_long_lists(request, ""))
     if not violations:
         named: dict[str, str] = {}
         for item in protovalidate.collect_violations(request):
@@ -48,6 +46,8 @@ def validate(request: Message) -> None:
             if path not in named or item.proto.rule_id == "float.finite":
                 named[path] = text
         violations = list(named.items())
+    if prefix:
+        violations = [(f"{prefix}{path}", text) for path, text in violations]
     if violations:
         field, description = violations[0]
         raise InvalidRequest(field, description, *violations[1:_MAX_VIOLATIONS])
@@ -76,22 +76,6 @@ def _fields_with_lists(kind: Descriptor) -> tuple[tuple[FieldDescriptor, int | N
         if max_items_of(field) is not None
         or (_is_own_message(field) and _fields_with_lists(cast("Descriptor", field.message_type)))
     )
-
-
-def _planned_fields(message: Message, prefix: str) -> Iterator[tuple[str, str]]:
-    for field, value in message.ListFields():
-        path = f"{prefix}{field.name}"
-        if field.GetOptions().Extensions[options_pb2.planned]:
-            yield path, _NOT_BUILT
-        elif field.enum_type is not None and not field.is_repeated:
-            enum_value = field.enum_type.values_by_number.get(value)
-            if enum_value and enum_value.GetOptions().Extensions[options_pb2.planned_value]:
-                yield path, f"{enum_value.name} {_NOT_BUILT}"
-        elif _is_own_message(field):
-            items: Any = value if field.is_repeated else [value]
-            for index, item in enumerate(items):
-                subscript = f"[{index}]" if field.is_repeated else ""
-                yield from _planned_fields(item, f"{path}{subscript}.")
 
 
 def _is_own_message(field: FieldDescriptor) -> bool:
@@ -132,14 +116,10 @@ def _allowed_names(request: Message, elements: Sequence[Any]) -> str:
     last = elements[-1].field_name
     if last in kind.oneofs_by_name:
         fields = kind.oneofs_by_name[last].fields
-        names = [f.name for f in fields if not f.GetOptions().Extensions[options_pb2.planned]]
+        names = [field.name for field in fields]
     else:
         enum = kind.fields_by_name[last].enum_type
-        names = [
-            value.name
-            for value in (enum.values if enum else ())
-            if value.number and not value.GetOptions().Extensions[options_pb2.planned_value]
-        ]
+        names = [value.name for value in (enum.values if enum else ()) if value.number]
     return " or ".join(filter(None, (", ".join(names[:-1]), *names[-1:])))
 
 

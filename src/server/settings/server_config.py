@@ -18,6 +18,7 @@ from .image_settings import ImageSettings
 from .isq_settings import IsqSettings
 from .kv_cache_settings import CONTEXT_SIZE_FROM_MEMORY, KvCacheSettings
 from .model_settings import ModelSettings
+from .resume_settings import ResumeSettings
 from .timeout_settings import TimeoutSettings
 
 DEFAULT_MAX_TOKENS = 512
@@ -32,6 +33,7 @@ class ServerConfig(
     KvCacheSettings,
     TimeoutSettings,
     AccessSettings,
+    ResumeSettings,
     TracingSettings,
     LogSettings,
     TlsSettings,

@@ -7,8 +7,8 @@ import structlog
 
 from ...error_table import TRAITS
 from ...generated.tokenwire.v1 import inference_pb2
-from ..contract.engine import ChatPrompt
 from ..contract.errors import UnsupportedModel
+from ..contract.prompts import ChatPrompt
 from ..request.calls import INTERNAL, CallAborted, CallFailed, CallFinished, CallOutcome
 from ..request.ended_request import EndedRequest
 

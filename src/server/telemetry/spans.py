@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from ...tracing.wall_clock import wall_clock
-from ..contract.engine import ChatPrompt
 from ..contract.errors import UnsupportedModel
+from ..contract.prompts import ChatPrompt
 from ..request.calls import Call, CallAborted, CallFailed, CallFinished
 from ..request.ended_request import EndedRequest
 

@@ -30,11 +30,23 @@ def completions(**fields: Any) -> Any:
 
 def test_generate_is_an_instruction() -> None:
     """The prompt goes out as an instruction, in one message, with values to clamp."""
-    request = decode_generate({"model": "m", "prompt": "p"})
+    request = decode_generate({"model": "m", "prompt": "p"}, is_stream=False)
     assert (request.model, request.text, request.as_instruction) == ("m", "p", True)
     assert request.delivery == events_pb2.DELIVERY_FINAL
     assert request.sampling.clamp
     assert not request.HasField("suffix")
+
+
+def test_a_stream_of_an_instruction_waits_for_no_turn() -> None:
+    """Its stream is the same instruction in deltas, with or without `stream` in the body."""
+    for body in ({"model": "m", "prompt": "p"}, {"model": "m", "prompt": "p", "stream": True}):
+        request = decode_generate(body, is_stream=True)
+        assert request.as_instruction
+        assert request.delivery == events_pb2.DELIVERY_DELTAS
+        assert request.HasField("max_queue_wait")
+        assert not request.max_queue_wait.ToTimedelta()
+    with pytest.raises(EdgeError, match=r"use /api/generate/stream$"):
+        decode_generate({"model": "m", "prompt": "p", "stream": True}, is_stream=False)
 
 
 def test_what_is_absent_stays_unset() -> None:
@@ -79,6 +91,12 @@ def test_integers_fit_the_message(given: int, sent: int) -> None:
     """Integers beyond the message's range are moved into it; the server clamps or refuses them."""
     assert completions(max_tokens=given).sampling.max_tokens == sent
     assert completions(max_tokens=float(given)).sampling.max_tokens == sent
+
+
+def test_a_whole_number_may_be_written_with_a_point() -> None:
+    """JSON has one kind of number, and its schemas take 64.0 for an integer."""
+    sampling = completions(max_tokens=64.0, seed=7.0).sampling
+    assert (sampling.max_tokens, sampling.seed) == (64, 7)
 
 
 @pytest.mark.parametrize("given", [1e300, -1e300])

@@ -15,6 +15,7 @@ PROMPT: dict[str, Any] = {"model": MODEL, "prompt": "x"}
 CHAT: dict[str, Any] = {"model": MODEL, "messages": [USER]}
 ROUTES: dict[str, dict[str, Any]] = {
     "/api/generate": PROMPT,
+    "/api/generate/stream": PROMPT,
     "/api/chat": CHAT,
     "/api/chat/stream": CHAT,
     "/api/completions": PROMPT,
@@ -27,6 +28,7 @@ HONOURED = {
 }
 HONOURED_BY = {
     "/api/generate": HONOURED | {"prompt"},
+    "/api/generate/stream": HONOURED | {"prompt"},
     "/api/chat": HONOURED | {"messages"},
     "/api/chat/stream": HONOURED | {"messages"},
     "/api/completions": HONOURED | {"prompt", "suffix", "stream_options"},
@@ -136,6 +138,6 @@ async def test_a_messages_field_is_refused_by_its_place(
         body = {**CHAT, "messages": [{**USER, name: value}]}
         async with scripted_http.post("/api/chat", json=body) as response:
             assert response.status == 200
-    body = {**CHAT, "messages": [USER, {**USER, name: ["x"]}]}
+    body = {**CHAT, "messages": [USER, {**USER, name: [{"x": 1}]}]}
     text = await refusal(scripted_http, "/api/chat", body)
     assert text == f"Bad request: messages[1].{name}: is not supported here, got an array"

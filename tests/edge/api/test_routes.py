@@ -1,4 +1,4 @@
-"""The `/api` routes on the real front with the real engine."""
+"""The `/api` routes on the real front; their promises to callers are in `tests/contract`."""
 
 from __future__ import annotations
 
@@ -19,55 +19,6 @@ async def post(http: aiohttp.ClientSession, path: str, body: Any, status: int = 
     async with http.post(path, json=body) as response:
         assert response.status == status, await response.text()
         return await response.json()
-
-
-async def test_llms_is_a_bare_array(http: aiohttp.ClientSession) -> None:
-    """The model list is an array of model objects, with size and capabilities from the model."""
-    async with http.get("/api/llms") as response:
-        assert response.status == 200
-        assert await response.json() == [
-            {
-                "id": MODEL_ID,
-                "name": "SmolLM2 135M Instruct",
-                "description": f"LLM model: {MODEL_ID} (GGUF quantized)",
-                "size": "135M",
-                "capabilities": ["text-generation", "chat"],
-            }
-        ]
-
-
-async def test_generate_answers_an_instruction(http: aiohttp.ClientSession) -> None:
-    """The prompt is answered with the chat template, and the body has exactly its four fields."""
-    body = await post(http, "/api/generate", {**GREEDY, "prompt": "Say hello."})
-    assert set(body) == {"text", "model", "tokens_generated", "finish_reason"}
-    assert body["text"]
-    assert body["model"] == MODEL_ID
-    assert 1 <= body["tokens_generated"] <= 12
-    assert body["finish_reason"] in {"eos", "length"}
-
-
-async def test_chat_answers_a_message(http: aiohttp.ClientSession) -> None:
-    """The answer is a message of the assistant."""
-    body = await post(http, "/api/chat", {**GREEDY, "messages": COUNT})
-    assert set(body) == {"message", "model", "tokens_generated", "finish_reason"}
-    assert body["message"]["role"] == "assistant"
-    assert body["message"]["content"]
-
-
-async def test_completions_answers_both_dialects(http: aiohttp.ClientSession) -> None:
-    """The four fields stand beside those of OpenAI's clients, and they agree."""
-    body = await post(http, "/api/completions", {**GREEDY, "prompt": "One, two, three,"})
-    assert set(body) == {
-        *("text", "model", "tokens_generated", "finish_reason"),
-        *("id", "object", "created", "choices", "usage"),
-    }
-    assert body["object"] == "text_completion"
-    assert body["choices"] == [
-        {"text": body["text"], "index": 0, "finish_reason": "length", "logprobs": None}
-    ]
-    usage = body["usage"]
-    assert usage["completion_tokens"] == body["tokens_generated"] == 12
-    assert usage["total_tokens"] == usage["prompt_tokens"] + 12
 
 
 async def test_chat_stream_equals_chat(http: aiohttp.ClientSession) -> None:
@@ -91,24 +42,6 @@ async def test_chat_stream_equals_chat(http: aiohttp.ClientSession) -> None:
     }
 
 
-async def test_completions_stream_carries_choices(http: aiohttp.ClientSession) -> None:
-    """Every event has its text twice: as `text` and as OpenAI's choice."""
-    request = {**GREEDY, "prompt": "One, two, three,"}
-    whole = await post(http, "/api/completions", request)
-    async with http.post("/api/completions/stream", json=request) as response:
-        assert response.status == 200
-        *deltas, end = await read_events(response)
-    assert "".join(delta["text"] for delta in deltas) == whole["text"]
-    for delta in deltas:
-        assert delta["choices"] == [
-            {"text": delta["text"], "index": 0, "finish_reason": None, "logprobs": None}
-        ]
-    assert end["done"] is True
-    assert end["finish_reason"] == "length"
-    assert end["choices"][0]["finish_reason"] == "length"
-    assert not {"text", "content", "error"} & set(end)
-
-
 async def test_completions_with_stream_speaks_openai(http: aiohttp.ClientSession) -> None:
     """`"stream": true` streams OpenAI's objects, ends with `[DONE]` and tells usage on request."""
     request = {
@@ -128,30 +61,6 @@ async def test_completions_with_stream_speaks_openai(http: aiohttp.ClientSession
     assert last["choices"][0]["finish_reason"] == "length"
     assert usage["choices"] == []
     assert usage["usage"]["completion_tokens"] == 12
-
-
-async def test_a_stop_string_ends_the_answer(http: aiohttp.ClientSession) -> None:
-    """The stop string is honoured, told as `stop`, and never part of the text."""
-    request = {**GREEDY, "prompt": "One, two, three,"}
-    text = (await post(http, "/api/completions", request))["text"]
-    stop = text.split()[1]
-    body = await post(http, "/api/completions", {**request, "stop": [stop]})
-    assert body["finish_reason"] == "stop"
-    assert body["text"] == text[: text.index(stop)]
-
-
-async def test_values_out_of_range_are_clamped(http: aiohttp.ClientSession) -> None:
-    """Temperature, top_p and max_tokens beyond their ranges are moved into them."""
-    request = {
-        "model": MODEL_ID,
-        "prompt": "One, two,",
-        "stop": [","],
-        "temperature": -3,
-        "top_p": 7.5,
-        "max_tokens": 10**30,
-    }
-    body = await post(http, "/api/completions", request)
-    assert body["finish_reason"] == "stop"
 
 
 async def test_null_is_absent(http: aiohttp.ClientSession) -> None:
@@ -182,13 +91,6 @@ async def test_a_prompt_over_the_context_tells_both_numbers(http: aiohttp.Client
     assert body["code"] == "BAD_REQUEST"
     assert body["error"].startswith("Bad request: prompt: has 30")
     assert "1024" in body["error"]
-
-
-async def test_a_suffix_needs_a_model_that_fills(http: aiohttp.ClientSession) -> None:
-    """A model without fill-in-the-middle tokens refuses `suffix` by name."""
-    request = {**GREEDY, "prompt": "def f():", "suffix": "return 1"}
-    body = await post(http, "/api/completions", request, status=400)
-    assert body["error"].startswith("Bad request: suffix: ")
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from tokenwire.edge.errors import EdgeError
-from tokenwire.edge.openai.fields import Fields
+from tokenwire.edge.fields import Fields
 from tokenwire.edge.openai.json_codec import (
     completion_choice,
     completion_usage,

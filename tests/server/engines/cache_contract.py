@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from uuid import uuid4
 
-from tokenwire.server.contract.engine import Engine, RenderedPrompt, TextPrompt
+from tokenwire.server.contract.engine import Engine
 from tokenwire.server.contract.events import Started
+from tokenwire.server.contract.prompts import RenderedPrompt, TextPrompt
 from tokenwire.server.contract.token_ids import TokenIds
 
 from .generation import (

@@ -7,8 +7,9 @@ from contextlib import AsyncExitStack, aclosing
 from dataclasses import replace
 from uuid import uuid4
 
-from tokenwire.server.contract.engine import Engine, RenderedPrompt, TextPrompt
+from tokenwire.server.contract.engine import Engine
 from tokenwire.server.contract.events import Prefill, Started, TextDelta
+from tokenwire.server.contract.prompts import RenderedPrompt, TextPrompt
 from tokenwire.server.contract.token_ids import TokenIds
 
 from .generation import (

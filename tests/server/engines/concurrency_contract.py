@@ -6,8 +6,9 @@ import asyncio
 from contextlib import aclosing
 from dataclasses import replace
 
-from tokenwire.server.contract.engine import Engine, TextPrompt
+from tokenwire.server.contract.engine import Engine
 from tokenwire.server.contract.events import TextDelta
+from tokenwire.server.contract.prompts import TextPrompt
 
 from .generation import (
     GREEDY,

@@ -9,8 +9,9 @@ import pytest
 from tokenwire.server.constraints.checker import ConstraintChecker
 from tokenwire.server.contract.constraint import Constraint, ConstraintKind
 from tokenwire.server.contract.earlier_output import EarlierOutput
-from tokenwire.server.contract.engine import Engine, Prompt, SamplingParams, TextPrompt
+from tokenwire.server.contract.engine import Engine, SamplingParams
 from tokenwire.server.contract.events import FinishReason, TextDelta
+from tokenwire.server.contract.prompts import Prompt, TextPrompt
 from tokenwire.server.contract.token_ids import TokenIds
 
 from .choices_contract import texts_of

@@ -6,8 +6,9 @@ from dataclasses import replace
 
 import pytest
 from tokenwire.generated.tokenwire.v1 import events_pb2
-from tokenwire.server.contract.engine import Engine, TextPrompt
+from tokenwire.server.contract.engine import Engine
 from tokenwire.server.contract.events import Finished
+from tokenwire.server.contract.prompts import TextPrompt
 
 from ..fronts import start_front
 from ..rpc.test_sender_events import deltas_of, joined, read

@@ -10,17 +10,7 @@ from typing import ClassVar
 from uuid import uuid4
 
 import pytest
-from tokenwire.server.contract.engine import (
-    ChatMessage,
-    ChatPrompt,
-    Engine,
-    EngineRequest,
-    Prompt,
-    RenderedPrompt,
-    Role,
-    SamplingParams,
-    TextPrompt,
-)
+from tokenwire.server.contract.engine import Engine, EngineRequest, SamplingParams
 from tokenwire.server.contract.events import (
     ChoiceFinished,
     Delta,
@@ -28,6 +18,14 @@ from tokenwire.server.contract.events import (
     Finished,
     Started,
     TextDelta,
+)
+from tokenwire.server.contract.prompts import (
+    ChatMessage,
+    ChatPrompt,
+    Prompt,
+    RenderedPrompt,
+    Role,
+    TextPrompt,
 )
 from tokenwire.server.contract.token_ids import TokenIds
 

@@ -9,9 +9,10 @@ from collections.abc import AsyncIterator
 
 import pytest
 import pytest_asyncio
-from tokenwire.server.contract.engine import Engine, EngineLauncher, RenderedPrompt
+from tokenwire.server.contract.engine import Engine, EngineLauncher
 from tokenwire.server.contract.errors import EngineLost
 from tokenwire.server.contract.load_progress import LoadProgress
+from tokenwire.server.contract.prompts import RenderedPrompt
 from tokenwire.server.contract.token_ids import TokenIds
 
 from .generation import HANG_S, PARIS, PARIS_ANSWER, STORY, Contract, answer, request_for

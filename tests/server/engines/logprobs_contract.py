@@ -6,8 +6,9 @@ import math
 from dataclasses import replace
 
 import pytest
-from tokenwire.server.contract.engine import Engine, RenderedPrompt, TextPrompt
+from tokenwire.server.contract.engine import Engine
 from tokenwire.server.contract.events import TokenLogprob
+from tokenwire.server.contract.prompts import RenderedPrompt, TextPrompt
 from tokenwire.server.contract.token_ids import TokenIds
 
 from .generation import (

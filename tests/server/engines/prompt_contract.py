@@ -5,17 +5,17 @@ from __future__ import annotations
 from contextlib import aclosing
 
 import pytest
-from tokenwire.server.contract.engine import (
+from tokenwire.server.contract.engine import Engine
+from tokenwire.server.contract.errors import InvalidRequest
+from tokenwire.server.contract.prompts import (
     ChatMessage,
     ChatPrompt,
-    Engine,
     InfillPrompt,
     Prompt,
     Role,
     TextPrompt,
     TokenPrompt,
 )
-from tokenwire.server.contract.errors import InvalidRequest
 from tokenwire.server.contract.token_ids import TokenIds
 
 from .generation import (

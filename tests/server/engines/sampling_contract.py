@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from tokenwire.server.contract.engine import Engine, SamplingParams, TextPrompt
+from tokenwire.server.contract.engine import Engine, SamplingParams
 from tokenwire.server.contract.events import FinishReason
+from tokenwire.server.contract.prompts import TextPrompt
 
 from .generation import (
     GREEDY,

@@ -6,8 +6,9 @@ import asyncio
 from dataclasses import replace
 
 import pytest
-from tokenwire.server.contract.engine import Engine, TextPrompt
+from tokenwire.server.contract.engine import Engine
 from tokenwire.server.contract.events import FinishReason
+from tokenwire.server.contract.prompts import TextPrompt
 
 from .generation import (
     GREEDY,

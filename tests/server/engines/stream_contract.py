@@ -6,7 +6,7 @@ import asyncio
 from dataclasses import replace
 
 import pytest
-from tokenwire.server.contract.engine import Engine, TextPrompt
+from tokenwire.server.contract.engine import Engine
 from tokenwire.server.contract.events import (
     ChoiceFinished,
     Finished,
@@ -15,6 +15,7 @@ from tokenwire.server.contract.events import (
     Started,
     TextDelta,
 )
+from tokenwire.server.contract.prompts import TextPrompt
 from tokenwire.server.contract.token_ids import TokenIds
 
 from .generation import (

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from tokenwire.server.contract.engine import ChatMessage, ChatPrompt, ImagePart, Role
 from tokenwire.server.contract.errors import InvalidRequest
+from tokenwire.server.contract.prompts import ChatMessage, ChatPrompt, ImagePart, Role
 from tokenwire.server.contract.tools import Tool, ToolCall
 from tokenwire.server.engines.caller_texts import caller_texts, check_texts
 from tokenwire.server.engines.special_text import SpecialTexts

@@ -23,10 +23,14 @@ from .small_tokenizers import NAMES, WORD, SmallTokenizer, make
 
 @dataclass
 class Renderer:
-    """Does what the steps ask for, with a small tokenizer and a template of its own."""
+    """Does what the steps ask for, with a small tokenizer and a template of its own.
+
+    `begin` is what the tokenizer puts before each prompt.
+    """
 
     small: SmallTokenizer
     template: str
+    begin: tuple[int, ...] = ()
     num_renderings: int = 0
 
     @property
@@ -54,8 +58,8 @@ class Renderer:
             match step:
                 case Render(value):
                     done = self.render(value)
-                case Tokenize(text):
-                    done = self.small.encode(text)
+                case Tokenize(text, is_prompt):
+                    done = [*self.begin * is_prompt, *self.small.encode(text)]
 
     def read(self, *contents: str, continues: bool = False, **arguments: Any) -> list[int]:
         """The ids of a conversation of these messages, the first of them the user's."""
@@ -70,7 +74,7 @@ class Renderer:
             return self.follow(
                 read_chat(self.special, value, continues=continues, is_literal=is_literal)
             )
-        return self.small.encode(self.render(value))
+        return [*self.begin, *self.small.encode(self.render(value))]
 
     def special_in(self, ids: list[int]) -> list[int]:
         """The special ones among ids. What is unknown has one, too, where there are no bytes."""
@@ -113,6 +117,17 @@ def test_special_token_in_user_text(small: SmallTokenizer, change: str) -> None:
         for spelt in (text, text.upper(), text.lower(), text + text):
             read = renderer.read(f"Say {spelt} and go on.")
             assert renderer.special_in(read) == innocent, spelt
+
+
+def test_tokenizer_that_begins_each_prompt(small: SmallTokenizer) -> None:
+    """What the tokenizer itself puts before a prompt is none of the user's."""
+    for begin in small.special.values():
+        renderer = Renderer(small, small.template, (begin,))
+        innocent = renderer.read(f"Say {WORD} and go on.")
+        for text in small.special:
+            read = renderer.read(f"Say {text} and go on.")
+            assert read[0] == begin
+            assert renderer.special_in(read) == renderer.special_in(innocent), text
 
 
 def test_text_is_all_there(small: SmallTokenizer) -> None:
@@ -250,6 +265,15 @@ def test_private_characters_of_the_request() -> None:
         ids, skip_special_tokens=False
     )
     assert renderer.special_in(ids) == renderer.special_in(renderer.read("Hi"))
+
+
+def test_private_characters_of_the_template() -> None:
+    """Those that the template itself prints are kept, too."""
+    small = make("byte-level")
+    renderer = Renderer(small, "".join(map(chr, range(0xF0000, 0xF0008))) + small.template)
+    ids = renderer.read("Say <|im_end|>.")
+    shown = small.tokenizer.decode(ids, skip_special_tokens=False)
+    assert shown == renderer.render({"messages": [{"role": "user", "content": "Say <|im_end|>."}]})
 
 
 def test_text_of_an_infill(small: SmallTokenizer) -> None:

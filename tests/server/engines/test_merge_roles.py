@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tokenwire.server.contract.engine import ChatMessage, ImagePart, Role
+from tokenwire.server.contract.prompts import ChatMessage, ImagePart, Role
 from tokenwire.server.contract.tools import ToolCall
 from tokenwire.server.engines.merge_roles import merge_consecutive
 

@@ -6,8 +6,9 @@ from contextlib import aclosing
 from dataclasses import replace
 
 import pytest
-from tokenwire.server.contract.engine import Engine, PlainText, TextPrompt
+from tokenwire.server.contract.engine import Engine
 from tokenwire.server.contract.errors import InvalidRequest
+from tokenwire.server.contract.prompts import PlainText, TextPrompt
 from tokenwire.server.contract.token_ids import TokenIds
 
 from .generation import GREEDY, PARIS, Contract, drain, request_for

@@ -6,10 +6,12 @@ import asyncio
 import random
 import time
 from contextlib import AsyncExitStack
+from types import SimpleNamespace
 
 import pytest
 from tokenwire.server.contract.errors import (
     AtCapacity,
+    DeadlineUnreachable,
     EngineLost,
     GpuMemoryFull,
     InferenceError,
@@ -18,6 +20,7 @@ from tokenwire.server.contract.errors import (
     QueueTimeout,
 )
 from tokenwire.server.contract.load_progress import LoadProgress
+from tokenwire.server.models import admission as admission_module
 from tokenwire.server.models.admission import Admission
 from tokenwire.server.models.ticket import QueuePlace, Ticket, WaitProgress
 
@@ -61,6 +64,84 @@ async def test_first_come_first_served() -> None:
         assert admission.num_queued == 5
     await asyncio.gather(*tasks)
     assert order == list(range(5))
+
+
+class Holding:
+    """Requests that hold every slot, after some that held one for `hold_s` seconds each."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, num_slots: int) -> None:
+        self.now_s = 1000.0
+        self.admission = _make_admission(num_slots, 100)
+        self.num_slots = num_slots
+        self.stack = AsyncExitStack()
+        clock = SimpleNamespace(monotonic=lambda: self.now_s)
+        monkeypatch.setattr(admission_module, "time", clock)
+
+    async def fill(self, hold_s: float | None) -> None:
+        if hold_s is not None:
+            async with self.admission.slot(Ticket(0)):
+                self.now_s += hold_s
+        for _ in range(self.num_slots):
+            await _enter(self.admission, self.stack)
+
+    async def is_refused(self, deadline_in_s: float, num_places: int = 1) -> bool:
+        ticket = Ticket(0.001, deadline_s=self.now_s + deadline_in_s, num_places=num_places)
+        try:
+            async with self.admission.slot(ticket):
+                raise AssertionError("no slot is free")
+        except DeadlineUnreachable:
+            return True
+        except QueueTimeout:
+            return False
+
+
+async def test_deadline_before_the_expected_wait_is_refused_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Who would wait for nothing hears so at once, with both times; who may make it waits."""
+    holding = Holding(monkeypatch, num_slots=2)
+    await holding.fill(hold_s=10.0)
+    with pytest.raises(DeadlineUnreachable) as refused:
+        await _enter_until(holding.admission, holding.now_s + 4.9)
+    assert refused.value.metadata == {"remaining_ms": "4900", "expected_wait_ms": "5000"}
+    assert "4.9 s away, the expected wait for a slot is 5.0 s" in refused.value.message
+    assert not await holding.is_refused(5.1)
+    # Two slots are free once both holders are done.
+    assert await holding.is_refused(9.9, num_places=2)
+    assert not await holding.is_refused(10.1, num_places=2)
+    await holding.stack.aclose()
+    assert (holding.admission.num_in_flight, holding.admission.num_queued) == (0, 0)
+
+
+async def test_those_ahead_count_for_the_expected_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who waits longer has less hope; who goes before them all has as much as the first."""
+    holding = Holding(monkeypatch, num_slots=1)
+    await holding.fill(hold_s=10.0)
+    waiting = [asyncio.create_task(_enter_until(holding.admission, None)) for _ in range(2)]
+    await asyncio.sleep(0)
+    assert await holding.is_refused(29.0)
+    assert not await holding.is_refused(31.0)
+    urgent = Ticket(0.001, deadline_s=holding.now_s + 11, priority=1)
+    with pytest.raises(QueueTimeout):
+        async with holding.admission.slot(urgent):
+            pass
+    for task in waiting:
+        task.cancel()
+    await asyncio.gather(*waiting, return_exceptions=True)
+    await holding.stack.aclose()
+
+
+async def test_without_a_measure_nobody_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """While nothing is known of how long slots are held, a deadline is waited for."""
+    holding = Holding(monkeypatch, num_slots=1)
+    await holding.fill(hold_s=None)
+    assert not await holding.is_refused(0.1)
+    await holding.stack.aclose()
+
+
+async def _enter_until(admission: Admission, deadline_s: float | None) -> None:
+    async with admission.slot(Ticket(600, deadline_s=deadline_s)):
+        pass
 
 
 async def test_newcomer_does_not_overtake() -> None:

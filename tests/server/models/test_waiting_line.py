@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import random
+from types import SimpleNamespace
 
 import pytest
+from tokenwire.server.models import waiting_line
 from tokenwire.server.models.ticket import QueuePlace, Ticket, WaitProgress
-from tokenwire.server.models.waiting_line import Waiter, WaitingLine
+from tokenwire.server.models.waiting_line import PRIORITY_STEP_S, Waiter, WaitingLine
 
 SEEDS = range(20)
 
@@ -69,6 +71,25 @@ async def test_order_and_places_are_those_of_a_sorted_list(seed: int) -> None:
         assert not expected or line.first is expected[0]
         ahead = [line.count_places_ahead(waiter) + 1 for waiter in expected]
         assert ahead == places_of(expected)
+
+
+async def test_waiting_makes_up_for_priority(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A step of priority is worth its time of waiting, so that nobody waits for ever."""
+    now_s = 0.0
+    monkeypatch.setattr(waiting_line, "time", SimpleNamespace(monotonic=lambda: now_s))
+    line, low, high = make_line(), make_waiter(), make_waiter(priority=1)
+    line.add(low)
+    now_s = PRIORITY_STEP_S - 1
+    assert line.would_be_first(high.ticket)
+    assert line.count_places_before(high.ticket) == 0
+    now_s = PRIORITY_STEP_S + 1
+    assert not line.would_be_first(high.ticket)
+    assert line.count_places_before(high.ticket) == 1
+    line.add(high)
+    assert line.first is low
+    urgent = make_waiter(priority=100)
+    line.add(urgent)
+    assert line.first is urgent
 
 
 @pytest.mark.parametrize("seed", SEEDS)

@@ -10,8 +10,8 @@ import grpc
 import pytest
 from google.protobuf.duration_pb2 import Duration
 from tokenwire.generated.tokenwire.v1 import events_pb2
-from tokenwire.server.contract.engine import TextPrompt
 from tokenwire.server.contract.events import Started, TextDelta
+from tokenwire.server.contract.prompts import TextPrompt
 
 from ..fronts import (
     CHAT,

@@ -15,9 +15,10 @@ from tokenwire.server.contract.events import (
     TokenLogprob,
     TopLogprob,
 )
+from tokenwire.server.request.batch import Batch
 from tokenwire.server.request.calls import CallFinished, CallStarted, Queued
 from tokenwire.server.request.joined_deltas import join_deltas, num_bytes_of
-from tokenwire.server.request.request_log import MAX_BATCH_BYTES, Batch, LogReader, RequestLog
+from tokenwire.server.request.request_log import MAX_BATCH_BYTES, LogReader, RequestLog
 
 from ..random_deltas import random_deltas, said
 

@@ -151,7 +151,7 @@ async def test_whoever_reads_is_waited_for() -> None:
     engine.allow(3)
     async with bench_on(engine) as bench:
         running = bench.start()
-        with bench.requests.read(running) as reader:
+        with bench.requests.read(running.log) as reader:
             await running.task
             idle = asyncio.create_task(bench.requests.wait_idle())
             await check(bench.client, "liveness")  # more turns of the loop than `idle` needs

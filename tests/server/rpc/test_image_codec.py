@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 from tokenwire.generated.tokenwire.v1 import chat_pb2, inference_pb2, models_pb2
-from tokenwire.server.contract.engine import ChatMessage, ChatPrompt, ImagePart, Role
 from tokenwire.server.contract.errors import InvalidRequest
+from tokenwire.server.contract.prompts import ChatMessage, ChatPrompt, ImagePart, Role
 from tokenwire.server.media.image_limits import ImageLimits
 from tokenwire.server.media.image_source import ImageSource
 from tokenwire.server.request.calls import CallContext

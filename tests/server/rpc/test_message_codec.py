@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 from tokenwire.generated.tokenwire.v1 import chat_pb2, inference_pb2
-from tokenwire.server.contract.engine import ChatMessage, Role
 from tokenwire.server.contract.errors import InvalidRequest
+from tokenwire.server.contract.prompts import ChatMessage, Role
 from tokenwire.server.contract.tools import Tool, ToolCall, ToolChoice, ToolMode
 from tokenwire.server.rpc.message_codec import decode_messages, decode_tool_choice, decode_tools
 

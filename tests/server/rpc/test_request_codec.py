@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 from google.protobuf.duration_pb2 import Duration
 from tokenwire.generated.tokenwire.v1 import chat_pb2, inference_pb2, sampling_pb2
-from tokenwire.server.contract.engine import (
+from tokenwire.server.contract.errors import InvalidRequest
+from tokenwire.server.contract.prompts import (
     ChatMessage,
     ChatPrompt,
     InfillPrompt,
@@ -15,7 +16,6 @@ from tokenwire.server.contract.engine import (
     TextPrompt,
     TokenPrompt,
 )
-from tokenwire.server.contract.errors import InvalidRequest
 from tokenwire.server.contract.template_arguments import RESERVED_TEMPLATE_ARGUMENTS
 from tokenwire.server.contract.token_ids import TokenIds
 from tokenwire.server.request.calls import CallContext

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 from collections.abc import Callable
 from typing import Any
 
@@ -16,9 +17,11 @@ from tokenwire.server.contract.events import (
     Prefill,
     ReasoningDelta,
     TextDelta,
+    TokenLogprob,
 )
 from tokenwire.server.request.calls import CallFinished, CallStarted, Decoding, Queued, Restarting
 from tokenwire.server.request.request_log import RequestLog
+from tokenwire.server.rpc.event_codec import add_delta
 from tokenwire.server.rpc.sender import Sender
 
 from ..fronts import (
@@ -66,6 +69,40 @@ async def test_slow_reader_gets_everything_in_few_messages() -> None:
     assert messages[1].position == 1_001
 
 
+async def test_pieces_one_by_one_say_what_they_say() -> None:
+    """Nothing of one piece of text is left in the message of the next."""
+    logprob = TokenLogprob(5, -0.5, b"c")
+    deltas: list[Delta] = [
+        TextDelta("a", 1, choice=2),
+        TextDelta("b", 1),
+        TextDelta("c", 1, logprobs=(logprob,)),
+        ReasoningDelta("d", 1),
+        TextDelta("e", 1, choice=1),
+        TextDelta("f", 1),
+    ]
+    wire, log = Wire(), RequestLog()
+    written: asyncio.Queue[None] = asyncio.Queue()
+    write = wire.write
+
+    async def write_and_tell(message: Any) -> None:
+        await write(message)
+        written.put_nowait(None)
+
+    wire.write = write_and_tell  # type: ignore[method-assign]
+    with log.read() as reader:
+        async with asyncio.timeout(10), asyncio.TaskGroup() as tasks:
+            tasks.create_task(sender_on(wire).send_deltas(reader))
+            for event in (STARTED, *deltas):
+                log.append(event)
+                await written.get()
+            log.close()
+    for position, (message, delta) in enumerate(zip(wire.sent[2:], deltas, strict=True), start=1):
+        assert message.position == position
+        alone = events_pb2.Deltas()
+        add_delta(alone, delta, with_token_ids=False)
+        assert message.deltas == alone
+
+
 async def test_token_ids_are_sent_on_request_only() -> None:
     """Token ids travel where the request asks for them, and not otherwise."""
     engine = ScriptedEngine()
@@ -90,7 +127,8 @@ class Wire:
         self.sent.append(metadata)
 
     async def write(self, message: Any) -> None:
-        self.sent.append(message)
+        # What it is now, as gRPC, which makes bytes of it at once: the sender fills it anew.
+        self.sent.append(copy.deepcopy(message))
 
 
 def sender_on(wire: Wire, *, wants_progress: bool = False) -> Sender:

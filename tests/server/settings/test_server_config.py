@@ -9,62 +9,14 @@ from tokenwire.environment import ConfigurationError, load
 from tokenwire.server.contract.model_id import ModelId
 from tokenwire.server.preparation.kits import config_class
 from tokenwire.server.settings.kv_cache_settings import KvCacheType
-from tokenwire.variables import variables
 
 from ...surroundings import MODEL_ID, surround
-
-# What deployments of the service before this one set, with the defaults that they rely on.
-DOCUMENTED = {
-    "LLM_ALLOWED_MODELS": "",
-    "LLM_DEFAULT_TEMPERATURE": "0.7",
-    "LLM_DEFAULT_TOP_P": "0.9",
-    "LLM_DEFAULT_MAX_TOKENS": "512",
-    "LLM_MAX_TOKENS_LIMIT": "4096",
-    "LLM_MAX_CONCURRENT_REQUESTS": "10",
-    "LLM_MODEL_PATH": "",
-    "HF_HOME": "",
-    "HF_ENDPOINT": "",
-    "HF_TOKEN": "",
-    "LLM_ENABLE_ISQ": "false",
-    "LLM_ISQ_TYPE": "",
-    "LLM_PAGED_ATTENTION_BLOCK_SIZE": "32",
-    "LLM_PAGED_ATTENTION_CONTEXT_SIZE": "1024",
-    "LLM_PAGED_CACHE_TYPE": "auto",
-    "LLM_ENABLE_PREFIX_CACHING": "false",
-    "SERVICE_NAME": "llm-inference-api",
-    "OTEL_EXPORTER_OTLP_ENDPOINT": "http://localhost:4317",
-    "LOG_FORMAT": "json",
-    "SERVER_SSL_ENABLED": "false",
-    "TLS_SERVER_CERT_PATH": "",
-    "TLS_SERVER_KEY_PATH": "",
-    "LLM_QUEUE_TIMEOUT_MS": "30000",
-    "GPU_PRESSURE_THRESHOLD": "95.0",
-    "CUDA_VISIBLE_DEVICES": "",
-    "SSL_CERT_FILE": "",
-}
 
 
 def problems_of() -> tuple[str, ...]:
     with pytest.raises(ConfigurationError) as caught:
         load(config_class())
     return caught.value.problems
-
-
-@pytest.mark.parametrize(("name", "default"), DOCUMENTED.items())
-def test_documented_variables_keep_their_defaults(name: str, default: str) -> None:
-    """Every variable of the service before this one exists, with the same default."""
-    assert {variable.name: variable.default for variable in variables(config_class())}[
-        name
-    ] == default
-
-
-def test_no_models_is_a_clear_mistake(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Without LLM_ALLOWED_MODELS the start ends, and says which forms it takes."""
-    for value in ({}, {"LLM_ALLOWED_MODELS": ""}):
-        surround(monkeypatch, tmp_path, **value)
-        (problem,) = problems_of()
-        assert problem.startswith("LLM_ALLOWED_MODELS: is not set; takes model ids")
-        assert "owner/repo:file.gguf" in problem
 
 
 def test_defaults(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

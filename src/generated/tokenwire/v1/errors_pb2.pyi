@@ -74,6 +74,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """Edge only: the client took too long to send its request."""
     ERROR_REASON_EXPECTATION_FAILED: _ErrorReason.ValueType  # 24
     """Edge only: the request expects something other than `100-continue`."""
+    ERROR_REASON_TAKEN_OVER: _ErrorReason.ValueType  # 25
+    """Another call resumed the request: the newer one gets what it says."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Why a call failed, for machines. Sent without its prefix as `google.rpc.ErrorInfo.reason`, domain
@@ -132,4 +134,6 @@ ERROR_REASON_CLIENT_TIMEOUT: ErrorReason.ValueType  # 23
 """Edge only: the client took too long to send its request."""
 ERROR_REASON_EXPECTATION_FAILED: ErrorReason.ValueType  # 24
 """Edge only: the request expects something other than `100-continue`."""
+ERROR_REASON_TAKEN_OVER: ErrorReason.ValueType  # 25
+"""Another call resumed the request: the newer one gets what it says."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

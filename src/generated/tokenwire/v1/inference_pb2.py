@@ -32,7 +32,7 @@ from ...tokenwire.v1 import options_pb2 as tokenwire_dot_v1_dot_options__pb2
 from ...tokenwire.v1 import sampling_pb2 as tokenwire_dot_v1_dot_sampling__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1ctokenwire/v1/inference.proto\x12\x0ctokenwire.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x17tokenwire/v1/chat.proto\x1a\x19tokenwire/v1/events.proto\x1a\x19tokenwire/v1/models.proto\x1a\x1atokenwire/v1/options.proto\x1a\x1btokenwire/v1/sampling.proto\"\xdc\x07\n\x0fGenerateRequest\x12\x19\n\x05model\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x04\x12\x17\n\x04text\x18\x02 \x01(\tB\x07\xbaH\x04r\x02\x10\x01H\x00\x12+\n\ttoken_ids\x18\x03 \x01(\x0b\x32\x16.tokenwire.v1.TokenIdsH\x00\x12\x13\n\x06suffix\x18\x04 \x01(\tH\x01\x88\x01\x01\x12\x16\n\x0e\x61s_instruction\x18\x05 \x01(\x08\x12(\n\x08sampling\x18\x10 \x01(\x0b\x32\x16.tokenwire.v1.Sampling\x12,\n\nconstraint\x18\x11 \x01(\x0b\x32\x18.tokenwire.v1.Constraint\x12\x32\n\x08\x64\x65livery\x18\x12 \x01(\x0e\x32\x16.tokenwire.v1.DeliveryB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12\x10\n\x08progress\x18\x13 \x01(\x08\x12\x18\n\x10return_token_ids\x18\x14 \x01(\x08\x12\x1e\n\x0clora_adapter\x18\x15 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x04\x12\x16\n\x08priority\x18\x16 \x01(\x05\x42\x04\xb8\xd4\x18\x01\x12\x1c\n\ncache_salt\x18\x17 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x02\x12\x37\n\ntime_limit\x18\x18 \x01(\x0b\x32\x19.google.protobuf.DurationB\x08\xbaH\x05\xaa\x01\x02*\x00\x12\x37\n\x0e\x64\x65tach_timeout\x18\x19 \x01(\x0b\x32\x19.google.protobuf.DurationB\x04\xb8\xd4\x18\x01\x12*\n\x06resume\x18\x1a \x01(\x0b\x32\x14.tokenwire.v1.ResumeB\x04\xb8\xd4\x18\x01\x12;\n\x0emax_queue_wait\x18\x1b \x01(\x0b\x32\x19.google.protobuf.DurationB\x08\xbaH\x05\xaa\x01\x02\x32\x00:\xb5\x02\xbaH\xb1\x02\x1ap\n\x15suffix.as_instruction\x1aWhas(this.suffix) && this.as_instruction ? \'cannot be combined with as_instruction\' : \'\'\x1aX\n\x10suffix.token_ids\x1a\x44has(this.suffix) && has(this.token_ids) ? \'needs a text prompt\' : \'\'\x1a\x63\n\x18\x61s_instruction.token_ids\x1aGthis.as_instruction && has(this.token_ids) ? \'needs a text prompt\' : \'\'B\x0f\n\x06prompt\x12\x05\xbaH\x02\x08\x01\x42\t\n\x07_suffix\"\xed\x07\n\x0b\x43hatRequest\x12\x19\n\x05model\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x04\x12\x34\n\x08messages\x18\x02 \x03(\x0b\x32\x15.tokenwire.v1.MessageB\x0b\xbaH\x08\x92\x01\x05\x08\x01\x10\x80\x08\x12,\n\x05tools\x18\x03 \x03(\x0b\x32\x12.tokenwire.v1.ToolB\t\xbaH\x06\x92\x01\x03\x10\x80\x01\x12-\n\x0btool_choice\x18\x04 \x01(\x0b\x32\x18.tokenwire.v1.ToolChoice\x12*\n\treasoning\x18\x05 \x01(\x0b\x32\x17.tokenwire.v1.Reasoning\x12;\n\x12template_arguments\x18\x06 \x01(\x0b\x32\x1f.tokenwire.v1.TemplateArguments\x12(\n\x08sampling\x18\x10 \x01(\x0b\x32\x16.tokenwire.v1.Sampling\x12,\n\nconstraint\x18\x11 \x01(\x0b\x32\x18.tokenwire.v1.Constraint\x12\x32\n\x08\x64\x65livery\x18\x12 \x01(\x0e\x32\x16.tokenwire.v1.DeliveryB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12\x10\n\x08progress\x18\x13 \x01(\x08\x12\x18\n\x10return_token_ids\x18\x14 \x01(\x08\x12\x1e\n\x0clora_adapter\x18\x15 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x04\x12\x16\n\x08priority\x18\x16 \x01(\x05\x42\x04\xb8\xd4\x18\x01\x12\x1c\n\ncache_salt\x18\x17 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x02\x12\x37\n\ntime_limit\x18\x18 \x01(\x0b\x32\x19.google.protobuf.DurationB\x08\xbaH\x05\xaa\x01\x02*\x00\x12\x37\n\x0e\x64\x65tach_timeout\x18\x19 \x01(\x0b\x32\x19.google.protobuf.DurationB\x04\xb8\xd4\x18\x01\x12*\n\x06resume\x18\x1a \x01(\x0b\x32\x14.tokenwire.v1.ResumeB\x04\xb8\xd4\x18\x01\x12;\n\x0emax_queue_wait\x18\x1b \x01(\x0b\x32\x19.google.protobuf.DurationB\x08\xbaH\x05\xaa\x01\x02\x32\x00\x12\x1d\n\x15\x63ontinue_last_message\x18\x1c \x01(\x08:\xbe\x01\xbaH\xba\x01\x1a\xb7\x01\n\x1a\x63ontinue_last_message.role\x1a\x98\x01this.continue_last_message && size(this.messages) > 0 && this.messages[size(this.messages) - 1].role != 3 ? \'needs a last message of the assistant\' : \'\'\"!\n\x08TokenIds\x12\x15\n\x03ids\x18\x01 \x03(\rB\x08\xbaH\x05\x92\x01\x02\x08\x01\"4\n\x06Resume\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x16\n\x0e\x61\x66ter_position\x18\x02 \x01(\x04\"\xd7\x01\n\x10GenerateResponse\x12*\n\x08progress\x18\x01 \x01(\x0b\x32\x16.tokenwire.v1.ProgressH\x00\x12(\n\x07started\x18\x02 \x01(\x0b\x32\x15.tokenwire.v1.StartedH\x00\x12&\n\x06\x64\x65ltas\x18\x03 \x01(\x0b\x32\x14.tokenwire.v1.DeltasH\x00\x12*\n\x08\x66inished\x18\x04 \x01(\x0b\x32\x16.tokenwire.v1.FinishedH\x00\x12\x10\n\x08position\x18\x05 \x01(\x04\x42\x07\n\x05\x65vent\"\xd3\x01\n\x0c\x43hatResponse\x12*\n\x08progress\x18\x01 \x01(\x0b\x32\x16.tokenwire.v1.ProgressH\x00\x12(\n\x07started\x18\x02 \x01(\x0b\x32\x15.tokenwire.v1.StartedH\x00\x12&\n\x06\x64\x65ltas\x18\x03 \x01(\x0b\x32\x14.tokenwire.v1.DeltasH\x00\x12*\n\x08\x66inished\x18\x04 \x01(\x0b\x32\x16.tokenwire.v1.FinishedH\x00\x12\x10\n\x08position\x18\x05 \x01(\x04\x42\x07\n\x05\x65vent\"\x13\n\x11ListModelsRequest\"9\n\x12ListModelsResponse\x12#\n\x06models\x18\x01 \x03(\x0b\x32\x13.tokenwire.v1.Model2\xd1\x02\n\x10InferenceService\x12n\n\x08Generate\x12\x1d.tokenwire.v1.GenerateRequest\x1a\x1e.tokenwire.v1.GenerateResponse\"!\x82\xd3\xe4\x93\x02\x1b\"\x16/tokenwire/v1/generate:\x01*0\x01\x12^\n\x04\x43hat\x12\x19.tokenwire.v1.ChatRequest\x1a\x1a.tokenwire.v1.ChatResponse\"\x1d\x82\xd3\xe4\x93\x02\x17\"\x12/tokenwire/v1/chat:\x01*0\x01\x12m\n\nListModels\x12\x1f.tokenwire.v1.ListModelsRequest\x1a .tokenwire.v1.ListModelsResponse\"\x1c\x82\xd3\xe4\x93\x02\x16\x12\x14/tokenwire/v1/modelsb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1ctokenwire/v1/inference.proto\x12\x0ctokenwire.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x17tokenwire/v1/chat.proto\x1a\x19tokenwire/v1/events.proto\x1a\x19tokenwire/v1/models.proto\x1a\x1atokenwire/v1/options.proto\x1a\x1btokenwire/v1/sampling.proto\"\xe8\x07\n\x0fGenerateRequest\x12\x19\n\x05model\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x04\x12\x17\n\x04text\x18\x02 \x01(\tB\x07\xbaH\x04r\x02\x10\x01H\x00\x12+\n\ttoken_ids\x18\x03 \x01(\x0b\x32\x16.tokenwire.v1.TokenIdsH\x00\x12\x13\n\x06suffix\x18\x04 \x01(\tH\x01\x88\x01\x01\x12\x16\n\x0e\x61s_instruction\x18\x05 \x01(\x08\x12(\n\x08sampling\x18\x10 \x01(\x0b\x32\x16.tokenwire.v1.Sampling\x12,\n\nconstraint\x18\x11 \x01(\x0b\x32\x18.tokenwire.v1.Constraint\x12\x32\n\x08\x64\x65livery\x18\x12 \x01(\x0e\x32\x16.tokenwire.v1.DeliveryB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12\x10\n\x08progress\x18\x13 \x01(\x08\x12\x18\n\x10return_token_ids\x18\x14 \x01(\x08\x12\x1e\n\x0clora_adapter\x18\x15 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x04\x12$\n\x08priority\x18\x16 \x01(\x05\x42\x12\xbaH\x0f\x1a\r\x18\x64(\x9c\xff\xff\xff\xff\xff\xff\xff\xff\x01\x12\x1c\n\ncache_salt\x18\x17 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x02\x12\x37\n\ntime_limit\x18\x18 \x01(\x0b\x32\x19.google.protobuf.DurationB\x08\xbaH\x05\xaa\x01\x02*\x00\x12;\n\x0e\x64\x65tach_timeout\x18\x19 \x01(\x0b\x32\x19.google.protobuf.DurationB\x08\xbaH\x05\xaa\x01\x02\x32\x00\x12$\n\x06resume\x18\x1a \x01(\x0b\x32\x14.tokenwire.v1.Resume\x12;\n\x0emax_queue_wait\x18\x1b \x01(\x0b\x32\x19.google.protobuf.DurationB\x08\xbaH\x05\xaa\x01\x02\x32\x00:\xb5\x02\xbaH\xb1\x02\x1ap\n\x15suffix.as_instruction\x1aWhas(this.suffix) && this.as_instruction ? \'cannot be combined with as_instruction\' : \'\'\x1aX\n\x10suffix.token_ids\x1a\x44has(this.suffix) && has(this.token_ids) ? \'needs a text prompt\' : \'\'\x1a\x63\n\x18\x61s_instruction.token_ids\x1aGthis.as_instruction && has(this.token_ids) ? \'needs a text prompt\' : \'\'B\x0f\n\x06prompt\x12\x05\xbaH\x02\x08\x01\x42\t\n\x07_suffix\"\xf9\x07\n\x0b\x43hatRequest\x12\x19\n\x05model\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x04\x12\x34\n\x08messages\x18\x02 \x03(\x0b\x32\x15.tokenwire.v1.MessageB\x0b\xbaH\x08\x92\x01\x05\x08\x01\x10\x80\x08\x12,\n\x05tools\x18\x03 \x03(\x0b\x32\x12.tokenwire.v1.ToolB\t\xbaH\x06\x92\x01\x03\x10\x80\x01\x12-\n\x0btool_choice\x18\x04 \x01(\x0b\x32\x18.tokenwire.v1.ToolChoice\x12*\n\treasoning\x18\x05 \x01(\x0b\x32\x17.tokenwire.v1.Reasoning\x12;\n\x12template_arguments\x18\x06 \x01(\x0b\x32\x1f.tokenwire.v1.TemplateArguments\x12(\n\x08sampling\x18\x10 \x01(\x0b\x32\x16.tokenwire.v1.Sampling\x12,\n\nconstraint\x18\x11 \x01(\x0b\x32\x18.tokenwire.v1.Constraint\x12\x32\n\x08\x64\x65livery\x18\x12 \x01(\x0e\x32\x16.tokenwire.v1.DeliveryB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12\x10\n\x08progress\x18\x13 \x01(\x08\x12\x18\n\x10return_token_ids\x18\x14 \x01(\x08\x12\x1e\n\x0clora_adapter\x18\x15 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x04\x12$\n\x08priority\x18\x16 \x01(\x05\x42\x12\xbaH\x0f\x1a\r\x18\x64(\x9c\xff\xff\xff\xff\xff\xff\xff\xff\x01\x12\x1c\n\ncache_salt\x18\x17 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x02\x12\x37\n\ntime_limit\x18\x18 \x01(\x0b\x32\x19.google.protobuf.DurationB\x08\xbaH\x05\xaa\x01\x02*\x00\x12;\n\x0e\x64\x65tach_timeout\x18\x19 \x01(\x0b\x32\x19.google.protobuf.DurationB\x08\xbaH\x05\xaa\x01\x02\x32\x00\x12$\n\x06resume\x18\x1a \x01(\x0b\x32\x14.tokenwire.v1.Resume\x12;\n\x0emax_queue_wait\x18\x1b \x01(\x0b\x32\x19.google.protobuf.DurationB\x08\xbaH\x05\xaa\x01\x02\x32\x00\x12\x1d\n\x15\x63ontinue_last_message\x18\x1c \x01(\x08:\xbe\x01\xbaH\xba\x01\x1a\xb7\x01\n\x1a\x63ontinue_last_message.role\x1a\x98\x01this.continue_last_message && size(this.messages) > 0 && this.messages[size(this.messages) - 1].role != 3 ? \'needs a last message of the assistant\' : \'\'\"!\n\x08TokenIds\x12\x15\n\x03ids\x18\x01 \x03(\rB\x08\xbaH\x05\x92\x01\x02\x08\x01\"@\n\x06Resume\x12\x1e\n\nrequest_id\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x01\x12\x16\n\x0e\x61\x66ter_position\x18\x02 \x01(\x04\"\xd7\x01\n\x10GenerateResponse\x12*\n\x08progress\x18\x01 \x01(\x0b\x32\x16.tokenwire.v1.ProgressH\x00\x12(\n\x07started\x18\x02 \x01(\x0b\x32\x15.tokenwire.v1.StartedH\x00\x12&\n\x06\x64\x65ltas\x18\x03 \x01(\x0b\x32\x14.tokenwire.v1.DeltasH\x00\x12*\n\x08\x66inished\x18\x04 \x01(\x0b\x32\x16.tokenwire.v1.FinishedH\x00\x12\x10\n\x08position\x18\x05 \x01(\x04\x42\x07\n\x05\x65vent\"\xd3\x01\n\x0c\x43hatResponse\x12*\n\x08progress\x18\x01 \x01(\x0b\x32\x16.tokenwire.v1.ProgressH\x00\x12(\n\x07started\x18\x02 \x01(\x0b\x32\x15.tokenwire.v1.StartedH\x00\x12&\n\x06\x64\x65ltas\x18\x03 \x01(\x0b\x32\x14.tokenwire.v1.DeltasH\x00\x12*\n\x08\x66inished\x18\x04 \x01(\x0b\x32\x16.tokenwire.v1.FinishedH\x00\x12\x10\n\x08position\x18\x05 \x01(\x04\x42\x07\n\x05\x65vent\"\x13\n\x11ListModelsRequest\"9\n\x12ListModelsResponse\x12#\n\x06models\x18\x01 \x03(\x0b\x32\x13.tokenwire.v1.Model2\xd1\x02\n\x10InferenceService\x12n\n\x08Generate\x12\x1d.tokenwire.v1.GenerateRequest\x1a\x1e.tokenwire.v1.GenerateResponse\"!\x82\xd3\xe4\x93\x02\x1b\"\x16/tokenwire/v1/generate:\x01*0\x01\x12^\n\x04\x43hat\x12\x19.tokenwire.v1.ChatRequest\x1a\x1a.tokenwire.v1.ChatResponse\"\x1d\x82\xd3\xe4\x93\x02\x17\"\x12/tokenwire/v1/chat:\x01*0\x01\x12m\n\nListModels\x12\x1f.tokenwire.v1.ListModelsRequest\x1a .tokenwire.v1.ListModelsResponse\"\x1c\x82\xd3\xe4\x93\x02\x16\x12\x14/tokenwire/v1/modelsb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -50,15 +50,13 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GENERATEREQUEST'].fields_by_name['lora_adapter']._loaded_options = None
   _globals['_GENERATEREQUEST'].fields_by_name['lora_adapter']._serialized_options = b'\272H\005r\003\030\200\004'
   _globals['_GENERATEREQUEST'].fields_by_name['priority']._loaded_options = None
-  _globals['_GENERATEREQUEST'].fields_by_name['priority']._serialized_options = b'\270\324\030\001'
+  _globals['_GENERATEREQUEST'].fields_by_name['priority']._serialized_options = b'\272H\017\032\r\030d(\234\377\377\377\377\377\377\377\377\001'
   _globals['_GENERATEREQUEST'].fields_by_name['cache_salt']._loaded_options = None
   _globals['_GENERATEREQUEST'].fields_by_name['cache_salt']._serialized_options = b'\272H\005r\003\030\200\002'
   _globals['_GENERATEREQUEST'].fields_by_name['time_limit']._loaded_options = None
   _globals['_GENERATEREQUEST'].fields_by_name['time_limit']._serialized_options = b'\272H\005\252\001\002*\000'
   _globals['_GENERATEREQUEST'].fields_by_name['detach_timeout']._loaded_options = None
-  _globals['_GENERATEREQUEST'].fields_by_name['detach_timeout']._serialized_options = b'\270\324\030\001'
-  _globals['_GENERATEREQUEST'].fields_by_name['resume']._loaded_options = None
-  _globals['_GENERATEREQUEST'].fields_by_name['resume']._serialized_options = b'\270\324\030\001'
+  _globals['_GENERATEREQUEST'].fields_by_name['detach_timeout']._serialized_options = b'\272H\005\252\001\0022\000'
   _globals['_GENERATEREQUEST'].fields_by_name['max_queue_wait']._loaded_options = None
   _globals['_GENERATEREQUEST'].fields_by_name['max_queue_wait']._serialized_options = b'\272H\005\252\001\0022\000'
   _globals['_GENERATEREQUEST']._loaded_options = None
@@ -74,21 +72,21 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CHATREQUEST'].fields_by_name['lora_adapter']._loaded_options = None
   _globals['_CHATREQUEST'].fields_by_name['lora_adapter']._serialized_options = b'\272H\005r\003\030\200\004'
   _globals['_CHATREQUEST'].fields_by_name['priority']._loaded_options = None
-  _globals['_CHATREQUEST'].fields_by_name['priority']._serialized_options = b'\270\324\030\001'
+  _globals['_CHATREQUEST'].fields_by_name['priority']._serialized_options = b'\272H\017\032\r\030d(\234\377\377\377\377\377\377\377\377\001'
   _globals['_CHATREQUEST'].fields_by_name['cache_salt']._loaded_options = None
   _globals['_CHATREQUEST'].fields_by_name['cache_salt']._serialized_options = b'\272H\005r\003\030\200\002'
   _globals['_CHATREQUEST'].fields_by_name['time_limit']._loaded_options = None
   _globals['_CHATREQUEST'].fields_by_name['time_limit']._serialized_options = b'\272H\005\252\001\002*\000'
   _globals['_CHATREQUEST'].fields_by_name['detach_timeout']._loaded_options = None
-  _globals['_CHATREQUEST'].fields_by_name['detach_timeout']._serialized_options = b'\270\324\030\001'
-  _globals['_CHATREQUEST'].fields_by_name['resume']._loaded_options = None
-  _globals['_CHATREQUEST'].fields_by_name['resume']._serialized_options = b'\270\324\030\001'
+  _globals['_CHATREQUEST'].fields_by_name['detach_timeout']._serialized_options = b'\272H\005\252\001\0022\000'
   _globals['_CHATREQUEST'].fields_by_name['max_queue_wait']._loaded_options = None
   _globals['_CHATREQUEST'].fields_by_name['max_queue_wait']._serialized_options = b'\272H\005\252\001\0022\000'
   _globals['_CHATREQUEST']._loaded_options = None
   _globals['_CHATREQUEST']._serialized_options = b'\272H\272\001\032\267\001\n\032continue_last_message.role\032\230\001this.continue_last_message && size(this.messages) > 0 && this.messages[size(this.messages) - 1].role != 3 ? \'needs a last message of the assistant\' : \'\''
   _globals['_TOKENIDS'].fields_by_name['ids']._loaded_options = None
   _globals['_TOKENIDS'].fields_by_name['ids']._serialized_options = b'\272H\005\222\001\002\010\001'
+  _globals['_RESUME'].fields_by_name['request_id']._loaded_options = None
+  _globals['_RESUME'].fields_by_name['request_id']._serialized_options = b'\272H\007r\005\020\001\030\200\001'
   _globals['_INFERENCESERVICE'].methods_by_name['Generate']._loaded_options = None
   _globals['_INFERENCESERVICE'].methods_by_name['Generate']._serialized_options = b'\202\323\344\223\002\033\"\026/tokenwire/v1/generate:\001*'
   _globals['_INFERENCESERVICE'].methods_by_name['Chat']._loaded_options = None
@@ -96,21 +94,21 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_INFERENCESERVICE'].methods_by_name['ListModels']._loaded_options = None
   _globals['_INFERENCESERVICE'].methods_by_name['ListModels']._serialized_options = b'\202\323\344\223\002\026\022\024/tokenwire/v1/models'
   _globals['_GENERATEREQUEST']._serialized_start=274
-  _globals['_GENERATEREQUEST']._serialized_end=1262
-  _globals['_CHATREQUEST']._serialized_start=1265
-  _globals['_CHATREQUEST']._serialized_end=2270
-  _globals['_TOKENIDS']._serialized_start=2272
-  _globals['_TOKENIDS']._serialized_end=2305
-  _globals['_RESUME']._serialized_start=2307
-  _globals['_RESUME']._serialized_end=2359
-  _globals['_GENERATERESPONSE']._serialized_start=2362
-  _globals['_GENERATERESPONSE']._serialized_end=2577
-  _globals['_CHATRESPONSE']._serialized_start=2580
-  _globals['_CHATRESPONSE']._serialized_end=2791
-  _globals['_LISTMODELSREQUEST']._serialized_start=2793
-  _globals['_LISTMODELSREQUEST']._serialized_end=2812
-  _globals['_LISTMODELSRESPONSE']._serialized_start=2814
-  _globals['_LISTMODELSRESPONSE']._serialized_end=2871
-  _globals['_INFERENCESERVICE']._serialized_start=2874
-  _globals['_INFERENCESERVICE']._serialized_end=3211
+  _globals['_GENERATEREQUEST']._serialized_end=1274
+  _globals['_CHATREQUEST']._serialized_start=1277
+  _globals['_CHATREQUEST']._serialized_end=2294
+  _globals['_TOKENIDS']._serialized_start=2296
+  _globals['_TOKENIDS']._serialized_end=2329
+  _globals['_RESUME']._serialized_start=2331
+  _globals['_RESUME']._serialized_end=2395
+  _globals['_GENERATERESPONSE']._serialized_start=2398
+  _globals['_GENERATERESPONSE']._serialized_end=2613
+  _globals['_CHATRESPONSE']._serialized_start=2616
+  _globals['_CHATRESPONSE']._serialized_end=2827
+  _globals['_LISTMODELSREQUEST']._serialized_start=2829
+  _globals['_LISTMODELSREQUEST']._serialized_end=2848
+  _globals['_LISTMODELSRESPONSE']._serialized_start=2850
+  _globals['_LISTMODELSRESPONSE']._serialized_end=2907
+  _globals['_INFERENCESERVICE']._serialized_start=2910
+  _globals['_INFERENCESERVICE']._serialized_end=3247
 # @@protoc_insertion_point(module_scope)

@@ -67,7 +67,9 @@ class GenerateRequest(_message.Message):
     can also stand as `model`. Empty: none.
     """
     priority: _builtins.int
-    """Urgency; higher goes first. Unset: 0."""
+    """Urgency among those who wait for a slot, from -100 to 100; higher goes first. A step counts as 10
+    seconds of waiting, so that nobody waits for ever. Unset: 0.
+    """
     cache_salt: _builtins.str
     """Requests share the prefix cache only with those of the same salt. At most 256 characters."""
     @_builtins.property
@@ -90,11 +92,17 @@ class GenerateRequest(_message.Message):
 
     @_builtins.property
     def detach_timeout(self) -> _duration_pb2.Duration:
-        """How long the request goes on without its client."""
+        """How long the request goes on without its client, and is kept behind its end: whatever ends the
+        call starts this time, and `resume` takes it up again. What was said is kept up to the server's
+        bound. Zero or unset: the request ends with the call. Longer than the server's limit: that limit.
+        """
 
     @_builtins.property
     def resume(self) -> Global___Resume:
-        """Reattaches to a detached request."""
+        """Takes up a request that has a `detach_timeout`, by the same caller and method. No other field goes
+        together with it but `model`, `delivery`, `progress`, `return_token_ids` and `detach_timeout`, which
+        takes the place of the one before. The stream begins with `started` once more.
+        """
 
     @_builtins.property
     def max_queue_wait(self) -> _duration_pb2.Duration:
@@ -176,7 +184,9 @@ class ChatRequest(_message.Message):
     can also stand as `model`. Empty: none.
     """
     priority: _builtins.int
-    """Urgency; higher goes first. Unset: 0."""
+    """Urgency among those who wait for a slot, from -100 to 100; higher goes first. A step counts as 10
+    seconds of waiting, so that nobody waits for ever. Unset: 0.
+    """
     cache_salt: _builtins.str
     """Requests share the prefix cache only with those of the same salt. At most 256 characters."""
     continue_last_message: _builtins.bool
@@ -220,11 +230,17 @@ class ChatRequest(_message.Message):
 
     @_builtins.property
     def detach_timeout(self) -> _duration_pb2.Duration:
-        """How long the request goes on without its client."""
+        """How long the request goes on without its client, and is kept behind its end: whatever ends the
+        call starts this time, and `resume` takes it up again. What was said is kept up to the server's
+        bound. Zero or unset: the request ends with the call. Longer than the server's limit: that limit.
+        """
 
     @_builtins.property
     def resume(self) -> Global___Resume:
-        """Reattaches to a detached request."""
+        """Takes up a request that has a `detach_timeout`, by the same caller and method. No other field goes
+        together with it but `model`, `delivery`, `progress`, `return_token_ids` and `detach_timeout`, which
+        takes the place of the one before. The stream begins with `started` once more.
+        """
 
     @_builtins.property
     def max_queue_wait(self) -> _duration_pb2.Duration:
@@ -296,9 +312,9 @@ class Resume(_message.Message):
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     AFTER_POSITION_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
-    """Id of the request to reattach to."""
+    """Id of the request, as `started` told it."""
     after_position: _builtins.int
-    """Last `position` that arrived."""
+    """Last `position` that arrived; what comes behind it is sent. Unset: from the beginning."""
     def __init__(
         self,
         *,

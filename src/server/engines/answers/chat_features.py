@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from ...contract.engine import ChatPrompt
+from ...contract.prompts import ChatPrompt
 from ...contract.tools import AnswerForm, Tool, ToolMode
 from .call_formats import CALL_FORMATS, FORCED
 from .forced_schema import forced_schema

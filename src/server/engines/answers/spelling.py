@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from ...contract.engine import ChatMessage
+from ...contract.prompts import ChatMessage
 from ...contract.tools import Tool
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 from ...contract.earlier_output import EarlierOutput
-from ...contract.engine import EngineRequest, RenderedPrompt
+from ...contract.engine import EngineRequest
 from ...contract.events import TextDelta
+from ...contract.prompts import RenderedPrompt
 from ...contract.token_ids import TokenIds
 from .prompts.tokenizing import TextTokenizer
 

@@ -10,17 +10,10 @@ from typing import Any, Final
 import aiohttp
 
 from ...contract.earlier_output import EarlierOutput
-from ...contract.engine import (
-    EngineRequest,
-    EngineStatus,
-    ModelInfo,
-    PlainText,
-    Prompt,
-    RenderedPrompt,
-    TokenizedText,
-)
+from ...contract.engine import EngineRequest, EngineStatus, ModelInfo
 from ...contract.errors import EngineLost, GenerationFailed
 from ...contract.events import EngineEvent, TextDelta
+from ...contract.prompts import PlainText, Prompt, RenderedPrompt, TokenizedText
 from ...contract.token_ids import TokenIds
 from ..answers.answer_reader import AnswerReader
 from ..choices import merge_choices

@@ -15,8 +15,8 @@ from typing import Any, Final
 
 import orjson
 
-from ...contract.engine import ChatMessage, ChatPrompt, RenderedPrompt
 from ...contract.errors import InvalidRequest
+from ...contract.prompts import ChatMessage, ChatPrompt, RenderedPrompt
 from ...contract.token_ids import TokenIds
 from .client import LlamaCppClient, Refused, ids_to_json
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from typing import Final
 
-from ...contract.engine import RenderedPrompt, SamplingParams
+from ...contract.engine import SamplingParams
+from ...contract.prompts import RenderedPrompt
 
 # Temperature before the cuts, as OpenAI, Hugging Face and SGLang do; llama.cpp's own order has it
 # last. Samplers that are not listed are off, whatever the server's or the file's defaults.

@@ -10,17 +10,10 @@ from typing import Any, Final
 
 import msgspec
 
-from ...contract.engine import (
-    EngineRequest,
-    EngineStatus,
-    ModelInfo,
-    PlainText,
-    Prompt,
-    RenderedPrompt,
-    TokenizedText,
-)
+from ...contract.engine import EngineRequest, EngineStatus, ModelInfo
 from ...contract.events import EngineEvent
 from ...contract.load_progress import LoadProgress
+from ...contract.prompts import PlainText, Prompt, RenderedPrompt, TokenizedText
 from ...contract.token_ids import TokenIds
 
 

@@ -8,9 +8,10 @@ import msgspec
 
 from ...constraints.checker import ConstraintChecker
 from ...contract.constraint import Constraint, ConstraintKind
-from ...contract.engine import ChatPrompt, ModelInfo
+from ...contract.engine import ModelInfo
 from ...contract.errors import GenerationFailed, InvalidRequest
 from ...contract.events import ChoiceFinished, Delta, FinishReason, TextDelta
+from ...contract.prompts import ChatPrompt
 from ...contract.tools import AnswerForm, Tool, ToolMode
 from ..calls import Call
 

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import msgspec
 
-from ...contract.engine import (
+from ...contract.engine import ModelInfo
+from ...contract.errors import ContextTooLong, InvalidRequest
+from ...contract.prompts import (
     ChatPrompt,
     InfillPrompt,
-    ModelInfo,
     Prompt,
     RenderedPrompt,
     TextPrompt,
     TokenPrompt,
 )
-from ...contract.errors import ContextTooLong, InvalidRequest
 from ...settings.fixed_limits import MAX_PROMPT_CHARACTERS
 from ..calls import Call
 from .tool_checks import check_hidden, check_tools, texts_of

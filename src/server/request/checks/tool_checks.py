@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from ...contract.engine import ChatPrompt, ModelInfo
+from ...contract.engine import ModelInfo
 from ...contract.errors import InvalidRequest
+from ...contract.prompts import ChatPrompt
 from ...contract.tools import ANY_TOOL
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 
-from ...contract.engine import Engine, Prompt, RenderedPrompt
+from ...contract.engine import Engine
 from ...contract.errors import EngineLost, ModelLoadFailed
+from ...contract.prompts import Prompt, RenderedPrompt
 from ...models.served_model import ServedModel
 from .continued_generation import Continuation
 

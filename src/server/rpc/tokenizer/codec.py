@@ -6,8 +6,8 @@ from collections.abc import Generator
 from contextlib import contextmanager
 
 from ....generated.tokenwire.v1 import tokenizer_pb2
-from ...contract.engine import PlainText, TokenizedText
 from ...contract.errors import InferenceError
+from ...contract.prompts import PlainText, TokenizedText
 from ...contract.token_ids import TokenIds
 from ...request.calls import Call, CallContext
 from ...request.tokenizing import PromptSize

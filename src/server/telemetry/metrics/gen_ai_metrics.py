@@ -6,7 +6,7 @@ from typing import Final
 
 from prometheus_client import CollectorRegistry, Histogram
 
-from ...contract.engine import ChatPrompt
+from ...contract.prompts import ChatPrompt
 from ...request.calls import CallFinished
 from ...request.ended_request import EndedRequest
 from .buckets import DURATION_S, PER_TOKEN_S, TOKENS, TTFT_S

@@ -4,13 +4,7 @@ from __future__ import annotations
 
 import json
 
-from tokenwire.server.contract.engine import (
-    ChatMessage,
-    Engine,
-    Prompt,
-    Role,
-    SamplingParams,
-)
+from tokenwire.server.contract.engine import Engine, SamplingParams
 from tokenwire.server.contract.events import (
     Delta,
     EngineEvent,
@@ -19,6 +13,7 @@ from tokenwire.server.contract.events import (
     Prefill,
     Started,
 )
+from tokenwire.server.contract.prompts import ChatMessage, Prompt, Role
 from tokenwire.server.contract.tools import Tool, ToolChoice, ToolMode
 from tokenwire.server.request.answer import ChoiceAnswer, collect_choices
 

@@ -6,7 +6,7 @@ import json
 from typing import Any, get_args
 
 import pytest
-from tokenwire.server.contract.engine import ChatMessage, ChatPrompt, Role
+from tokenwire.server.contract.prompts import ChatMessage, ChatPrompt, Role
 from tokenwire.server.contract.tools import ToolChoice, ToolMode
 from tokenwire.server.engines.answers.chat_features import (
     REASONING_PARSERS,

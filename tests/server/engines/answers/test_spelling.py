@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tokenwire.server.contract.engine import ChatMessage, Role
+from tokenwire.server.contract.prompts import ChatMessage, Role
 from tokenwire.server.contract.tools import ToolCall
 from tokenwire.server.engines.answers.spelling import spell_calls, spell_tool
 

@@ -25,6 +25,7 @@ KINDS = {
     "unigram-unknown": "t5",
 }
 """The kind of vocabulary that llama.cpp has for each; it has none for the others."""
+BEGIN = "<bos>"
 
 
 def write_model(small: SmallTokenizer, path: Path) -> Path:
@@ -81,8 +82,10 @@ def _add_vocabulary(writer: Any, small: SmallTokenizer, content: dict[str, Any],
     writer.add_eos_token_id(small.special[small.close_turn])
     if small.unknown:
         writer.add_unk_token_id(small.unknown[0])
-    for add in (writer.add_add_bos_token, writer.add_add_eos_token):
-        add(False)
+    if BEGIN in small.special:  # which the tokenizer puts before each prompt, as Gemma's does
+        writer.add_bos_token_id(small.special[BEGIN])
+    writer.add_add_bos_token(BEGIN in small.special)
+    writer.add_add_eos_token(False)
     model = content["model"]
     if kind == "gpt2":
         writer.add_tokenizer_pre("llama-bpe" if small.name == "ignore-merges" else "gpt-2")

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
-from tokenwire.server.contract.engine import Engine, EngineLauncher, TextPrompt
+from tokenwire.server.contract.engine import Engine, EngineLauncher
 from tokenwire.server.contract.engine_settings import ModelFiles, ModelFormat
 from tokenwire.server.contract.errors import InvalidRequest
+from tokenwire.server.contract.prompts import TextPrompt
 from tokenwire.server.engines.llama_cpp.launcher import LlamaCppLauncher
 
 from ....conftest import MODEL_ID

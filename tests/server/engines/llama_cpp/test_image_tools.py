@@ -9,10 +9,10 @@ from pathlib import Path
 import msgspec
 import pytest
 import pytest_asyncio
-from tokenwire.server.contract.engine import ChatMessage, ChatPrompt, ImagePart, Role
 from tokenwire.server.contract.engine_settings import ModelFiles, ModelFormat
 from tokenwire.server.contract.errors import InvalidRequest
 from tokenwire.server.contract.events import ChoiceFinished
+from tokenwire.server.contract.prompts import ChatMessage, ChatPrompt, ImagePart, Role
 from tokenwire.server.contract.tools import Tool, ToolCall
 from tokenwire.server.engines.llama_cpp.engine import LlamaCppEngine
 from tokenwire.server.engines.llama_cpp.launcher import LlamaCppLauncher

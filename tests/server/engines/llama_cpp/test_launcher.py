@@ -9,9 +9,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from tokenwire.server.contract.engine import TextPrompt
 from tokenwire.server.contract.engine_settings import ModelFiles, ModelFormat
 from tokenwire.server.contract.errors import ModelLoadFailed
+from tokenwire.server.contract.prompts import TextPrompt
 from tokenwire.server.contract.token_ids import TokenIds
 from tokenwire.server.engines.llama_cpp.engine import LlamaCppEngine
 from tokenwire.server.engines.llama_cpp.launcher import LlamaCppLauncher

@@ -8,12 +8,18 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
-from tokenwire.server.contract.engine import ChatMessage, ChatPrompt, InfillPrompt, Role, TextPrompt
 from tokenwire.server.contract.engine_settings import (
     Device,
     EngineSettings,
     ModelFiles,
     ModelFormat,
+)
+from tokenwire.server.contract.prompts import (
+    ChatMessage,
+    ChatPrompt,
+    InfillPrompt,
+    Role,
+    TextPrompt,
 )
 from tokenwire.server.engines.llama_cpp.engine import LlamaCppEngine
 from tokenwire.server.engines.llama_cpp.launcher import LlamaCppLauncher
@@ -111,7 +117,7 @@ async def test_plain_text_reads_special_tokens(served: Served) -> None:
 async def test_infill(tmp_path: Any) -> None:
     """A gap is filled between the model's own tokens, which its text cannot hold."""
     small = make("byte-level")
-    engine, _ = await serve(_with_middle(small), tmp_path)
+    engine, _ = await serve(with_middle(small), tmp_path)
     try:
         assert engine.info.capabilities.fill_in_the_middle
         prompt = InfillPrompt("def f(<|fim_suffix|>", "):<|im_end|>\n")
@@ -139,7 +145,7 @@ async def test_opting_out(tmp_path: Any) -> None:
 FIM = ("<|fim_prefix|>", "<|fim_suffix|>", "<|fim_middle|>")
 
 
-def _with_middle(small: SmallTokenizer) -> SmallTokenizer:
+def with_middle(small: SmallTokenizer) -> SmallTokenizer:
     """The third marker, in the place of a token that nothing uses here."""
     from tokenizers import Tokenizer
 

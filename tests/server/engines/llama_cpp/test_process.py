@@ -10,9 +10,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from tokenwire.server.contract.engine import TextPrompt
 from tokenwire.server.contract.errors import EngineLost
 from tokenwire.server.contract.events import TextDelta
+from tokenwire.server.contract.prompts import TextPrompt
 
 from ..generation import GREEDY, HANG_S, STORY, answer, drain, request_for
 from .launching import launch, modes

@@ -6,7 +6,8 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from tokenwire.server.contract.engine import RenderedPrompt, SamplingParams
+from tokenwire.server.contract.engine import SamplingParams
+from tokenwire.server.contract.prompts import RenderedPrompt
 from tokenwire.server.contract.token_ids import TokenIds
 from tokenwire.server.engines.llama_cpp.sampling import sampling_fields
 

@@ -10,14 +10,10 @@ import pytest
 import pytest_asyncio
 from tokenwire.server.constraints.grammar import write_grammar
 from tokenwire.server.contract.constraint import Constraint, ConstraintKind
-from tokenwire.server.contract.engine import (
-    ChatMessage,
-    ChatPrompt,
-    Role,
-    SamplingParams,
-)
+from tokenwire.server.contract.engine import SamplingParams
 from tokenwire.server.contract.engine_settings import EngineSettings, ModelFiles, ModelFormat
 from tokenwire.server.contract.events import ChoiceFinished, FinishReason
+from tokenwire.server.contract.prompts import ChatMessage, ChatPrompt, Role
 from tokenwire.server.contract.tools import ToolCall, ToolChoice, ToolMode
 from tokenwire.server.engines.llama_cpp.engine import LlamaCppEngine
 from tokenwire.server.engines.llama_cpp.launcher import LlamaCppLauncher

@@ -9,21 +9,20 @@ from typing import Any, get_args, get_origin, get_type_hints
 
 import msgspec
 import pytest
-from tokenwire.server.contract.engine import (
+from tokenwire.server.contract.engine import EngineRequest, SamplingParams
+from tokenwire.server.contract.events import ChoiceFinished, EngineEvent, FinishReason, TextDelta
+from tokenwire.server.contract.load_progress import LoadProgress
+from tokenwire.server.contract.prompts import (
     ChatMessage,
     ChatPrompt,
-    EngineRequest,
     ImagePart,
     InfillPrompt,
     Prompt,
     RenderedPrompt,
     Role,
-    SamplingParams,
     TextPrompt,
     TokenPrompt,
 )
-from tokenwire.server.contract.events import ChoiceFinished, EngineEvent, FinishReason, TextDelta
-from tokenwire.server.contract.load_progress import LoadProgress
 from tokenwire.server.contract.token_ids import TokenIds
 from tokenwire.server.engines.sglang.frames import (
     MAX_FRAME_BYTES,

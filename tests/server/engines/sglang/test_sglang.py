@@ -9,17 +9,16 @@ from dataclasses import replace
 
 import msgspec
 import pytest
-from tokenwire.server.contract.engine import (
+from tokenwire.server.contract.engine import Engine, EngineLauncher
+from tokenwire.server.contract.errors import GenerationFailed
+from tokenwire.server.contract.events import EngineEvent, FinishReason, TextDelta
+from tokenwire.server.contract.prompts import (
     ChatMessage,
     ChatPrompt,
-    Engine,
-    EngineLauncher,
     RenderedPrompt,
     Role,
     TextPrompt,
 )
-from tokenwire.server.contract.errors import GenerationFailed
-from tokenwire.server.contract.events import EngineEvent, FinishReason, TextDelta
 from tokenwire.server.contract.token_ids import TokenIds
 from tokenwire.server.engines.sglang.front.engine import SglangEngine
 from tokenwire.server.engines.sglang.front.launcher import SglangLauncher

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from tokenwire.server.contract.engine import SamplingParams, TextPrompt
+from tokenwire.server.contract.engine import SamplingParams
 from tokenwire.server.contract.errors import InvalidRequest
+from tokenwire.server.contract.prompts import TextPrompt
 from tokenwire.server.request.calls import Call, CallContext
 from tokenwire.server.request.checks.answer_size import check_answer_size
 from tokenwire.server.settings.fixed_limits import MAX_LOGPROBS_OF_ONE_MESSAGE

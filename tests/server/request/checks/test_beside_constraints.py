@@ -5,7 +5,7 @@ from __future__ import annotations
 import grpc
 import pytest
 from tokenwire.generated.tokenwire.v1 import chat_pb2
-from tokenwire.server.contract.engine import ChatPrompt
+from tokenwire.server.contract.prompts import ChatPrompt
 
 from ...fronts import collect, failure_of, start_front
 from ...scripted_engine import ScriptedLauncher

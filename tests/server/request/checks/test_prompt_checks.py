@@ -7,18 +7,18 @@ from typing import Any
 
 import pytest
 from tokenwire.generated.tokenwire.v1 import inference_pb2
-from tokenwire.server.contract.engine import (
+from tokenwire.server.contract.engine import ModelInfo
+from tokenwire.server.contract.errors import ContextTooLong, InvalidRequest
+from tokenwire.server.contract.prompts import (
     ChatMessage,
     ChatPrompt,
     InfillPrompt,
-    ModelInfo,
     Prompt,
     RenderedPrompt,
     Role,
     TextPrompt,
     TokenPrompt,
 )
-from tokenwire.server.contract.errors import ContextTooLong, InvalidRequest
 from tokenwire.server.contract.token_ids import TokenIds
 from tokenwire.server.request.calls import Call, CallContext
 from tokenwire.server.request.checks.prompt_checks import (

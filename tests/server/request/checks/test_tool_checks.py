@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from tokenwire.server.contract.engine import ChatMessage, ChatPrompt, Role
 from tokenwire.server.contract.errors import InvalidRequest
+from tokenwire.server.contract.prompts import ChatMessage, ChatPrompt, Role
 from tokenwire.server.contract.tools import Tool, ToolCall, ToolChoice, ToolMode
 from tokenwire.server.request.checks.tool_checks import check_hidden, check_tools, texts_of
 

@@ -8,7 +8,6 @@ from typing import Any
 
 from tokenwire.generated.tokenwire.v1 import chat_pb2, sampling_pb2
 from tokenwire.server.contract.constraint import ALL_KINDS
-from tokenwire.server.contract.engine import ChatPrompt, Prompt, RenderedPrompt
 from tokenwire.server.contract.events import (
     ChoiceFinished,
     EngineEvent,
@@ -17,6 +16,7 @@ from tokenwire.server.contract.events import (
     Started,
     TextDelta,
 )
+from tokenwire.server.contract.prompts import ChatPrompt, Prompt, RenderedPrompt
 from tokenwire.server.engines.answers.chat_features import ChatFeatures
 
 from ...fronts import Failure, failure_of, start_front

@@ -8,7 +8,8 @@ from typing import Any, assert_never
 
 import msgspec
 
-from ....contract.engine import (
+from ....contract.errors import InvalidRequest
+from ....contract.prompts import (
     ChatMessage,
     ChatPrompt,
     InfillPrompt,
@@ -18,7 +19,6 @@ from ....contract.engine import (
     TextPrompt,
     TokenPrompt,
 )
-from ....contract.errors import InvalidRequest
 from ....contract.token_ids import TokenIds
 from ....contract.tools import AnswerForm, Tool
 from ....files.formats.gguf_tokens import GgufTokens

@@ -6,7 +6,7 @@ import asyncio
 from pathlib import Path
 from typing import Any, Final
 
-from ....contract.engine import PlainText, TokenizedText
+from ....contract.prompts import PlainText, TokenizedText
 from ....contract.token_ids import TokenIds
 from ....files.formats.gguf_vocabulary import read_gguf_vocabulary
 from ...prompt_checks import check_vocabulary

@@ -8,17 +8,10 @@ import logging
 from collections.abc import AsyncGenerator, Callable
 from typing import Final, TypeVar
 
-from ....contract.engine import (
-    EngineRequest,
-    EngineStatus,
-    ModelInfo,
-    PlainText,
-    Prompt,
-    RenderedPrompt,
-    TokenizedText,
-)
+from ....contract.engine import EngineRequest, EngineStatus, ModelInfo
 from ....contract.errors import EngineLost, GenerationFailed, InvalidRequest
 from ....contract.events import EngineEvent, Finished
+from ....contract.prompts import PlainText, Prompt, RenderedPrompt, TokenizedText
 from ....contract.token_ids import TokenIds
 from ..frames import FrameError, FrameWriter, read_frame
 from ..messages import (

@@ -6,7 +6,7 @@ import enum
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
-from ....contract.engine import ChatMessage
+from ....contract.prompts import ChatMessage
 from ...answers.spelling import spell_calls
 
 PROBE: Final = "lighthouse"

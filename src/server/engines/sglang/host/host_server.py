@@ -13,8 +13,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
-from ....contract.engine import EngineRequest, EngineStatus, RenderedPrompt, SamplingParams
+from ....contract.engine import EngineRequest, EngineStatus, SamplingParams
 from ....contract.errors import InvalidRequest
+from ....contract.prompts import RenderedPrompt
 from ....contract.token_ids import TokenIds
 from ..frames import FrameWriter, read_frame
 from ..messages import (

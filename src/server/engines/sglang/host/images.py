@@ -8,8 +8,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, Final
 
-from ....contract.engine import ChatMessage, ChatPrompt, ImagePart, RenderedPrompt, Role
 from ....contract.errors import InvalidRequest
+from ....contract.prompts import ChatMessage, ChatPrompt, ImagePart, RenderedPrompt, Role
 from .internals import GenerateReqInput
 
 _logger = logging.getLogger(__name__)

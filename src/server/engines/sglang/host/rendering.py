@@ -6,7 +6,8 @@ from collections.abc import Generator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
-from ....contract.engine import (
+from ....contract.errors import InvalidRequest
+from ....contract.prompts import (
     ChatMessage,
     ChatPrompt,
     InfillPrompt,
@@ -16,7 +17,6 @@ from ....contract.engine import (
     TextPrompt,
     TokenPrompt,
 )
-from ....contract.errors import InvalidRequest
 from ....contract.token_ids import TokenIds
 from ....contract.tools import AnswerForm
 from ...answers.chat_features import (

@@ -7,7 +7,7 @@ import json
 from collections.abc import Sequence
 from typing import Any, Final
 
-from ....contract.engine import PlainText, TokenizedText
+from ....contract.prompts import PlainText, TokenizedText
 from ....contract.token_ids import TokenIds
 from ...prompt_checks import check_vocabulary
 from ...token_spelling import Spelling, bytes_of

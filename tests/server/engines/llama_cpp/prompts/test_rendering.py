@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
-from tokenwire.server.contract.engine import ChatMessage, ChatPrompt, InfillPrompt, Role, TextPrompt
 from tokenwire.server.contract.engine_settings import (
     Device,
     EngineSettings,
@@ -16,6 +15,13 @@ from tokenwire.server.contract.engine_settings import (
     ModelFormat,
 )
 from tokenwire.server.contract.errors import InvalidRequest
+from tokenwire.server.contract.prompts import (
+    ChatMessage,
+    ChatPrompt,
+    InfillPrompt,
+    Role,
+    TextPrompt,
+)
 from tokenwire.server.engines.llama_cpp.arguments import ChildArguments
 from tokenwire.server.engines.llama_cpp.client import LlamaCppClient
 from tokenwire.server.engines.llama_cpp.launcher import LlamaCppLauncher

@@ -7,7 +7,7 @@ from typing import Any
 
 import jinja2
 import pytest
-from tokenwire.server.contract.engine import ChatMessage, Role
+from tokenwire.server.contract.prompts import ChatMessage, Role
 from tokenwire.server.engines.sglang.host.content_form import (
     ContentForm,
     find_content_form,

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, cast
 
-from ...item_limits import describe_excess
-from ..body import json_type
-from ..errors import invalid
+import orjson
+
+from ..item_limits import describe_excess
+from .body import json_type
+from .errors import invalid
 
 _INT32_MAX = 2**31 - 1
 _INT32_MIN = -(2**31)
 _FLOAT32_MAX = 3.4e38
-# orjson reads integers beyond 64 bits as floats.
-_BIG_INTEGER = 2.0**63
+_MAX_SHOWN = 100
+# What orjson writes; it reads 1,024.
+_MAX_DEPTH = 255
 
 
 class Fields:
@@ -26,6 +29,10 @@ class Fields:
     def path_of(self, name: str) -> str:
         """Returns the path of a field from the top of the body."""
         return f"{self._path}.{name}" if self._path else name
+
+    def names(self) -> list[str]:
+        """Returns the names of all fields that there are."""
+        return list(self._values)
 
     def get(self, name: str) -> object:
         """Returns a field of any type, None where it is absent."""
@@ -46,6 +53,15 @@ class Fields:
             return value
         raise self._wrong(name, "a string", value)
 
+    def optional_choice(self, name: str, choices: Collection[str]) -> str | None:
+        """Returns one of some strings, None where it is absent."""
+        value = self.optional_string(name)
+        if value is None or value in choices:
+            return value
+        raise invalid(
+            self.path_of(name), f"must be one of {', '.join(choices)}, got '{value[:_MAX_SHOWN]}'"
+        )
+
     def optional_boolean(self, name: str) -> bool | None:
         """Returns a boolean, None where it is absent."""
         value = self.get(name)
@@ -61,11 +77,14 @@ class Fields:
         return to_float32(value, self.path_of(name))
 
     def optional_integer(self, name: str) -> int | None:
-        """Returns a whole number, moved into 32 bits, None where it is absent."""
+        """Returns a whole number, moved into 32 bits, None where it is absent.
+
+        One with a fraction of zero, such as 64.0, is whole: in JSON there is no other difference.
+        """
         value = self.get(name)
         if value is None:
             return None
-        if isinstance(value, float) and abs(value) >= _BIG_INTEGER:
+        if isinstance(value, float) and value.is_integer():
             value = int(value)
         if isinstance(value, bool) or not isinstance(value, int):
             raise self._wrong(name, "an integer", value)
@@ -106,6 +125,14 @@ class Fields:
             objects.append(Fields(cast("dict[str, Any]", item), self.path_of(item_name)))
         return objects
 
+    def optional_objects(self, name: str, max_items: int | None = None) -> list[Fields]:
+        """Returns an array of objects as `objects` does, empty where it is absent."""
+        return [] if self.get(name) is None else self.objects(name, max_items)
+
+    def inner(self, name: str) -> Fields:
+        """Returns an object to read on in, without fields where it is absent."""
+        return Fields(self.optional_object(name), self.path_of(name))
+
     def optional_object(self, name: str) -> Mapping[str, Any]:
         """Returns an object, empty where it is absent."""
         value = self.get(name)
@@ -128,3 +155,15 @@ def to_float32(value: object, path: str) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise invalid(path, f"must be a number, got {json_type(value)}")
     return max(-_FLOAT32_MAX, min(_FLOAT32_MAX, float(value)))
+
+
+def json_text(value: object, path: str) -> str:
+    """Writes a value of a body as JSON text again, which may be nested less deep than a body.
+
+    Raises:
+        EdgeError: it is nested too deep.
+    """
+    try:
+        return orjson.dumps(value).decode()
+    except orjson.JSONEncodeError:
+        raise invalid(path, f"must be nested less than {_MAX_DEPTH} deep") from None

@@ -1,0 +1,167 @@
+"""OpenAI's completions to and from messages: pure functions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+from ...generated.tokenwire.v1 import events_pb2, inference_pb2, sampling_pb2
+from ...item_limits import describe_excess
+from ..body import json_type, shown
+from ..errors import invalid
+from ..fields import Fields
+from .constraints import decode_constraint
+from .errors import FieldNames
+from .json_codec import (
+    CompletionHead,
+    completion_choice,
+    completion_usage,
+    decode_shared,
+    decode_stream_options,
+    num_choices_of,
+    sum_usage,
+    system_fingerprint,
+)
+from .known_fields import COMPLETIONS, check_names
+from .logprobs import completion_logprobs
+from .sampling import decode_ids, decode_sampling
+
+MAX_PROMPTS = 16
+
+
+@dataclass(frozen=True, slots=True)
+class CompletionsAsked:
+    """A request of `/v1/completions`: a call of the front for each of its prompts.
+
+    `echoes` are the texts of the prompts where the answers begin with them, else empty.
+    """
+
+    requests: list[inference_pb2.GenerateRequest]
+    names: FieldNames
+    is_stream: bool
+    includes_usage: bool
+    wants_echo: bool
+    is_list: bool
+    echoes: list[str] = field(default_factory=list[str])
+
+    @property
+    def num_choices(self) -> int:
+        """How many answers each prompt gets."""
+        return num_choices_of(self.requests[0].sampling)
+
+
+def decode_completions(body: dict[str, Any]) -> CompletionsAsked:
+    """Reads the body of `/v1/completions`.
+
+    Raises:
+        EdgeError: a field is missing, of the wrong type, not known or not honoured.
+    """
+    fields = Fields(body)
+    check_names(fields, COMPLETIONS)
+    given: dict[str, str] = {}
+    model = fields.string("model")
+    prompts = _decode_prompts(fields.get("prompt"))
+    sampling = decode_sampling(fields, given)
+    wants_echo = fields.optional_boolean("echo") or False
+    _decode_logprobs(fields, sampling, wants_echo=wants_echo)
+    best_of = fields.optional_integer("best_of")
+    if best_of is not None and best_of != num_choices_of(sampling):
+        raise invalid("best_of", f"must equal n where it is set, got {best_of}")
+    is_stream = fields.optional_boolean("stream") or False
+    includes_usage = decode_stream_options(fields, is_stream=is_stream)
+    request = inference_pb2.GenerateRequest(
+        model=model,
+        suffix=fields.optional_string("suffix") or None,
+        sampling=sampling,
+        constraint=decode_constraint(fields, given),
+        delivery=events_pb2.DELIVERY_DELTAS if is_stream else events_pb2.DELIVERY_FINAL,
+    )
+    decode_shared(fields, request)
+    return CompletionsAsked(
+        [_with_prompt(request, prompt) for prompt in prompts],
+        FieldNames(given),
+        is_stream=is_stream,
+        includes_usage=includes_usage,
+        wants_echo=wants_echo,
+        is_list=len(prompts) > 1,
+    )
+
+
+def encode_completions(
+    head: CompletionHead, asked: CompletionsAsked, answers: list[events_pb2.Finished]
+) -> dict[str, Any]:
+    """Returns the whole completions of all prompts, numbered through."""
+    choices: list[dict[str, Any]] = []
+    for prompt, finished in enumerate(answers):
+        echo = asked.echoes[prompt] if asked.wants_echo else ""
+        wants_logprobs = asked.requests[prompt].sampling.HasField("logprobs")
+        for choice in finished.choices:
+            index = prompt * asked.num_choices + choice.choice
+            encoded = completion_choice(echo + choice.text, choice.finished, index=index)
+            if wants_logprobs:
+                encoded["logprobs"], _ = completion_logprobs(choice.logprobs, 0)
+            choices.append(encoded)
+    started = answers[0].started
+    return {
+        **head.fields(),
+        "model": started.model,
+        "system_fingerprint": system_fingerprint(started),
+        "choices": choices,
+        "usage": completion_usage(sum_usage([answer.usage for answer in answers])),
+    }
+
+
+_Prompt = str | list[int]
+
+
+def _decode_prompts(value: object) -> list[_Prompt]:
+    if value is None:
+        raise invalid("prompt", "is required and must be a string, token ids, or an array of them")
+    if isinstance(value, str):
+        return [value]
+    if not isinstance(value, list):
+        raise invalid(
+            "prompt", f"must be a string, token ids, or an array of them, got {json_type(value)}"
+        )
+    items = cast("list[object]", value)
+    if not items:
+        raise invalid("prompt", "must have at least 1 item, got 0")
+    if not isinstance(items[0], str | list):
+        return [decode_ids(items, "prompt")]
+    if len(items) > MAX_PROMPTS:
+        raise invalid("prompt", describe_excess(MAX_PROMPTS, len(items)))
+    prompts: list[_Prompt] = []
+    for index, item in enumerate(items):
+        path = f"prompt[{index}]"
+        if isinstance(item, str) and isinstance(items[0], str):
+            prompts.append(item)
+        elif isinstance(items[0], str):
+            raise invalid(path, f"must be a string as the first one is, got {shown(item)}")
+        else:
+            prompts.append(decode_ids(item, path))
+    return prompts
+
+
+def _with_prompt(
+    request: inference_pb2.GenerateRequest, prompt: _Prompt
+) -> inference_pb2.GenerateRequest:
+    whole = inference_pb2.GenerateRequest()
+    whole.CopyFrom(request)
+    if isinstance(prompt, str):
+        whole.text = prompt
+    else:
+        whole.token_ids.ids.extend(prompt)
+    return whole
+
+
+def _decode_logprobs(fields: Fields, sampling: sampling_pb2.Sampling, *, wants_echo: bool) -> None:
+    if fields.get("logprobs") is True:
+        raise invalid("logprobs", "must be an integer here: how many of the likeliest tokens")
+    if fields.get("logprobs") is False:
+        return
+    logprobs = fields.optional_integer("logprobs")
+    if logprobs is None:
+        return
+    if wants_echo:
+        raise invalid("logprobs", "goes together with no echo: those of a prompt are not told")
+    sampling.logprobs = logprobs

@@ -1,0 +1,1 @@
+"""The page's style sheets, one for each part of it."""

@@ -1,0 +1,1 @@
+"""The page's modules that make what a person sees."""

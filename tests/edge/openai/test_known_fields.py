@@ -1,0 +1,72 @@
+"""A field is honoured, has no effect, is refused with advice, or is not known."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from tokenwire.edge.errors import EdgeError
+from tokenwire.edge.fields import Fields
+from tokenwire.edge.openai.known_fields import (
+    CHAT,
+    COMPLETIONS,
+    REFUSED,
+    WITHOUT_EFFECT,
+    check_names,
+)
+
+
+def test_no_field_is_two_things() -> None:
+    """What one route honours is refused on the other alone."""
+    assert not WITHOUT_EFFECT & (CHAT | COMPLETIONS | set(REFUSED))
+    assert not CHAT & COMPLETIONS & set(REFUSED)
+    assert set(REFUSED) >= (CHAT ^ COMPLETIONS)
+
+
+@pytest.mark.parametrize(
+    ("body", "error"),
+    [
+        ({"temprature": 1}, "temprature: is no field of this route"),
+        ({"x" * 300: 1}, "x" * 200 + ": is no field of this route"),
+        ({"store": True}, "store: is not supported here, got true; nothing is stored here"),
+        ({"functions": [{}]}, "functions: is not supported here, got an array; send tools"),
+        ({"prompt": "x"}, "prompt: is not supported here, got a string; it belongs to /v1/compl"),
+        ({"modalities": ["text", "audio"]}, "modalities: is not supported here, got an array"),
+        ({"verbosity": "low"}, "verbosity: is not supported here"),
+        ({"options": {"num_ctx": 1}}, "options: is not supported here, got an object; it is Oll"),
+        ({"length_penalty": True}, "length_penalty: is not supported here, got true"),
+        ({"mirostat": 2}, "mirostat: is not supported here, got 2"),
+    ],
+)
+def test_what_cannot_be_honoured_is_told(body: dict[str, Any], error: str) -> None:
+    """By name, with what to do instead; a mistyped name is one that nobody knows."""
+    with pytest.raises(EdgeError) as caught:
+        check_names(Fields(body), CHAT)
+    assert caught.value.message.startswith(error)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"model": "m", "messages": [], "temperature": 0},
+        {"user": "u", "metadata": {"a": "b"}, "service_tier": "flex", "prompt_cache_key": "k"},
+        {"prediction": {"type": "content", "content": "x"}},
+        {"store": False, "functions": [], "function_call": "none", "modalities": ["text"]},
+        {"unknown": None, "store": None},
+        {"best_of": 1, "suffix": "", "echo": False, "length_penalty": 1.0},
+    ],
+)
+def test_what_asks_for_nothing_passes(body: dict[str, Any]) -> None:
+    """Labels, hints, null, and values that are the default anyway."""
+    check_names(Fields(body), CHAT)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [{"tools": [], "tool_choice": "none", "parallel_tool_calls": True, "reasoning_effort": "none"}],
+)
+def test_interfaces_may_send_every_field(body: dict[str, Any]) -> None:
+    """What belongs to a chat and asks for nothing hurts no completion."""
+    check_names(Fields(body), COMPLETIONS)
+    with pytest.raises(EdgeError, match=r"top_logprobs: .* belongs to /v1/chat/completions"):
+        check_names(Fields({"top_logprobs": 2}), COMPLETIONS)

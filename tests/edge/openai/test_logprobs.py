@@ -1,0 +1,51 @@
+"""Log-probabilities in both of OpenAI's forms."""
+
+from __future__ import annotations
+
+import math
+
+from tokenwire.edge.openai.logprobs import chat_logprobs, completion_logprobs
+from tokenwire.generated.tokenwire.v1.events_pb2 import TokenLogprob
+
+TOKENS = [
+    TokenLogprob(
+        text=b"Hi",
+        logprob=-0.5,
+        top=[TokenLogprob.TopLogprob(text=b"Hi", logprob=-0.5)],
+    ),
+    # The first half of a character that takes two tokens, and one of no probability.
+    TokenLogprob(text=b"a\xf0\x9f", logprob=-math.inf),
+]
+
+
+def test_chats_list_tokens_with_their_bytes() -> None:
+    """What is no whole character is written as its bytes, and -inf as OpenAI does."""
+    assert chat_logprobs(TOKENS) == {
+        "content": [
+            {
+                "token": "Hi",
+                "logprob": -0.5,
+                "bytes": [72, 105],
+                "top_logprobs": [{"token": "Hi", "logprob": -0.5, "bytes": [72, 105]}],
+            },
+            {
+                "token": "a\\xf0\\x9f",
+                "logprob": -9999.0,
+                "bytes": [97, 0xF0, 0x9F],
+                "top_logprobs": [],
+            },
+        ],
+        "refusal": None,
+    }
+
+
+def test_completions_have_four_lists() -> None:
+    """Offsets go on where the text before them ended."""
+    lists, offset = completion_logprobs(TOKENS, 10)
+    assert lists == {
+        "tokens": ["Hi", "bytes:a\\xf0\\x9f"],
+        "token_logprobs": [-0.5, -9999.0],
+        "top_logprobs": [{"Hi": -0.5}, {}],
+        "text_offset": [10, 12],
+    }
+    assert offset == 14
