@@ -88,7 +88,7 @@ async def test_engine_that_dies() -> None:
     engine = ScriptedEngine()
     launcher = ScriptedLauncher(engine)
     with capture_logs() as lines:
-        async with start_front(launcher.prepare) as client:
+        async with start_front(launcher.prepare, LLM_CRASH_CONTINUATION="false") as client:
             call = client.inference.Chat(client.chat("go"))
             await engine.wait_until(running=1)
             engine.die(CANARY)

@@ -42,7 +42,12 @@ class Service:
 async def serve(variables: dict[str, str], **more: str) -> AsyncGenerator[Service]:
     """Runs both processes' apps; all their spans are exported once it is left."""
     engine = ScriptedEngine(max_running=1)
-    both = {"LLM_MAX_CONCURRENT_REQUESTS": "1", **variables, **more}
+    both = {
+        "LLM_MAX_CONCURRENT_REQUESTS": "1",
+        "LLM_CRASH_CONTINUATION": "false",
+        **variables,
+        **more,
+    }
     async with start_front(ScriptedLauncher(engine).prepare, **both) as client:
         config = EdgeConfig.model_validate(
             {

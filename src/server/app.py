@@ -45,7 +45,6 @@ from .preparation.preparation import Preparation
 from .request.inference import Inference
 from .request.kept_requests import KeptRequests
 from .request.running_request import RunningRequests
-from .request.sampling import SamplingDefaults
 from .request.tokenizing import Tokenizing
 from .rpc.health import Health
 from .rpc.interceptors import CallInterceptor
@@ -123,13 +122,7 @@ class ServerApp:
         self._constraints = ConstraintChecker()
         images = make_images(config)
         self._requests = RunningRequests(
-            Inference(
-                self.models,
-                SamplingDefaults.of(config),
-                queue_timeout_s=config.queue_timeout_ms / 1000,
-                constraints=self._constraints,
-                images=images,
-            ),
+            Inference.of(config, self.models, self._constraints, images),
             log_request,
             self._metrics.requests.record,
             keys.record,

@@ -52,6 +52,10 @@ class Span:
         """Whether it goes to a collector; what it would say need not be put together if not."""
         return self._span.is_recording()
 
+    def add_event(self, name: str, attributes: Attributes, time_ns: int) -> None:
+        """Says that something happened at a time of the wall clock."""
+        self._span.add_event(name, attributes, time_ns)
+
     def end(
         self,
         attributes: Attributes = _NOTHING,

@@ -6,6 +6,7 @@ import asyncio
 from collections import defaultdict
 from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping, Sequence
 
+import msgspec
 from tokenwire.server.contract.constraint import ALL_KINDS
 from tokenwire.server.contract.engine import (
     Capabilities,
@@ -22,8 +23,10 @@ from tokenwire.server.contract.events import (
     Finished,
     FinishReason,
     Prefill,
+    ReasoningDelta,
     Started,
     TextDelta,
+    ToolCallDelta,
 )
 from tokenwire.server.contract.load_progress import LoadProgress, ReportProgress
 from tokenwire.server.contract.prompts import (
@@ -44,7 +47,8 @@ class ScriptedEngine:
     """Generates one token each time a test allows it, until the request's max_tokens.
 
     With a `script` every request is answered with its events, a delta each time a test allows it.
-    Either way a choice ends at the request's first stop string.
+    Either way a choice ends at the request's first stop string. What engines before said of it is
+    told again at once.
     """
 
     def __init__(
@@ -161,10 +165,10 @@ class ScriptedEngine:
         self.requests.append(request)
         await self._count(+1)
         has_ended = is_paid = False
-        script = self.script or count(request.params.max_tokens)
+        script = go_on(request, self.script or count(request.params.max_tokens))
         try:
-            for event in stop_at(request.params.stop, script):
-                if isinstance(event, Started) or has_content(event):
+            for event, is_again in script:
+                if isinstance(event, Started) or (has_content(event) and not is_again):
                     failure = None if is_paid else await self._take_token()
                     if failure is not None:
                         has_ended = True
@@ -218,6 +222,31 @@ def count(max_tokens: int) -> Iterator[EngineEvent]:
         yield TextDelta(f"{number} ", 1, (number,))
     yield ChoiceFinished(FinishReason.LENGTH)
     yield Finished(max_tokens, 0)
+
+
+def go_on(
+    request: EngineRequest, script: Iterable[EngineEvent]
+) -> Iterator[tuple[EngineEvent, bool]]:
+    """What a request is told of a script, and which of it engines before told already.
+
+    Of a choice that has ended nothing is told, and the end counts the others.
+    """
+    num_again = [len(request.earlier_of(choice).token_ids) for choice in range(request.params.n)]
+    num_tokens = 0
+    for event in stop_at(request.params.stop, script):
+        if isinstance(event, Delta) and request.earlier_of(event.choice).has_ended:
+            continue
+        if isinstance(event, TextDelta | ReasoningDelta | ToolCallDelta):
+            num_tokens += event.num_tokens
+            is_again = num_again[event.choice] > 0 and bool(event.token_ids)
+            num_again[event.choice] -= len(event.token_ids)
+            if is_again and isinstance(event, TextDelta):
+                event = msgspec.structs.replace(event, logprobs=())  # noqa: PLW2901
+            yield event, is_again
+        elif isinstance(event, Finished) and any(each.has_ended for each in request.earlier):
+            yield Finished(num_tokens, event.num_cached_prompt_tokens), False
+        else:
+            yield event, False
 
 
 def has_content(event: EngineEvent) -> bool:

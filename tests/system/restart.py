@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
+from collections import defaultdict
 from collections.abc import Callable
+from typing import Any
 
 import grpc
 from grpc_health.v1 import health_pb2
+from tokenwire.generated.tokenwire.v1 import events_pb2
 from tokenwire.server.contract.engine import Engine
 from tokenwire.server.models.model_state import State
 
-from ..server.fronts import check, collect, failure_of, wait_for_state
+from ..server.fronts import GENERATE, check, collect, failure_of, wait_for_state
 from .services import Service
 
 _SERVING = health_pb2.HealthCheckResponse.SERVING
@@ -62,3 +66,64 @@ async def assert_survives(service: Service, find_victim: Callable[[Engine], int]
         question = client.chat("What is the capital of France?")
         question.sampling.max_tokens = 16
         assert "Paris" in (await collect(client.inference.Chat(question))).text
+
+
+async def assert_goes_on(service: Service, find_victim: Callable[[Engine], int]) -> None:
+    """Kills a process of the engine in mid-stream: every answer is as undisturbed."""
+    client, http = service.client, service.http
+    model = next(iter(client.app.models))
+
+    def story(**fields: Any) -> Any:
+        request = client.prompt("Once upon a time, in a small village by the sea,", **fields)
+        request.sampling.max_tokens = 30
+        request.sampling.ignore_eos = True
+        return request
+
+    final = story(delivery=events_pb2.DELIVERY_FINAL)
+    pair = story()
+    pair.sampling.n = 2
+    pair.sampling.frequency_penalty = 0.5
+    constrained = client.prompt("Numbers:", constraint={"regex": "(one|two), ([0-9], ){12}9"})
+    constrained.sampling.max_tokens = 100
+    body = {
+        "model": client.model,
+        "messages": [{"role": "user", "content": "Tell me a very long story."}],
+        "max_tokens": 30,
+        "temperature": 0,
+    }
+
+    async def ask_all(*, kills: bool) -> list[dict[int, str]]:
+        num_restarts = model.keeper.num_restarts
+        calls = [client.inference.Generate(each) for each in (story(), pair, constrained)]
+        whole = asyncio.ensure_future(client.unary(GENERATE)(final))
+        texts = [defaultdict[int, str](str) for _ in calls]
+        async with http.post("/api/chat/stream", json=body) as response:
+            assert response.status == 200
+            for call, text in zip(calls, texts, strict=True):
+                while len(text[0]) < 20:
+                    add_text(text, await call.read())
+            lines = [await response.content.readline() for _ in range(8)]
+            if kills:
+                os.kill(find_victim(model.engine), signal.SIGKILL)
+            lines += (await response.content.read()).splitlines()
+        for call, text in zip(calls, texts, strict=True):
+            while (event := await call.read()) is not grpc.aio.EOF:
+                add_text(text, event)
+        streamed = [json.loads(line[6:]) for line in lines if line.startswith(b"data: {")]
+        assert model.keeper.num_restarts == num_restarts + kills
+        return [
+            *map(dict, texts),
+            {0: (await whole).finished.choices[0].text},
+            {0: "".join(event.get("content", "") for event in streamed)},
+        ]
+
+    async with asyncio.timeout(_HANG_S):
+        undisturbed = await ask_all(kills=False)
+        assert all(text[0] for text in undisturbed)
+        assert await ask_all(kills=True) == undisturbed
+
+
+def add_text(texts: dict[int, str], event: Any) -> None:
+    """Adds what an event says to the texts of the choices."""
+    for delta in event.deltas.deltas:
+        texts[delta.choice] += delta.text.text

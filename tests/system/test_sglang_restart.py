@@ -29,6 +29,7 @@ async def service() -> AsyncIterator[Service]:
         LLM_ENGINE="sglang",
         LLM_DEVICE="cpu",
         LLM_MAX_MODEL_LEN="1024",
+        LLM_CRASH_CONTINUATION="false",
         LLM_MAX_CONCURRENT_REQUESTS="4",
     ) as started:
         yield started

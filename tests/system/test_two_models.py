@@ -40,6 +40,7 @@ async def service(sglang_engine: SglangEngine) -> AsyncIterator[Service]:
         "LLM_DEVICE": "cpu",
         "LLM_MAX_MODEL_LEN": "4096",
         "LLM_MAX_CONCURRENT_REQUESTS": "2",
+        "LLM_CRASH_CONTINUATION": "false",
     }
     preparation = Preparation(make_config(**values))
     handover = Handover(cast("Engine", Lent(sglang_engine)))

@@ -9,6 +9,7 @@ from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from .earlier_output import NOTHING_SAID, EarlierOutput
 from .events import EngineEvent
 from .load_progress import ReportProgress
 from .prompts import PlainText, Prompt, RenderedPrompt, TokenizedText
@@ -58,6 +59,11 @@ class EngineRequest:
     Requests share the prefix cache with those of the same `cache_salt`. `lora_adapter` may be "".
     `trace_headers` are W3C headers, for an engine that traces by itself. `constraint` is a grammar
     of llguidance that the whole answer fits, from its first token on; empty: none.
+
+    `earlier` is what engines before said of each choice; empty: nothing. The answer goes on behind
+    it, with penalties, constraint, seed and limits as if one engine had said all of it, and is told
+    from its first token on: what was said before comes again first, as the same text, without
+    log-probabilities.
     """
 
     request_id: str
@@ -67,6 +73,16 @@ class EngineRequest:
     lora_adapter: str = ""
     trace_headers: tuple[tuple[str, str], ...] = ()
     constraint: str = ""
+    earlier: tuple[EarlierOutput, ...] = ()
+
+    def earlier_of(self, choice: int) -> EarlierOutput:
+        """Returns what engines before said of a choice."""
+        return self.earlier[choice] if self.earlier else NOTHING_SAID
+
+    @property
+    def open_choices(self) -> list[int]:
+        """The choices that are to be generated: all, or those that engines before did not end."""
+        return [each for each in range(self.params.n) if not self.earlier_of(each).has_ended]
 
 
 @dataclass(frozen=True, slots=True)

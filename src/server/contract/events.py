@@ -65,7 +65,8 @@ class TextDelta(_Event, frozen=True):
     """Text to append: whole characters, never part of a stop string. May be empty.
 
     `num_tokens` counts the tokens whose text begins in it. `token_ids` and `logprobs` are theirs,
-    where the engine can tell them: one for each token, or none. An end token has no
+    where the engine can tell them: one for each token, or none. Callers get ids of an engine with
+    `Capabilities.token_ids`, others tell them for the next engine to go on. An end token has no
     log-probability; llama.cpp tells one for a character of several tokens, that of the last.
     """
 
@@ -88,7 +89,8 @@ class ReasoningDelta(_Event, frozen=True):
 class ToolCallDelta(_Event, frozen=True):
     """Part of the tool call `index` of a choice.
 
-    `id` and `name` are set on its first part; `arguments` is JSON text to append.
+    `id` and `name` are set on its first part; `arguments` is JSON text to append. `token_ids` are
+    those of the call, where the engine can tell them; no caller gets them.
     """
 
     index: int
@@ -97,6 +99,7 @@ class ToolCallDelta(_Event, frozen=True):
     arguments: str
     num_tokens: int = 0
     choice: int = 0
+    token_ids: tuple[int, ...] = ()
 
 
 class ChoiceFinished(_Event, frozen=True):

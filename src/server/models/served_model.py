@@ -12,6 +12,7 @@ from ..contract.engine import Engine, EngineStatus
 from .admission import Admission
 from .engine_keeper import EngineKeeper
 from .model_state import ModelView, Prepare, PreparedModel, State
+from .readmission import Readmission
 from .renders import Renders
 from .standing import Standing
 from .status_watch import StatusWatch
@@ -45,6 +46,7 @@ class ServedModel:
         self.renders = Renders()
         self.standing = Standing(model_id, is_on_demand=is_lazy, on_change=self._follow)
         self.admission = Admission(max_in_flight, max_queued, self.standing.explain)
+        self.readmission = Readmission(model_id, self.standing.explain)
         self.keeper = EngineKeeper(self.standing, stall_s)
         self.stall_timer = self.keeper.stall_timer
         self.status_watch = StatusWatch(self.standing, lambda: not self.admission.num_in_flight)
@@ -150,6 +152,10 @@ class ServedModel:
 
     def _follow(self) -> None:
         """Opens or closes the queue, and starts or stops the idle timer, as the model stands."""
+        # First: who had the engine before goes on ahead of those that the queue lets in.
+        self.readmission.follow(
+            self.engine if self.is_serving else None, has_ended=self.view.state is State.FAILED
+        )
         if self.is_serving:
             info = self.engine.info
             # An engine may not know its own number, and say 0.

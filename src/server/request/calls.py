@@ -128,6 +128,13 @@ class Decoding:
 
 
 @dataclass(frozen=True, slots=True)
+class Restarting:
+    """The call lost its engine, and waits to go on with another one."""
+
+    num_engines_lost: int
+
+
+@dataclass(frozen=True, slots=True)
 class CallFinished:
     """The end of a call that succeeded. Times in seconds; None where no token came.
 
@@ -175,6 +182,6 @@ INTERNAL: Final = "INTERNAL"
 DEADLINE_EXCEEDED: Final = "DEADLINE_EXCEEDED"
 """The reason of a caller's deadline, which gRPC itself ends."""
 
-ProgressEvent = Loading | Queued | Prefill | Decoding
+ProgressEvent = Loading | Queued | Prefill | Decoding | Restarting
 CallEvent = ProgressEvent | CallStarted | Delta | CallFinished
 CallOutcome = CallFinished | CallFailed | CallAborted

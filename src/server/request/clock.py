@@ -3,11 +3,22 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from ..contract.events import ChoiceFinished, Delta, Finished, FinishReason
 from .calls import CallFinished
 from .token_gaps import TokenGaps
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """A time without an engine: from the loss of one to what the next one said first.
+
+    Times in seconds of the monotonic clock. `ended_s` is None where no other engine went on.
+    """
+
+    began_s: float
+    ended_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +66,7 @@ class Clock:
     last_token_s: float | None = None
     token_gaps: TokenGaps = field(default_factory=TokenGaps)
     last_token_of: dict[int, float] = field(default_factory=dict[int, float])  # each choice
+    pauses: list[Pause] = field(default_factory=list[Pause])
 
     def begin_render(self) -> None:
         """Takes the time at which the prompt goes to be rendered."""
@@ -73,6 +85,16 @@ class Clock:
         """Takes the time at which the request holds its slots, after a wait of `queue_s`."""
         self.admitted_s = time.monotonic()
         self.queue_s = queue_s
+
+    def begin_pause(self) -> None:
+        """Takes the time at which the request lost its engine."""
+        if not self.pauses or self.pauses[-1].ended_s is not None:
+            self.pauses.append(Pause(time.monotonic()))
+
+    def end_pause(self) -> None:
+        """Takes the time at which another engine went on, where one was lost."""
+        if self.pauses and self.pauses[-1].ended_s is None:
+            self.pauses[-1] = replace(self.pauses[-1], ended_s=time.monotonic())
 
     def record(self, delta: Delta) -> None:
         """Takes the time of the tokens of a delta."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from .calls import Call, CallOutcome, CallStarted
-from .clock import Timeline
+from .calls import Call, CallFailed, CallOutcome, CallStarted
+from .clock import Pause, Timeline
 from .token_gaps import TokenGaps
 
 
@@ -16,6 +16,7 @@ class EndedRequest:
 
     `started` is None where no engine began it, and `num_prompt_tokens` where the prompt was not
     rendered. `num_completion_tokens` counts what was generated until the end, whatever that was.
+    `pauses` are the times in which it had lost its engine.
     """
 
     call: Call
@@ -25,6 +26,18 @@ class EndedRequest:
     started: CallStarted | None
     num_completion_tokens: int
     token_gaps: TokenGaps = field(default_factory=TokenGaps)
+    pauses: tuple[Pause, ...] = ()
+
+    @property
+    def num_continuations(self) -> int:
+        """How often another engine went on with it."""
+        return sum(pause.ended_s is not None for pause in self.pauses)
+
+    @property
+    def has_failed_to_go_on(self) -> bool:
+        """Whether it got an error because no other engine went on with it."""
+        is_waiting = bool(self.pauses) and self.pauses[-1].ended_s is None
+        return is_waiting and isinstance(self.outcome, CallFailed)
 
     @property
     def duration_s(self) -> float:

@@ -27,11 +27,14 @@ from ..media.images import Images
 from ..models.models import Models, Route
 from ..models.served_model import ServedModel
 from ..models.ticket import QueuePlace, Ticket, WaitProgress
+from ..settings.server_config import ServerConfig
 from .calls import Call, CallEvent, CallFinished, CallStarted, Loading, Queued
 from .checks.answer_size import check_answer_size
 from .checks.constrained import ConstrainedAnswer, check_demanded, check_kind, find_grammar
 from .checks.prompt_checks import check_rendered, choose_prompt, num_bytes_of
 from .clock import Clock
+from .continuing.continued_generation import NO_CONTINUATION, Continuation, ContinuedGeneration
+from .continuing.rendering import render_over_death
 from .generated import Generated
 from .hidden_thinking import hide_thinking
 from .image_checks import add_images, check_images
@@ -43,7 +46,8 @@ Emit = Callable[[CallEvent], None]
 class Inference:
     """Runs calls on the models of this server.
 
-    `images` decodes what the models see; without it no call may have an image.
+    `images` decodes what the models see; without it no call may have an image. `continuation` says
+    whether calls go on when their engine dies.
     """
 
     def __init__(
@@ -52,13 +56,30 @@ class Inference:
         defaults: SamplingDefaults,
         queue_timeout_s: float,
         constraints: ConstraintChecker,
+        *,
         images: Images | None = None,
+        continuation: Continuation = NO_CONTINUATION,
     ) -> None:
         self._models = models
+        self._continuation = continuation
         self._constraints = constraints
         self._defaults = defaults
         self._queue_timeout_s = queue_timeout_s
         self._images = images
+
+    @classmethod
+    def of(
+        cls, config: ServerConfig, models: Models, constraints: ConstraintChecker, images: Images
+    ) -> Inference:
+        """Makes one that does what the configuration says."""
+        return cls(
+            models,
+            SamplingDefaults.of(config),
+            queue_timeout_s=config.queue_timeout_ms / 1000,
+            constraints=constraints,
+            images=images,
+            continuation=Continuation(config.crash_continuation, config.continuation_timeout_s),
+        )
 
     async def run(self, call: Call, emit: Emit, clock: Clock) -> CallFinished:
         """Serves one call and emits its events, the last of them the `CallFinished` returned.
@@ -138,10 +159,9 @@ class Inference:
         )
         if is_rendered_first:
             await wait_for_slot()
-        with model.stall_timer.work():
-            return await self._generate(
-                model, request, call=call, started=started, clock=clock, emit=emit
-            )
+        return await self._generate(
+            model, request, call=call, started=started, clock=clock, emit=emit
+        )
 
     def _ticket(self, call: Call) -> Ticket:
         context = call.context
@@ -165,9 +185,7 @@ class Inference:
         check_images(call, engine.info)
         prompt = await add_images(prompt, call, self._images, held)
         async with model.renders.turn(num_bytes_of(prompt)):
-            with model.stall_timer.work():
-                rendered = await engine.render(prompt)
-            model.stall_timer.record_sign()
+            rendered = await render_over_death(model, prompt, self._continuation)
         check_rendered(call, rendered, engine.info)
         return rendered
 
@@ -185,12 +203,12 @@ class Inference:
         is_constrained = bool(request.constraint)
         constrained = ConstrainedAnswer(request.constraint, self._constraints)
         # The engine now may be another than the one that rendered: it holds the same model.
-        async with aclosing(model.engine.generate(request)) as events:
+        generation = ContinuedGeneration(model, request, self._continuation, clock, emit)
+        async with aclosing(generation.events()) as events:
             time_limit = asyncio.timeout(call.time_limit_s)
             try:
                 async with time_limit:
                     async for event in events:
-                        model.stall_timer.record_sign()
                         match event:
                             case (
                                 TextDelta() | ReasoningDelta() | ToolCallDelta() | ChoiceFinished()

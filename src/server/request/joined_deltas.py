@@ -37,7 +37,7 @@ def num_bytes_of(delta: Delta) -> int:
         case ReasoningDelta():
             return _DELTA_BYTES + getsizeof(delta.text) + _ID_BYTES * len(delta.token_ids)
         case ToolCallDelta():
-            return _DELTA_BYTES + getsizeof(delta.arguments)
+            return _DELTA_BYTES + getsizeof(delta.arguments) + _ID_BYTES * len(delta.token_ids)
         case ChoiceFinished():
             return _DELTA_BYTES
 
@@ -81,6 +81,7 @@ def _join(first: Delta, others: list[Delta]) -> Delta:
                 "".join(part.arguments for part in calls),
                 sum(part.num_tokens for part in calls),
                 first.choice,
+                tuple(chain.from_iterable(part.token_ids for part in calls)),
             )
         case ChoiceFinished():
             return first

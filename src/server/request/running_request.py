@@ -91,6 +91,7 @@ class RunningRequest:
             started=self.log.started,
             num_completion_tokens=self.log.num_tokens,
             token_gaps=self._clock.token_gaps,
+            pauses=tuple(self._clock.pauses),
         )
         for observe in self._observers:
             try:

@@ -18,7 +18,15 @@ from ..contract.events import (
     ToolCallDelta,
 )
 from ..request.answer import ChoiceAnswer
-from ..request.calls import CallFinished, CallStarted, Decoding, Loading, ProgressEvent, Queued
+from ..request.calls import (
+    CallFinished,
+    CallStarted,
+    Decoding,
+    Loading,
+    ProgressEvent,
+    Queued,
+    Restarting,
+)
 
 _FINISH_REASONS = {
     FinishReason.STOP: events_pb2.FINISH_REASON_STOP,
@@ -50,6 +58,10 @@ def encode_progress(event: ProgressEvent) -> events_pb2.Progress:
         case Decoding(num_tokens):
             return events_pb2.Progress(
                 decode=events_pb2.Progress.Decode(num_completion_tokens=num_tokens)
+            )
+        case Restarting(num_engines_lost):
+            return events_pb2.Progress(
+                restarting=events_pb2.Progress.Restarting(num_engines_lost=num_engines_lost)
             )
 
 

@@ -10,7 +10,7 @@ from ...generated.tokenwire.v1 import inference_pb2
 from ..contract.events import ChoiceFinished, Delta, ReasoningDelta, TextDelta, ToolCallDelta
 from ..request.answer import collect_choices
 from ..request.batch import Batch
-from ..request.calls import CallFinished, CallStarted, Decoding, ProgressEvent
+from ..request.calls import CallFinished, CallStarted, Decoding, ProgressEvent, Restarting
 from ..request.request_log import LogReader
 from ..settings.fixed_limits import PROGRESS_INTERVAL_S
 from .event_codec import (
@@ -57,7 +57,7 @@ class Sender:
             try:
                 batch = await take()
             except TimeoutError:
-                if has_started:
+                if has_started and not isinstance(progress, Restarting):
                     progress = Decoding(reader.num_tokens)
                 if progress is not None:
                     await self._write(progress=encode_progress(progress))

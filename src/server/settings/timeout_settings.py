@@ -6,7 +6,7 @@ from ...environment import Settings, setting
 
 
 class TimeoutSettings(Settings):
-    """How long an engine may take to start, go without a request, and give no sign."""
+    """How long an engine may take to start, go without a request, and give no sign; what then."""
 
     load_timeout_s: float = setting(
         "LLM_LOAD_TIMEOUT_S",
@@ -30,4 +30,18 @@ class TimeoutSettings(Settings):
         le=86_400,
         description="Seconds after which an engine that gives no sign of running requests is "
         "replaced; 0: never. A prompt that takes SGLang longer to read would be cut off",
+    )
+    crash_continuation: bool = setting(
+        "LLM_CRASH_CONTINUATION",
+        True,
+        description="Goes on with running requests on the next engine when theirs dies; false: "
+        "they end with ENGINE_LOST",
+    )
+    continuation_timeout_s: float = setting(
+        "LLM_CONTINUATION_TIMEOUT_S",
+        300.0,
+        gt=0,
+        le=86_400,
+        description="Longest wait of a running request for the engine that goes on with it, in "
+        "seconds, for each death; then it ends with ENGINE_LOST",
     )

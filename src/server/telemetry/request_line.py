@@ -33,6 +33,7 @@ def log_request(ended: EndedRequest) -> None:
         "model": ended.call.model_id if is_known else None,
         "code": _code(ended.outcome),
         "duration_s": _seconds(ended.duration_s),
+        "num_continuations": ended.num_continuations or None,
         **_numbers(ended),
         **_outcome(ended.outcome),
     }

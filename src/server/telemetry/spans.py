@@ -21,6 +21,10 @@ if TYPE_CHECKING:
 PROVIDER: Final = "tokenwire"
 """Who answers, whatever engine does: `gen_ai.provider.name`."""
 
+ENGINE_LOST_EVENT: Final = "tokenwire.engine_lost"
+CONTINUED_EVENT: Final = "tokenwire.continued"
+"""What happens to a request whose engine dies, and when another one goes on with it."""
+
 _INPUT_TOKENS: Final = "gen_ai.usage.input_tokens"
 _OUTPUT_TOKENS: Final = "gen_ai.usage.output_tokens"
 _CACHED_TOKENS: Final = "gen_ai.usage.cache_read.input_tokens"
@@ -49,6 +53,11 @@ class RequestSpans:
                 is_error=is_error,
                 end_ns=in_ns(step.ended_s),
             )
+        for pause in ended.pauses:
+            span.add_event(ENGINE_LOST_EVENT, {}, in_ns(pause.began_s))
+            if pause.ended_s is not None:
+                pause_s = {"tokenwire.pause_s": round(pause.ended_s - pause.began_s, 3)}
+                span.add_event(CONTINUED_EVENT, pause_s, in_ns(pause.ended_s))
         span.end(
             _describe(ended),
             error_type=failure,

@@ -13,6 +13,7 @@ from .choices_contract import ChoicesContract
 from .concurrency_contract import ConcurrencyContract
 from .constraint_contract import ConstraintContract
 from .context_contract import ContextContract
+from .continuation_contract import ContinuationContract
 from .delivery_contract import DeliveryContract
 from .generation import (
     GREEDY,
@@ -70,5 +71,6 @@ class EngineContract(
     ChoicesContract,
     LogprobsContract,
     DeliveryContract,
+    ContinuationContract,
 ):
     """What every engine must do; `lacks` names what one cannot do, with the reason."""

@@ -103,11 +103,14 @@ class StreamContract(Contract):
         assert len(ids) == 8
         assert (await engine.render(TextPrompt(result.text))).token_ids == ids
 
-    async def test_token_ids_left_out_where_unknown(self, engine: Engine) -> None:
-        """An engine that cannot tell all ids tells none."""
-        if engine.info.capabilities.token_ids:
-            pytest.skip("this engine tells them")
-        assert all(not delta.token_ids for delta in (await answer(engine, PARIS)).deltas)
+    @pytest.mark.parametrize("text", ["Once upon a time", "🌍🦊🌍🦊🌍🦊🌍🦊🌍"])
+    async def test_token_ids_say_the_text(self, engine: Engine, text: str) -> None:
+        """The ids say the text, on every engine: also where they are for the next engine alone."""
+        params = replace(GREEDY, max_tokens=8, ignore_eos=True)
+        result = await answer(engine, TextPrompt(text), params)
+        ids = TokenIds.of([token_id for delta in result.deltas for token_id in delta.token_ids])
+        assert (await engine.detokenize(ids)).decode(errors="ignore") == result.text
+        assert all(delta.token_ids for delta in result.deltas if delta.text and delta.num_tokens)
 
     @pytest.mark.parametrize("text", ["🌍🦊🌍🦊🌍🦊🌍🦊🌍", "漢字漢字漢字漢字漢"])
     async def test_characters_stay_whole(self, engine: Engine, text: str) -> None:

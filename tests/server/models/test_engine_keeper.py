@@ -12,6 +12,8 @@ from ..fronts import collect, failure_of, start_front, wait_for_state, wait_unti
 from ..scripted_engine import ScriptedEngine, ScriptedLauncher, ScriptedPreparation
 from .hand_clock import HandClock
 
+OFF = {"LLM_CRASH_CONTINUATION": "false"}
+
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> HandClock:
@@ -25,7 +27,7 @@ async def test_frozen_engine_is_replaced(clock: HandClock) -> None:
     frozen, healthy = ScriptedEngine(), ScriptedEngine()
     healthy.allow(1)
     launcher = ScriptedLauncher(frozen, healthy)
-    async with start_front(launcher.prepare, LLM_STALL_TIMEOUT_S="100") as client:
+    async with start_front(launcher.prepare, LLM_STALL_TIMEOUT_S="100", **OFF) as client:
         call = client.inference.Chat(client.chat("go"))
         await frozen.wait_until(running=1)
         clock.advance(100)
@@ -40,10 +42,35 @@ async def test_frozen_engine_is_replaced(clock: HandClock) -> None:
         assert next(iter(client.app.models)).keeper.num_restarts == 1
 
 
+async def test_stream_of_a_frozen_engine_goes_on(clock: HandClock) -> None:
+    """Its streams go on with the next engine, which their wait for it does not condemn."""
+    frozen, healthy = ScriptedEngine(), ScriptedEngine()
+    launcher = ScriptedLauncher(frozen, healthy)
+    async with start_front(launcher.prepare, LLM_STALL_TIMEOUT_S="100") as client:
+        request = client.chat("go")
+        request.sampling.max_tokens = 2
+        call = client.inference.Chat(request)
+        frozen.allow(1)
+        while (await call.read()).WhichOneof("event") != "deltas":
+            pass
+        launcher.gate.clear()
+        clock.advance(100)
+        await wait_until(client.app.models, lambda: launcher.num_launches == 2)
+        clock.advance(500)
+        launcher.gate.set()
+        await healthy.wait_until(running=1)
+        clock.advance(99)
+        healthy.allow(1)
+        assert (await collect(call)).text == "1 "
+        assert next(iter(client.app.models)).engine is healthy
+
+
 async def test_every_token_is_a_sign(clock: HandClock) -> None:
     """An answer may take longer than LLM_STALL_TIMEOUT_S as long as tokens come."""
     engine = ScriptedEngine()
-    async with start_front(ScriptedLauncher(engine).prepare, LLM_STALL_TIMEOUT_S="100") as client:
+    async with start_front(
+        ScriptedLauncher(engine).prepare, LLM_STALL_TIMEOUT_S="100", **OFF
+    ) as client:
         request = client.chat("go")
         request.sampling.max_tokens = 5
         call = client.inference.Chat(request)
@@ -63,7 +90,7 @@ async def test_engine_that_reads_no_prompt_is_replaced(clock: HandClock) -> None
     frozen = ScriptedEngine()
     frozen.renders.clear()
     launcher = ScriptedLauncher(frozen)
-    async with start_front(launcher.prepare, LLM_STALL_TIMEOUT_S="100") as client:
+    async with start_front(launcher.prepare, LLM_STALL_TIMEOUT_S="100", **OFF) as client:
         call = client.inference.Chat(client.chat("go"))
         await frozen.wait_until_rendering(1)
         clock.advance(100)
@@ -75,7 +102,9 @@ async def test_prompt_that_was_read_is_a_sign(clock: HandClock) -> None:
     """Reading the prompt and generating each have the whole time."""
     engine = ScriptedEngine()
     engine.renders.clear()
-    async with start_front(ScriptedLauncher(engine).prepare, LLM_STALL_TIMEOUT_S="100") as client:
+    async with start_front(
+        ScriptedLauncher(engine).prepare, LLM_STALL_TIMEOUT_S="100", **OFF
+    ) as client:
         request = client.chat("go")
         request.sampling.max_tokens = 1
         call = client.inference.Chat(request)
@@ -114,7 +143,7 @@ async def test_next_engine_has_the_whole_time(clock: HandClock) -> None:
     first, second = ScriptedEngine(), ScriptedEngine()
     second.renders.clear()
     launcher = ScriptedLauncher(first, second)
-    async with start_front(launcher.prepare, LLM_STALL_TIMEOUT_S="100") as client:
+    async with start_front(launcher.prepare, LLM_STALL_TIMEOUT_S="100", **OFF) as client:
         request = client.chat("go")
         request.sampling.max_tokens = 1
         lost = client.inference.Chat(request)
@@ -137,7 +166,7 @@ async def test_work_that_outlives_an_engine_condemns_no_other(clock: HandClock) 
     """A generation that waits for the next engine is work, and that engine has the whole time."""
     first, second = ScriptedEngine(), ScriptedEngine()
     launcher = ScriptedLauncher(first, second)
-    async with start_front(launcher.prepare, LLM_STALL_TIMEOUT_S="100") as client:
+    async with start_front(launcher.prepare, LLM_STALL_TIMEOUT_S="100", **OFF) as client:
         model = next(iter(client.app.models))
         with model.stall_timer.work():
             clock.advance(90)
@@ -158,7 +187,7 @@ async def test_queued_requests_wait_for_the_next_engine() -> None:
     """Who waits for a slot when the engine dies hears of the restart, and then gets an answer."""
     first, second = ScriptedEngine(max_running=1), ScriptedEngine(max_running=1)
     launcher = ScriptedLauncher(first, second)
-    async with start_front(launcher.prepare) as client:
+    async with start_front(launcher.prepare, **OFF) as client:
         running = client.inference.Chat(client.chat("go"))
         await first.wait_until(running=1)
         request = client.chat("go", progress=True)

@@ -21,7 +21,7 @@ async def test_death_of_the_engine_ends_streams_and_restarts() -> None:
     """Streams end with ENGINE_LOST, health tells it, and the next engine serves."""
     first, second = ScriptedEngine(), ScriptedEngine()
     launcher = ScriptedLauncher(first, second)
-    async with start_front(launcher.prepare) as client:
+    async with start_front(launcher.prepare, LLM_CRASH_CONTINUATION="false") as client:
         watch = client.health.Watch(health_pb2.HealthCheckRequest(service="readiness"))
         assert (await watch.read()).status == SERVING
         call = client.inference.Chat(client.chat("go"))

@@ -19,7 +19,7 @@ from tokenwire.server.contract.events import (
     TextDelta,
     TokenLogprob,
 )
-from tokenwire.server.request.calls import CallFinished, CallStarted, Queued
+from tokenwire.server.request.calls import CallFinished, CallStarted, Decoding, Queued, Restarting
 from tokenwire.server.request.request_log import RequestLog
 from tokenwire.server.rpc.event_codec import add_delta
 from tokenwire.server.rpc.sender import Sender
@@ -236,6 +236,19 @@ async def test_silence_is_filled_with_progress(monkeypatch: pytest.MonkeyPatch) 
             log.append(STARTED)
             log.append(TextDelta("a", 3))
             await written(wire, lambda: wire.sent[-1].progress.decode.num_completion_tokens == 3)
+            log.append(Restarting(1))
+            await written(
+                wire,
+                lambda: (
+                    [each.progress.restarting.num_engines_lost for each in wire.sent[-3:]]
+                    == [1] * 3
+                ),
+            )
+            log.append(Decoding(3))
+            await written(
+                wire,
+                lambda: [each.progress.HasField("decode") for each in wire.sent[-3:]] == [True] * 3,
+            )
             log.append(FINISHED)
             log.close()
 

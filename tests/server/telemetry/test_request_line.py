@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -15,7 +16,7 @@ from tokenwire.server.request.calls import (
     CallFinished,
     CallOutcome,
 )
-from tokenwire.server.request.clock import Timeline
+from tokenwire.server.request.clock import Pause, Timeline
 from tokenwire.server.request.ended_request import EndedRequest
 from tokenwire.server.rpc.request_codec import decode_chat, decode_generate
 from tokenwire.server.telemetry.request_line import log_request
@@ -109,6 +110,14 @@ def test_line_of_a_request_that_broke_off() -> None:
     line = line_of(ended)
     assert (line["num_prompt_tokens"], line["num_completion_tokens"]) == (4, 7)
     assert line["ttft_s"] == 0.5
+
+
+def test_line_of_a_request_that_went_on() -> None:
+    """How often another engine went on with it is told, where one did."""
+    ended = EndedRequest(CALL, CallAborted(), TIMELINE, 4, started=None, num_completion_tokens=7)
+    assert "num_continuations" not in line_of(ended)
+    paused = replace(ended, pauses=(Pause(1.0, 2.0), Pause(3.0, 4.0), Pause(5.0)))
+    assert line_of(paused)["num_continuations"] == 2
 
 
 def test_what_is_not_known_is_left_out() -> None:

@@ -14,7 +14,7 @@ from tokenwire.server.request.calls import (
     CallOutcome,
     CallStarted,
 )
-from tokenwire.server.request.clock import Timeline
+from tokenwire.server.request.clock import Pause, Timeline
 from tokenwire.server.request.ended_request import EndedRequest
 from tokenwire.server.rpc.request_codec import decode_chat, decode_generate
 from tokenwire.server.telemetry.spans import RequestSpans
@@ -175,3 +175,11 @@ async def test_what_the_caller_does_not_record_makes_nothing() -> None:
     request = ended()
     sink = await traced(replace(request, call=replace(request.call, context=unsampled)))
     assert sink.spans == []
+
+
+async def test_lost_engines_are_events() -> None:
+    """A death is an event of the request's span, and so is that another engine went on."""
+    sink = await traced(replace(ended(), pauses=(Pause(12.0, 12.5), Pause(13.0))))
+    assert sink.raw.count(b"tokenwire.engine_lost") == 2
+    assert sink.raw.count(b"tokenwire.continued") == 1
+    assert sink.raw.count(b"tokenwire.pause_s") == 1

@@ -41,7 +41,9 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_MODEL_LOAD_FAILED: _ErrorReason.ValueType  # 8
     """The model could not be loaded; the message says why."""
     ERROR_REASON_ENGINE_LOST: _ErrorReason.ValueType  # 9
-    """The engine died while it served the request. It is being restarted."""
+    """The engine died while it served the request, which could not go on with another one: the message
+    says why, or continuation is turned off. The engine is being restarted.
+    """
     ERROR_REASON_DRAINING: _ErrorReason.ValueType  # 10
     """The server is shutting down and takes nothing new."""
     ERROR_REASON_QUOTA_EXCEEDED: _ErrorReason.ValueType  # 11
@@ -99,7 +101,9 @@ ERROR_REASON_MODEL_LOADING: ErrorReason.ValueType  # 7
 ERROR_REASON_MODEL_LOAD_FAILED: ErrorReason.ValueType  # 8
 """The model could not be loaded; the message says why."""
 ERROR_REASON_ENGINE_LOST: ErrorReason.ValueType  # 9
-"""The engine died while it served the request. It is being restarted."""
+"""The engine died while it served the request, which could not go on with another one: the message
+says why, or continuation is turned off. The engine is being restarted.
+"""
 ERROR_REASON_DRAINING: ErrorReason.ValueType  # 10
 """The server is shutting down and takes nothing new."""
 ERROR_REASON_QUOTA_EXCEEDED: ErrorReason.ValueType  # 11

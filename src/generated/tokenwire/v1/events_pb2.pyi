@@ -184,10 +184,31 @@ class Progress(_message.Message):
         _WhichOneofArgType__fraction: _TypeAlias = _typing.Literal["_fraction", b"_fraction"]  # noqa: Y015
         def WhichOneof(self, oneof_group: _WhichOneofArgType__fraction) -> _WhichOneofReturnType__fraction | None: ...
 
+    @_typing.final
+    class Restarting(_message.Message):
+        """Waiting for the next engine. Another phase tells that it goes on."""
+
+        DESCRIPTOR: _descriptor.Descriptor
+
+        NUM_ENGINES_LOST_FIELD_NUMBER: _builtins.int
+        num_engines_lost: _builtins.int
+        """Engines that the request has lost, with this one."""
+        def __init__(
+            self,
+            *,
+            num_engines_lost: _builtins.int = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["num_engines_lost", b"num_engines_lost"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     QUEUED_FIELD_NUMBER: _builtins.int
     PREFILL_FIELD_NUMBER: _builtins.int
     DECODE_FIELD_NUMBER: _builtins.int
     LOADING_FIELD_NUMBER: _builtins.int
+    RESTARTING_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def queued(self) -> Global___Progress.Queued:
         """Waits for a slot."""
@@ -204,6 +225,10 @@ class Progress(_message.Message):
     def loading(self) -> Global___Progress.Loading:
         """Waits for the model, which is loaded on demand."""
 
+    @_builtins.property
+    def restarting(self) -> Global___Progress.Restarting:
+        """The engine died: the answer goes on, where it was, with the next one."""
+
     def __init__(
         self,
         *,
@@ -211,12 +236,13 @@ class Progress(_message.Message):
         prefill: Global___Progress.Prefill | None = ...,
         decode: Global___Progress.Decode | None = ...,
         loading: Global___Progress.Loading | None = ...,
+        restarting: Global___Progress.Restarting | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["decode", b"decode", "loading", b"loading", "phase", b"phase", "prefill", b"prefill", "queued", b"queued"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["decode", b"decode", "loading", b"loading", "phase", b"phase", "prefill", b"prefill", "queued", b"queued", "restarting", b"restarting"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["decode", b"decode", "loading", b"loading", "phase", b"phase", "prefill", b"prefill", "queued", b"queued"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["decode", b"decode", "loading", b"loading", "phase", b"phase", "prefill", b"prefill", "queued", b"queued", "restarting", b"restarting"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_phase: _TypeAlias = _typing.Literal["queued", "prefill", "decode", "loading"]  # noqa: Y015
+    _WhichOneofReturnType_phase: _TypeAlias = _typing.Literal["queued", "prefill", "decode", "loading", "restarting"]  # noqa: Y015
     _WhichOneofArgType_phase: _TypeAlias = _typing.Literal["phase", b"phase"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_phase) -> _WhichOneofReturnType_phase | None: ...
 

@@ -113,7 +113,9 @@ class _ChoiceReader:
                     index = self._num_calls
                     self._num_calls += 1
                     call_id = f"call_{uuid.uuid4().hex[:24]}"
-                    yield ToolCallDelta(index, call_id, name, "", num_tokens, self._choice)
+                    yield ToolCallDelta(
+                        index, call_id, name, "", num_tokens, self._choice, _ids(tokens)
+                    )
                     yield ToolCallDelta(index, "", "", arguments, 0, self._choice)
 
     def _text(self, text: str, tokens: list[TextDelta]) -> TextDelta:

@@ -9,16 +9,19 @@ from typing import Any, Final
 
 import aiohttp
 
+from ...contract.earlier_output import EarlierOutput
 from ...contract.engine import EngineRequest, EngineStatus, ModelInfo
 from ...contract.errors import EngineLost, GenerationFailed
-from ...contract.events import EngineEvent
+from ...contract.events import EngineEvent, TextDelta
 from ...contract.prompts import PlainText, Prompt, RenderedPrompt, TokenizedText
 from ...contract.token_ids import TokenIds
 from ..answers.answer_reader import AnswerReader
 from ..choices import merge_choices
 from .answer_fields import answer_fields
 from .client import LlamaCppClient, Refused, Unreachable, read_events
+from .earlier_text import begin_of, prompt_with, retell
 from .image_prompts import spell_prompt
+from .piece_ids import PieceIds
 from .process import LlamaCppProcess
 from .prompts.rendering import PromptRenderer
 from .prompts.tokenizing import TextTokenizer
@@ -56,6 +59,7 @@ class LlamaCppEngine:
         self._prefix_caching = prefix_caching
         self._slots = Slots(num_slots)
         self._stop_texts = StopTexts(client)
+        self._piece_ids = PieceIds(client)
         self._releases = set[asyncio.Task[None]]()
         self._closing: asyncio.Task[None] | None = None
 
@@ -98,7 +102,7 @@ class LlamaCppEngine:
         self._check_alive()
         stop_texts = await self._stop_texts.find(request.params.stop_token_ids)
         choices = [
-            self._generate_choice(request, choice, stop_texts) for choice in range(request.params.n)
+            self._generate_choice(request, choice, stop_texts) for choice in request.open_choices
         ]
         answer = AnswerReader(request.prompt.form)
         async with aclosing(choices[0] if len(choices) == 1 else merge_choices(choices)) as events:
@@ -109,15 +113,22 @@ class LlamaCppEngine:
     async def _generate_choice(
         self, request: EngineRequest, choice: int, stop_texts: Mapping[int, str]
     ) -> AsyncGenerator[EngineEvent]:
-        slot = await self._slots.take(request.prompt.token_ids, request.cache_salt)
+        earlier = begin_of(request, choice)
         reader = StreamReader(
             (*request.params.stop, *request.prompt.stop),
             stop_texts=stop_texts,
             num_top=request.params.logprobs or 0,
             choice=choice,
+            earlier=await self._retell(earlier, choice),
         )
+        if len(earlier.token_ids) >= request.params.max_tokens:
+            for translated in reader.end_at_limit():
+                yield translated
+            return
+        prompt = prompt_with(request.prompt, earlier)
+        slot = await self._slots.take(prompt.token_ids, request.cache_salt)
         opening = asyncio.create_task(
-            self._open(request, choice, slot),
+            self._open(request, choice, slot, prompt),
             name=f"llama.cpp request {request.request_id}",
         )
         try:
@@ -126,7 +137,8 @@ class LlamaCppEngine:
             response = await asyncio.shield(opening)
             async with aclosing(read_events(response)) as events:
                 async for event in events:
-                    for translated in reader.read(event):
+                    ids = await self._piece_ids.find(event, reader.count_new(event))
+                    for translated in reader.read(event, ids):
                         yield translated
                     if reader.is_finished:
                         return
@@ -137,7 +149,7 @@ class LlamaCppEngine:
             raise GenerationFailed("the engine refused this request", detail=str(error)) from error
         finally:
             releasing = asyncio.create_task(
-                self._release(slot, request, opening, reader),
+                self._release(slot, request, opening, reader, prompt),
                 name=f"llama.cpp release {slot.index}",
             )
             self._releases.add(releasing)
@@ -183,18 +195,25 @@ class LlamaCppEngine:
             await asyncio.wait(self._releases)
         await self._client.close()
 
+    async def _retell(self, earlier: EarlierOutput, choice: int) -> TextDelta | None:
+        try:
+            return await retell(earlier, choice, self._tokenizer)
+        except Unreachable as error:
+            raise EngineLost() from error
+
     async def _open(
-        self, request: EngineRequest, choice: int, slot: Slot
+        self, request: EngineRequest, choice: int, slot: Slot, prompt: RenderedPrompt
     ) -> aiohttp.ClientResponse:
+        num_earlier = len(prompt.token_ids) - len(request.prompt.token_ids)
         body = {
-            "prompt": await spell_prompt(request.prompt),
+            "prompt": await spell_prompt(prompt),
             "id_slot": slot.index,
             "cache_prompt": self._prefix_caching and slot.cache_salt == request.cache_salt,
             "stream": True,
             # Progress is what tells a server busy with a prompt that nobody waits for it.
             "return_progress": True,
             "response_fields": RESPONSE_FIELDS,
-            **sampling_fields(request.params, request.prompt, choice),
+            **sampling_fields(request.params, request.prompt, choice, num_earlier),
             **answer_fields(request.prompt.form),
             **({"grammar": request.constraint} if request.constraint else {}),
         }
@@ -206,6 +225,7 @@ class LlamaCppEngine:
         request: EngineRequest,
         opening: asyncio.Task[aiohttp.ClientResponse],
         reader: StreamReader,
+        prompt: RenderedPrompt,
     ) -> None:
         try:
             response = await opening
@@ -215,7 +235,7 @@ class LlamaCppEngine:
             pass  # nor will anything else: the child is dead
         else:
             response.close()
-            slot = Slot(slot.index, request.prompt.token_ids, request.cache_salt)
+            slot = Slot(slot.index, prompt.token_ids, request.cache_salt)
             if not reader.has_server_finished:
                 await self._wait_until_idle(slot)
         finally:

@@ -34,6 +34,7 @@ class StreamReader:
 
     `stop_texts` are the texts of the stop ids, which all end with a whole character: of another
     token the stream may not have the id. `num_top` is how many of the likeliest tokens are told.
+    `earlier` is what another process said of the choice: it is told first, and counted.
 
     `is_finished`: a `Finished` was given out. `has_server_finished`: the server ended the request
     by itself and holds nothing for it any more.
@@ -46,6 +47,7 @@ class StreamReader:
         stop_texts: Mapping[int, str] | None = None,
         num_top: int = 0,
         choice: int = 0,
+        earlier: TextDelta | None = None,
     ) -> None:
         self.is_finished = False
         self.has_server_finished = False
@@ -55,10 +57,33 @@ class StreamReader:
         self._choice = choice
         self._textless: tuple[TokenLogprob, ...] = ()
         self._num_cached: int | None = None
-        self._num_tokens = 0
+        self._earlier = earlier
+        self._num_earlier = earlier.num_tokens if earlier else 0
+        self._num_tokens = self._num_earlier
 
-    def read(self, event: Json) -> Iterator[EngineEvent]:
+    def count_new(self, event: Json) -> int:
+        """Counts the tokens that an event brings."""
+        num_tokens: int = event.get("tokens_predicted", 0)
+        return max(0, self._num_earlier + num_tokens - self._num_tokens)
+
+    def start(self, num_cached: int | None) -> Iterator[EngineEvent]:
+        """Tells the start, and what was said before."""
+        self._num_cached = num_cached or 0
+        yield Started(num_cached)
+        if self._earlier is not None:
+            yield from self._matcher.push(self._earlier)
+
+    def end_at_limit(self) -> Iterator[EngineEvent]:
+        """Tells all of a choice that had its last token before."""
+        yield from self.start(None)
+        end = ChoiceFinished(FinishReason.LENGTH, choice=self._choice)
+        yield from self._matcher.push(TextDelta("", 0, choice=self._choice), end)
+        yield Finished(self._num_tokens, 0)
+
+    def read(self, event: Json, token_ids: tuple[int, ...] = ()) -> Iterator[EngineEvent]:
         """Translates one event into none, one or several.
+
+        `token_ids` are those of the tokens that it brings, none where they are not known.
 
         Raises:
             GenerationFailed: the event tells of an error.
@@ -67,18 +92,18 @@ class StreamReader:
             raise GenerationFailed("the engine failed this request", detail=str(event["error"]))
         if (progress := event.get("prompt_progress")) is not None:
             if self._num_cached is None:
-                self._num_cached = progress["cache"]
-                yield Started(self._num_cached)
+                yield from self.start(progress["cache"])
             yield Prefill(progress["processed"], progress["total"])
             return
         if self._num_cached is None:
-            self._num_cached = 0
-            yield Started()
-        num_before, self._num_tokens = self._num_tokens, event["tokens_predicted"]
+            yield from self.start(None)
+        num_new = self.count_new(event)
+        self._num_tokens += num_new
         self.has_server_finished = event["stop"]
         delta = TextDelta(
             event["content"],
-            self._num_tokens - num_before,
+            num_new,
+            token_ids,
             logprobs=self._logprobs_of(event),
             choice=self._choice,
         )
@@ -87,7 +112,7 @@ class StreamReader:
             yield passed
             if isinstance(passed, ChoiceFinished):
                 self.is_finished = True
-                yield Finished(self._num_tokens, self._num_cached)
+                yield Finished(self._num_tokens, self._num_cached or 0)
 
     def _logprobs_of(self, event: Json) -> tuple[TokenLogprob, ...]:
         """Gives what a piece brings, but for tokens without text, which wait for the next piece.
@@ -125,6 +150,7 @@ class StreamReader:
                 left = structs.replace(
                     delta,
                     text=delta.text.removesuffix(text),
+                    token_ids=delta.token_ids[:-1],
                     logprobs=delta.logprobs[:-1] if delta.text else self._textless[:-1],
                 )
                 return left, ChoiceFinished(FinishReason.STOP, token_id, self._choice)

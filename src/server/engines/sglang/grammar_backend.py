@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import inspect
 import logging
+import re
+from collections.abc import Sequence
 from importlib import import_module
 from typing import Any, Final
 
@@ -15,7 +17,24 @@ ASKED_VARIABLE: Final = "TOKENWIRE_SGLANG_GRAMMARS"
 
 MAX_CACHED: Final = 128
 
+# A comment in llguidance's language, and no line that a grammar of ours has.
+_EARLIER: Final = "// tokenwire: behind the tokens "
+_ENDING: Final = re.compile(rf"\n{_EARLIER}(\d+(?:,\d+)*)\Z")
+
 _logger = logging.getLogger(__name__)
+
+
+def grammar_behind(token_ids: Sequence[int], grammar: str) -> str:
+    """Writes a grammar for an answer whose first tokens are known: it is followed behind them."""
+    return f"{grammar}\n{_EARLIER}{','.join(map(str, token_ids))}" if token_ids else grammar
+
+
+def read_grammar(text: str) -> tuple[list[int], str]:
+    """Reads what `grammar_behind` wrote."""
+    found = _ENDING.search(text)
+    if found is None:
+        return [], text
+    return [int(token_id) for token_id in found[1].split(",")], text[: found.start()]
 
 
 def offer() -> None:
@@ -49,6 +68,7 @@ def _ends(module: Any, eos_token_ids: Any) -> dict[str, Any]:
 
 def _backend_class(module: Any) -> Any:
     llguidance = import_module("llguidance")
+    invalid = import_module("sglang.srt.constrained.base_grammar_backend").InvalidGrammarObject
     takes_matcher = "ll_matcher" in inspect.signature(module.GuidanceGrammar.__init__).parameters
 
     class _Backend(module.GuidanceBackend):  # type: ignore[misc] # Any
@@ -62,7 +82,8 @@ def _backend_class(module: Any) -> Any:
                 del self.cache[next(iter(self.cache))]
 
         def _from_serialized(self, serialized_grammar: str) -> Any:
-            if not takes_matcher:
+            earlier_ids, serialized_grammar = read_grammar(serialized_grammar)
+            if not takes_matcher and not earlier_ids:
                 return module.GuidanceBackend._from_serialized(self, serialized_grammar)
             matcher = llguidance.LLMatcher(
                 self.llguidance_tokenizer,
@@ -70,10 +91,11 @@ def _backend_class(module: Any) -> Any:
                 log_level=0,
                 limits=llguidance.LLParserLimits(verbose_errors=False),
             )
+            can_go_on = takes_matcher or not earlier_ids
+            if not can_go_on or (earlier_ids and not matcher.consume_tokens(earlier_ids)):
+                return invalid("the grammar does not go on here")
             if matcher.is_error():
-                return import_module(
-                    "sglang.srt.constrained.base_grammar_backend"
-                ).InvalidGrammarObject("the grammar does not compile here")
+                return invalid("the grammar does not compile here")
             return module.GuidanceGrammar(
                 llguidance_tokenizer=self.llguidance_tokenizer,
                 serialized_grammar=serialized_grammar,

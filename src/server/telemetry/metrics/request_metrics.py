@@ -12,6 +12,7 @@ from ...contract.events import FinishReason
 from ...request.calls import CallAborted, CallFailed, CallFinished
 from ...request.ended_request import EndedRequest
 from .buckets import TTFT_S
+from .continuation_metrics import ContinuationMetrics
 from .gen_ai_metrics import GenAiMetrics
 from .outcomes import ABORT_CAUSES, REJECT_REASONS, UNKNOWN_MODEL, failure_of
 from .previous_metrics import PreviousMetrics
@@ -66,6 +67,7 @@ class RequestMetrics:
         )
         self._decoded = Counter("llm_decode_tokens", "Output tokens.", model, registry=registry)
         self._gaps = TokenGapMetrics(registry)
+        self._continuations = ContinuationMetrics(registry)
         self._gen_ai = GenAiMetrics(registry)
         self._previous = PreviousMetrics(registry)
         for name in models:
@@ -83,6 +85,7 @@ class RequestMetrics:
         for cause in ABORT_CAUSES:
             self._aborted.labels(model, cause)
         self._gaps.expect(model)
+        self._continuations.expect(model)
         self._gen_ai.expect(model)
         self._previous.expect(model)
 
@@ -102,6 +105,7 @@ class RequestMetrics:
         if times.queued_s is not None and times.admitted_s is not None:
             wait_s = times.admitted_s - times.queued_s
             self._queue_wait.labels(model).observe(wait_s, exemplar)
+        self._continuations.record(model, ended)
         self._gen_ai.record(model, ended, exemplar)
         self._previous.record(model, ended)
         self._record_tokens(model, ended)

@@ -39,7 +39,7 @@ def test_every_value_is_spelt_out() -> None:
         "ignore_eos": False,
         "n_probs": 0,
         "post_sampling_probs": False,
-        "return_tokens": False,
+        "return_tokens": True,
     }
 
 
@@ -91,3 +91,17 @@ def test_seed_of_a_choice() -> None:
 def test_logprobs(logprobs: int | None, sent: int) -> None:
     """The token's own value comes with one of the likeliest only."""
     assert fields(logprobs=logprobs)["n_probs"] == sent
+
+
+def test_goes_on_behind_earlier_output() -> None:
+    """The limit is what is left, penalties see the whole answer, and other numbers are drawn."""
+    params = SamplingParams(
+        temperature=1.0, top_p=1.0, max_tokens=10, seed=7, frequency_penalty=0.5
+    )
+    prompt = RenderedPrompt(TokenIds.of((1, 2, 2)))
+    whole = sampling_fields(params, prompt)
+    behind = sampling_fields(params, prompt, num_earlier=4)
+    changed = {name for name, value in whole.items() if behind[name] != value}
+    assert changed == {"n_predict", "seed"}
+    assert behind["n_predict"] == 6
+    assert behind == sampling_fields(params, prompt, num_earlier=4)

@@ -96,6 +96,31 @@ def test_logprobs_as_many_as_asked_for() -> None:
     assert delta == TextDelta("é", 1, (), (TokenLogprob(7, -0.5, "é".encode(), top),))
 
 
+def test_goes_on_behind_earlier_output() -> None:
+    """What another process said comes first, behind the start, and is counted in the end."""
+    reader = StreamReader(("END",), earlier=TextDelta("a E", 2, (1, 2)))
+    progress = {"prompt_progress": {"cache": 0, "processed": 4, "total": 4}}
+    assert read(reader, progress, text("ND b", 2)) == [
+        Started(0),
+        TextDelta("a ", 2, (1, 2)),
+        Prefill(4, 4),
+        ChoiceFinished(FinishReason.STOP, "END"),
+        Finished(4, 0),
+    ]
+
+
+def test_ends_at_the_limit_that_was_reached_before() -> None:
+    """A choice that had all its tokens before ends without a stream, with nothing held back."""
+    reader = StreamReader(("END",), earlier=TextDelta("a E", 2, (1, 2)))
+    assert list(reader.end_at_limit()) == [
+        Started(),
+        TextDelta("a ", 2, (1, 2)),
+        TextDelta("E", 0),
+        ChoiceFinished(FinishReason.LENGTH),
+        Finished(2, 0),
+    ]
+
+
 @pytest.mark.parametrize(
     ("stop_type", "told"), [("eos", [(1,), (2, 3)]), ("limit", [(1,), (2, 3), (4,)])]
 )

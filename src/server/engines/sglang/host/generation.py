@@ -45,7 +45,7 @@ class Generation:
                 model,
                 _ChoiceListener(self, index),
             )
-            for index in range(request.params.n)
+            for index in request.open_choices
         ]
         self._is_prompt_cached = asyncio.Event()
         self._answer = AnswerReader(request.prompt.form)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from ....contract.engine import SamplingParams
+from ..earlier_penalties import earlier_arguments
 
 BAN: Final = -1e4
 """A bias that no logit of a real model outweighs. Not infinite: SGLang adds penalties to it."""
@@ -41,9 +42,12 @@ class Vocabulary:
 
 
 def sampling_arguments(
-    params: SamplingParams, vocabulary: Vocabulary, choice: int = 0
+    params: SamplingParams, vocabulary: Vocabulary, choice: int = 0, num_earlier: int = 0
 ) -> dict[str, Any]:
     """Spells the sampling values of a choice for SGLang, every one of them.
+
+    `num_earlier` tokens of the answer are the last ones of the input. SGLang draws by seed and
+    position, so that random numbers go on behind them as they would have.
 
     Stop strings stay with us (`StopMatcher`): SGLang looks for them in a window of tokens, and
     misses one that the model spells in an unusual way. Ids outside the vocabulary cannot be
@@ -65,8 +69,8 @@ def sampling_arguments(
         stop_ids += sorted(vocabulary.end_ids.difference(stop_ids))
     seed = params.seed_of(choice)
     return {
-        "max_new_tokens": params.max_tokens,
-        "min_new_tokens": params.min_tokens,
+        "max_new_tokens": params.max_tokens - num_earlier,
+        "min_new_tokens": max(0, params.min_tokens - num_earlier),
         "temperature": params.temperature,
         # top_p 0 keeps the likeliest token alone, which is what greedy means; SGLang refuses 0.
         "top_p": params.top_p or 1.0,
@@ -81,7 +85,9 @@ def sampling_arguments(
         "skip_special_tokens": True,
         # A request for each choice (`Generation`): SGLang's own cannot be aborted by its id.
         "n": 1,
-    } | ({} if seed is None else {"sampling_seed": seed})
+        **({} if seed is None else {"sampling_seed": seed}),
+        **earlier_arguments(num_earlier),
+    }
 
 
 def logprob_arguments(params: SamplingParams) -> dict[str, Any]:

@@ -106,3 +106,15 @@ def test_logprobs_of_the_answer_alone(num_top: int) -> None:
         "top_logprobs_num": num_top,
         "logprob_start_len": -1,
     }
+
+
+def test_goes_on_behind_earlier_output() -> None:
+    """Limits are what is left of them, and penalties are told how much of the input is output."""
+    params = SamplingParams(temperature=1.0, top_p=1.0, max_tokens=10, min_tokens=3, seed=7)
+    whole = sampling_arguments(params, VOCABULARY)
+    behind = sampling_arguments(params, VOCABULARY, num_earlier=4)
+    assert "custom_params" not in whole
+    assert behind.pop("custom_params") == {"tokenwire_num_earlier": 4}
+    changed = {name for name, value in whole.items() if behind[name] != value}
+    assert changed == {"max_new_tokens", "min_new_tokens"}
+    assert (behind["max_new_tokens"], behind["min_new_tokens"]) == (6, 0)

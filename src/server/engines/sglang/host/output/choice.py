@@ -17,15 +17,16 @@ from .....contract.events import (
     TokenLogprob,
     TopLogprob,
 )
+from ....answers.chat_features import special_texts
 from ....stop_matcher import StopMatcher
 from ..answer_arguments import answer_arguments
 from ..internals import GenerateReqInput, trace_arguments
 from ..sampling import Vocabulary, logprob_arguments, name_refused, sampling_arguments
+from .earlier_text import REPLACEMENT_CHARACTER, EarlierText, read_earlier
 from .token_split import TokenSplit
 from .token_texts import TokenTexts
 
 RETRY_ABORT_S: Final = 0.005
-REPLACEMENT_CHARACTER: Final = "\ufffd"
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +76,8 @@ class Choice:
         self._listener = listener
         self._split = TokenSplit(model.texts, index)
         self._matcher = StopMatcher((*request.params.stop, *request.prompt.stop))
+        self._earlier = EarlierText([], "")
+        self._has_started = False
         self._is_over = False
         self._is_released = False
 
@@ -107,14 +110,29 @@ class Choice:
 
     async def _consume(self) -> None:
         request = self._request
+        prompt_ids = request.prompt.token_ids.tolist()
+        earlier = request.earlier_of(self._index).token_ids.tolist()
+        if earlier:
+            self._earlier = read_earlier(
+                self._model.texts,
+                prompt_ids,
+                earlier,
+                skips_special=not special_texts(request.prompt.form),
+            )
+        num_earlier = len(self._earlier.token_ids)
+        if num_earlier >= request.params.max_tokens:
+            self._end_at_limit()
+            return
         items = self._model.manager.generate_request(
             GenerateReqInput(
-                input_ids=request.prompt.token_ids.tolist(),
+                input_ids=prompt_ids + self._earlier.token_ids,
                 image_data=list(request.prompt.images) or None,
                 sampling_params=sampling_arguments(
-                    request.params, self._model.vocabulary, self._index
+                    request.params, self._model.vocabulary, self._index, num_earlier
                 )
-                | answer_arguments(request.prompt.form, request.constraint),
+                | answer_arguments(
+                    request.prompt.form, request.constraint, self._earlier.token_ids
+                ),
                 rid=self._rid,
                 stream=True,
                 # SGLang adds the adapter's id to it: prefixes are shared within one adapter.
@@ -137,7 +155,7 @@ class Choice:
             # The text of such an item may be garbage.
             self._fail_aborted(finish)
             return
-        self._listener.start(meta.get("cached_tokens") or 0)
+        self._start(meta.get("cached_tokens") or 0)
         text: str = item["text"]
         ids = tuple(item["output_ids"])
         end: ChoiceFinished | None = None
@@ -152,26 +170,40 @@ class Choice:
         pieces = self._split.push(
             text, ids, self._logprobs_of(meta, len(ids)), is_last=end is not None
         )
+        num_tokens = len(self._earlier.token_ids) + meta["completion_tokens"]
         for piece in pieces[:-1]:
-            if self._pass_on(self._matcher.push(piece), meta, is_last=False):
+            if self._pass_on(self._matcher.push(piece), num_tokens, is_last=False):
                 return
         if pieces or end is not None:
             last = pieces[-1] if pieces else TextDelta("", 0, choice=self._index)
-            self._pass_on(self._matcher.push(last, end), meta, is_last=end is not None)
+            self._pass_on(self._matcher.push(last, end), num_tokens, is_last=end is not None)
+
+    def _start(self, num_cached: int) -> None:
+        """Tells the start, and what was said before."""
+        if self._has_started:
+            return
+        self._has_started = True
+        self._listener.start(num_cached)
+        earlier = self._earlier
+        for piece in self._split.push(earlier.text, earlier.token_ids, is_last=False):
+            self._pass_on(self._matcher.push(piece), len(earlier.token_ids), is_last=False)
+
+    def _end_at_limit(self) -> None:
+        """Tells all of a choice that had its last token before."""
+        self._start(0)
+        end = ChoiceFinished(FinishReason.LENGTH, choice=self._index)
+        events = self._matcher.push(TextDelta("", 0, choice=self._index), end)
+        self._pass_on(events, len(self._earlier.token_ids), is_last=True)
 
     def _pass_on(
-        self,
-        events: Sequence[TextDelta | ChoiceFinished],
-        meta: Mapping[str, Any],
-        *,
-        is_last: bool,
+        self, events: Sequence[TextDelta | ChoiceFinished], num_tokens: int, *, is_last: bool
     ) -> bool:
         """Tells what is safe, and whether that was the end."""
         for event in events:
             self._listener.say(event)
             if isinstance(event, ChoiceFinished):
                 self._is_over = True
-                self._listener.finish(meta["completion_tokens"])
+                self._listener.finish(num_tokens)
                 if not is_last:
                     self.abort()
         return self._is_over

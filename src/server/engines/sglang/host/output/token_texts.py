@@ -34,6 +34,14 @@ class TokenTexts:
             text = self._texts[token_id] = self._find(token_id)
         return text
 
+    def decode(self, token_ids: list[int], *, skips_special: bool) -> str:
+        """Returns the text of tokens together, as SGLang decodes those of an answer."""
+        return str(
+            self._tokenizer.decode(
+                token_ids, skip_special_tokens=skips_special, spaces_between_special_tokens=True
+            )
+        )
+
     def _find(self, token_id: int) -> bytes:
         if token_id in self._special_ids:
             return b""

@@ -1,0 +1,1 @@
+"""Generations that go on when their engine dies."""
