@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping, Sequence
 
 import msgspec
@@ -231,10 +231,13 @@ def go_on(
 
     Of a choice that has ended nothing is told, and the end counts the others.
     """
-    num_again = [len(request.earlier_of(choice).token_ids) for choice in range(request.params.n)]
+    num_again = Counter[int]()
+    for choice, earlier in enumerate(request.earlier):
+        num_again[choice] = len(earlier.token_ids)
+    has_ended = {choice for choice, each in enumerate(request.earlier) if each.has_ended}
     num_tokens = 0
     for event in stop_at(request.params.stop, script):
-        if isinstance(event, Delta) and request.earlier_of(event.choice).has_ended:
+        if isinstance(event, Delta) and event.choice in has_ended:
             continue
         if isinstance(event, TextDelta | ReasoningDelta | ToolCallDelta):
             num_tokens += event.num_tokens
@@ -243,7 +246,7 @@ def go_on(
             if is_again and isinstance(event, TextDelta):
                 event = msgspec.structs.replace(event, logprobs=())  # noqa: PLW2901
             yield event, is_again
-        elif isinstance(event, Finished) and any(each.has_ended for each in request.earlier):
+        elif isinstance(event, Finished) and has_ended:
             yield Finished(num_tokens, event.num_cached_prompt_tokens), False
         else:
             yield event, False

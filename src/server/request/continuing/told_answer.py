@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from array import array
+from collections import defaultdict
 from dataclasses import dataclass, field
 from io import StringIO
 
@@ -48,7 +49,8 @@ class ToldAnswer:
     """
 
     def __init__(self, num_choices: int) -> None:
-        self._choices = [_ToldChoice() for _ in range(num_choices)]
+        self._num_choices = num_choices
+        self._choices = defaultdict[int, _ToldChoice](_ToldChoice)
         self._is_again = False
 
     def take(self, delta: Said) -> Said | None:
@@ -72,23 +74,23 @@ class ToldAnswer:
     def rewind(self) -> None:
         """Expects all of the answer again, from an engine that gets `earlier`."""
         self._is_again = True
-        for choice in self._choices:
+        for choice in self._choices.values():
             choice.rewind()
 
     @property
     def earlier(self) -> tuple[EarlierOutput, ...]:
         """What the next engine is to go on behind."""
-        return tuple(choice.earlier for choice in self._choices)
+        return tuple(self._choices[index].earlier for index in range(self._num_choices))
 
     @property
     def num_tokens(self) -> int:
         """Tokens that were told, of all choices."""
-        return sum(choice.num_tokens for choice in self._choices)
+        return sum(choice.num_tokens for choice in self._choices.values())
 
     @property
     def has_ended(self) -> bool:
         """Whether each choice has its end: there is nothing to generate any more."""
-        return all(choice.end is not None for choice in self._choices)
+        return all(self._choices[index].end is not None for index in range(self._num_choices))
 
     def finish(self, finished: Finished | None, num_cached_tokens: int) -> Finished:
         """Returns the end of the whole generation.
@@ -99,8 +101,8 @@ class ToldAnswer:
         if not self._is_again and finished is not None:
             return finished
         num_tokens = 0 if finished is None else finished.num_completion_tokens
-        num_tokens += sum(choice.num_tokens_before for choice in self._choices)
-        num_thought = sum(choice.num_thought_tokens for choice in self._choices)
+        num_tokens += sum(choice.num_tokens_before for choice in self._choices.values())
+        num_thought = sum(choice.num_thought_tokens for choice in self._choices.values())
         return Finished(num_tokens, num_cached_tokens, num_thought)
 
 
