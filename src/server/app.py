@@ -12,18 +12,15 @@ from typing import Any, cast
 
 import grpc
 import structlog
-from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_health.v1 import health_pb2_grpc
 
 from ..environment import ConfigurationError
 from ..generated.tokenwire.v1 import (
-    access_pb2,
     access_pb2_grpc,
-    inference_pb2,
     inference_pb2_grpc,
-    tokenizer_pb2,
     tokenizer_pb2_grpc,
 )
-from ..generated.xds.service.orca.v3 import orca_pb2, orca_pb2_grpc
+from ..generated.xds.service.orca.v3 import orca_pb2_grpc
 from ..lifecycle import Shutdown, shutdown_signals, wait_first
 from ..listening import warn_of_plaintext_keys
 from ..process_metrics import none_dropped
@@ -46,6 +43,7 @@ from .request.inference import Inference
 from .request.kept_requests import KeptRequests
 from .request.running_request import RunningRequests
 from .request.tokenizing import Tokenizing
+from .rpc import services
 from .rpc.health import Health
 from .rpc.interceptors import CallInterceptor
 from .rpc.load_reports import LoadReports
@@ -62,11 +60,6 @@ from .telemetry.spans import RequestSpans
 
 _logger = structlog.get_logger(__name__)
 
-_SERVICE = inference_pb2.DESCRIPTOR.services_by_name["InferenceService"]
-_TOKENIZER = tokenizer_pb2.DESCRIPTOR.services_by_name["TokenizerService"]
-_LOAD_REPORTS = orca_pb2.DESCRIPTOR.services_by_name["OpenRcaService"]
-_HEALTH = health_pb2.DESCRIPTOR.services_by_name["Health"]
-_ACCESS = access_pb2.DESCRIPTOR.services_by_name["AccessService"]
 # What calls have left to write their last event, once the drain has ended them.
 _LAST_EVENT_S = 5.0
 
@@ -99,7 +92,7 @@ class ServerApp:
         self._gpus = GpuMonitor()
         self._metrics = FrontMetrics(
             self.models,
-            _methods(),
+            services.method_labels(),
             gpus=lambda: self._gpus.readings,
             num_spans_dropped=lambda: self.tracer.num_dropped if self.tracer else 0,
             num_lines_dropped=num_lines_dropped,
@@ -116,7 +109,7 @@ class ServerApp:
             check=partial(self._access.check, METRICS),
         )
         self._gpu_pressure = GpuPressure(self.models, config.gpu_pressure_threshold)
-        self._health = Health(self.models, _SERVICE.full_name)
+        self._health = Health(self.models, services.INFERENCE.full_name)
         self.tracer = make_tracer(config, config.service_name, "front")
         spans = () if self.tracer is None else (RequestSpans(self.tracer).record,)
         self._constraints = ConstraintChecker()
@@ -248,12 +241,12 @@ class ServerApp:
         tokenizer_pb2_grpc.add_TokenizerServiceServicer_to_server(self._tokenizer, server)
         access_pb2_grpc.add_AccessServiceServicer_to_server(AccessService(self._access), server)
         cast("Any", health_pb2_grpc).add_HealthServicer_to_server(self._health, server)  # untyped
-        services = [_SERVICE, _TOKENIZER, _ACCESS, _HEALTH]
+        offered = [services.INFERENCE, services.TOKENIZER, services.ACCESS, services.HEALTH]
         if self._load_reports is not None:
             orca_pb2_grpc.add_OpenRcaServiceServicer_to_server(self._load_reports, server)
-            services.append(_LOAD_REPORTS)
+            offered.append(services.LOAD_REPORTS)
         if self._config.grpc_reflection:
-            add_reflection(server, [service.full_name for service in services])
+            add_reflection(server, [service.full_name for service in offered])
         return server
 
     async def _listen(self, server: grpc.aio.Server, tls: WatchedCredentials | None) -> None:
@@ -286,14 +279,6 @@ async def serve(
             await app.drain(shutdown)
     _logger.info("stopped")
     return 0
-
-
-def _methods() -> list[tuple[str, str, str]]:
-    return [
-        ("server_stream" if method.server_streaming else "unary", service.full_name, method.name)
-        for service in (_SERVICE, _TOKENIZER, _ACCESS, _HEALTH, _LOAD_REPORTS)
-        for method in service.methods
-    ]
 
 
 async def _end(task: asyncio.Task[None]) -> None:

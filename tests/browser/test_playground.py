@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from tokenwire.server.contract.engine import ChatPrompt
 from tokenwire.server.contract.errors import ModelLoadFailed
 from tokenwire.server.contract.events import (
     ChoiceFinished,
@@ -14,6 +13,7 @@ from tokenwire.server.contract.events import (
     Started,
     ToolCallDelta,
 )
+from tokenwire.server.contract.prompts import ChatPrompt
 
 from .conftest import NewPage
 from .playground import Playground, answering, engine

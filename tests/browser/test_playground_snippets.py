@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import pytest_asyncio
 from PIL import Image
-from tokenwire.server.contract.engine import ChatPrompt
 from tokenwire.server.contract.events import (
     ChoiceFinished,
     Finished,
@@ -26,6 +25,7 @@ from tokenwire.server.contract.events import (
     Started,
     ToolCallDelta,
 )
+from tokenwire.server.contract.prompts import ChatPrompt
 
 from ..server.key_files import write_keys
 from .playground import Playground, answering, engine
