@@ -1,0 +1,82 @@
+"""A TCP proxy that cuts connections where a test wants it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
+
+NEVER = 1 << 62
+
+
+class CuttingProxy:
+    """Passes bytes on to a port of this machine, and cuts.
+
+    `next_cut` says, for each connection as it is made, behind how many bytes of the server's it is
+    cut: in the middle of whatever is sent then.
+    """
+
+    def __init__(self, target_port: int, next_cut: Callable[[], int]) -> None:
+        self.target_port = target_port
+        self.next_cut = next_cut
+        self.num_connections = 0
+        self.num_cuts = 0
+        self.port = 0
+        self._open: set[asyncio.StreamWriter] = set()
+
+    def cut_all(self) -> None:
+        """Cuts every connection that there is."""
+        for writer in list(self._open):
+            self.num_cuts += 1
+            writer.transport.abort()
+
+    @asynccontextmanager
+    async def running(self) -> AsyncGenerator[CuttingProxy]:
+        """Listens for the body's time."""
+        async with asyncio.TaskGroup() as tasks:
+
+            def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+                tasks.create_task(self._serve(reader, writer))
+
+            server = await asyncio.start_server(accept, "127.0.0.1", self.port)
+            self.port = server.sockets[0].getsockname()[1]
+            try:
+                yield self
+            finally:
+                server.close()
+                for writer in list(self._open):
+                    writer.transport.abort()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.num_connections += 1
+        num_left = self.next_cut()
+        try:
+            up_reader, up_writer = await asyncio.open_connection("127.0.0.1", self.target_port)
+        except OSError:
+            writer.transport.abort()
+            return
+        self._open.add(writer)
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                up = tasks.create_task(_pass(reader, up_writer, NEVER))
+                down = tasks.create_task(_pass(up_reader, writer, num_left))
+                await asyncio.wait({up, down}, return_when=asyncio.FIRST_COMPLETED)
+                self.num_cuts += down.done() and down.result()
+                for each in (writer, up_writer):
+                    each.transport.abort()
+        finally:
+            self._open.discard(writer)
+
+
+async def _pass(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, num_left: int) -> bool:
+    """Passes bytes on, so many at most; whether there were more."""
+    try:
+        while data := await reader.read(1 << 16):
+            writer.write(data[:num_left])
+            await writer.drain()
+            num_left -= len(data)
+            if num_left < 0:
+                return True
+    except ConnectionError:
+        pass
+    return False
