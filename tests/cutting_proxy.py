@@ -34,9 +34,10 @@ class CuttingProxy:
     async def running(self) -> AsyncGenerator[CuttingProxy]:
         """Listens for the body's time."""
         async with asyncio.TaskGroup() as tasks:
+            serving: list[asyncio.Task[None]] = []
 
             def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-                tasks.create_task(self._serve(reader, writer))
+                serving.append(tasks.create_task(self._serve(reader, writer)))
 
             server = await asyncio.start_server(accept, "127.0.0.1", self.port)
             self.port = server.sockets[0].getsockname()[1]
@@ -44,28 +45,30 @@ class CuttingProxy:
                 yield self
             finally:
                 server.close()
-                for writer in list(self._open):
-                    writer.transport.abort()
+                for task in serving:  # those of connections that are still being made, too
+                    task.cancel()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.num_connections += 1
         num_left = self.next_cut()
-        try:
-            up_reader, up_writer = await asyncio.open_connection("127.0.0.1", self.target_port)
-        except OSError:
-            writer.transport.abort()
-            return
+        ends = [writer]
         self._open.add(writer)
         try:
+            up_reader, up_writer = await asyncio.open_connection("127.0.0.1", self.target_port)
+            ends.append(up_writer)
             async with asyncio.TaskGroup() as tasks:
                 up = tasks.create_task(_pass(reader, up_writer, NEVER))
                 down = tasks.create_task(_pass(up_reader, writer, num_left))
                 await asyncio.wait({up, down}, return_when=asyncio.FIRST_COMPLETED)
                 self.num_cuts += down.done() and down.result()
-                for each in (writer, up_writer):
+                for each in ends:
                     each.transport.abort()
+        except OSError:
+            pass  # nobody listens
         finally:
             self._open.discard(writer)
+            for each in ends:
+                each.transport.abort()
 
 
 async def _pass(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, num_left: int) -> bool:

@@ -101,6 +101,7 @@ class Course:
                 if self._has_started:
                     continue  # told again by a call that resumes
                 self._has_started = True
+                self._request_id = event.request_id  # the server's, where it did not take ours
             elif not isinstance(event, Progress):
                 self._has_started = True
             if self._detach_s:

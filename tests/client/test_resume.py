@@ -17,13 +17,14 @@ from tokenwire.client import (
     AsyncStream,
     Client,
     Finished,
+    ServerError,
     Started,
     StreamLost,
     TextDelta,
     Unavailable,
 )
 from tokenwire.generated.tokenwire.v1 import events_pb2
-from tokenwire.server.contract.errors import EngineLost
+from tokenwire.server.contract.errors import GenerationFailed
 
 from ..cutting_proxy import NEVER, CuttingProxy
 from ..server.fronts import Client as Front
@@ -239,12 +240,12 @@ async def test_failure_of_the_request_is_no_lost_connection() -> None:
     """What the server says of the request is its end, also where the client could resume."""
     engine = ScriptedEngine()
     async with start_front(ScriptedLauncher(engine).prepare) as front:
-        engine.failure = EngineLost()
+        engine.failure = GenerationFailed("it broke")
         engine.allow(100)
         async with AsyncClient(f"127.0.0.1:{front.app.port}", model=MODEL_ID) as client:
-            with pytest.raises(Unavailable) as failed:
+            with pytest.raises(ServerError) as failed:
                 await client.chat("go", detach_timeout=30).answer()
-    assert failed.value.reason == "ENGINE_LOST"
+    assert failed.value.reason == "GENERATION_FAILED"
 
 
 async def test_nobody_there_is_told_at_once() -> None:

@@ -7,9 +7,9 @@ import gc
 import weakref
 
 import pytest
-from tokenwire.server.contract.engine import TextPrompt
 from tokenwire.server.contract.errors import AtCapacity, NotKept, ResumeExpired
 from tokenwire.server.contract.events import TextDelta
+from tokenwire.server.contract.prompts import TextPrompt
 from tokenwire.server.request.calls import Call, CallContext, SamplingRequest
 from tokenwire.server.request.kept_requests import KeptRequest, KeptRequests, ResumeOutcome
 from tokenwire.server.request.request_log import RequestLog
