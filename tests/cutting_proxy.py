@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 
@@ -33,27 +34,39 @@ class CuttingProxy:
     @asynccontextmanager
     async def running(self) -> AsyncGenerator[CuttingProxy]:
         """Listens for the body's time."""
-        async with asyncio.TaskGroup() as tasks:
-            serving: list[asyncio.Task[None]] = []
+        loop = asyncio.get_running_loop()
+        serving: dict[asyncio.Task[None], socket.socket] = {}
+        with socket.create_server(("127.0.0.1", self.port)) as listener:
+            listener.setblocking(False)
+            self.port = listener.getsockname()[1]
 
-            def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-                serving.append(tasks.create_task(self._serve(reader, writer)))
+            # By hand: a server of asyncio loses connections that come while it is closed.
+            def accept() -> None:
+                accepted, _ = listener.accept()
+                serving[asyncio.create_task(self._serve(accepted))] = accepted
 
-            server = await asyncio.start_server(accept, "127.0.0.1", self.port)
-            self.port = server.sockets[0].getsockname()[1]
+            loop.add_reader(listener, accept)
             try:
                 yield self
             finally:
-                server.close()
-                for task in serving:  # those of connections that are still being made, too
+                loop.remove_reader(listener)
+                for task in serving:
                     task.cancel()
+                await asyncio.gather(*serving, return_exceptions=True)
+                for accepted in serving.values():
+                    accepted.close()
+                await asyncio.sleep(0)  # in which aborted connections are closed
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _serve(self, accepted: socket.socket) -> None:
         self.num_connections += 1
         num_left = self.next_cut()
-        ends = [writer]
-        self._open.add(writer)
+        ends: list[asyncio.StreamWriter] = []
         try:
+            with accepted:
+                accepted.setblocking(False)
+                reader, writer = await asyncio.open_connection(sock=accepted.dup())
+            ends.append(writer)
+            self._open.add(writer)
             up_reader, up_writer = await asyncio.open_connection("127.0.0.1", self.target_port)
             ends.append(up_writer)
             async with asyncio.TaskGroup() as tasks:
@@ -61,14 +74,14 @@ class CuttingProxy:
                 down = tasks.create_task(_pass(up_reader, writer, num_left))
                 await asyncio.wait({up, down}, return_when=asyncio.FIRST_COMPLETED)
                 self.num_cuts += down.done() and down.result()
-                for each in ends:
-                    each.transport.abort()
+                for end in ends:
+                    end.transport.abort()
         except OSError:
             pass  # nobody listens
         finally:
-            self._open.discard(writer)
-            for each in ends:
-                each.transport.abort()
+            for end in ends:
+                self._open.discard(end)
+                end.transport.abort()
 
 
 async def _pass(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, num_left: int) -> bool:
