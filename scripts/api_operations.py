@@ -78,6 +78,15 @@ _SAMPLING: dict[str, Schema] = {
         "description": "Added to the logits of the tokens with these ids.",
     },
 }
+_SHARED: dict[str, Schema] = {
+    **_SAMPLING,
+    "detach_timeout": {
+        "type": ["number", "null"],
+        "minimum": 0,
+        "description": "Seconds for which the request goes on without its client, and can be "
+        "resumed at `/api/streams/{request_id}`: the events of a stream have ids then.",
+    },
+}
 _MODEL_FIELD = _string("Id of a model of `/api/llms`.")
 _COMPLETION: dict[str, Schema] = {
     "id": {"type": "string"},
@@ -112,13 +121,13 @@ SCHEMAS: dict[str, Schema] = {
         ["model", "prompt"],
         model=_MODEL_FIELD,
         prompt=_string("An instruction; answered with the model's chat template.", minLength=1),
-        **_SAMPLING,
+        **_SHARED,
     ),
     "ApiChatRequest": _request(
         ["model", "messages"],
         model=_MODEL_FIELD,
         messages={"type": "array", "minItems": 1, "items": reference("ApiMessage")},
-        **_SAMPLING,
+        **_SHARED,
     ),
     "ApiMessage": _object(
         ["role", "content"],
@@ -156,7 +165,7 @@ SCHEMAS: dict[str, Schema] = {
             **_object([], include_usage={"type": ["boolean", "null"]}),
             "description": "On `/api/completions` alone.",
         },
-        **_SAMPLING,
+        **_SHARED,
     ),
     "ApiTextResponse": _object(list(_TEXT_ANSWER), **_TEXT_ANSWER),
     "ApiChatResponse": _object(

@@ -30,6 +30,8 @@ from operation_parts import (
     head,
     status_schema,
 )
+from resumed_stream import PATH as RESUMED
+from resumed_stream import resumed_stream
 from stream_events import SCHEMAS as EVENT_SCHEMAS
 from stream_events import canonical_event, event_stream
 from tokenwire import __version__
@@ -92,6 +94,7 @@ def _document() -> dict[str, Any]:
     }
     for operation in OPERATIONS:
         paths[operation.path] = {"post": _api(operation)}
+    paths[RESUMED] = {"get": resumed_stream()}
     for openai_operation in OPENAI_OPERATIONS:
         verb = openai_operation.verb.lower()
         paths[openai_operation.path] = {verb: _openai(openai_operation)}

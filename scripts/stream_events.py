@@ -24,7 +24,10 @@ def event_stream(data: str, transcript: str, *, is_ended_by_done: bool = False) 
         "type": "object",
         "description": "One event. Lines that begin with a colon only show that the server lives.",
         "required": ["data"],
-        "properties": {"data": written},
+        "properties": {
+            "data": written,
+            "id": {"type": "string", "description": "Where the request has a `detach_timeout`."},
+        },
     }
     return {"schema": schema, "example": transcript}
 
@@ -106,6 +109,7 @@ _OPENAI_ERROR = reference("OpenAIError")
 SCHEMAS: dict[str, Schema] = {
     "ApiChatEvent": _event({"content": {"type": "string"}}),
     "ApiTextEvent": _event({"text": {"type": "string"}}, _CHOICES),
+    "ApiResumedEvent": {"anyOf": [reference("ApiChatEvent"), reference("ApiTextEvent")]},
     "ApiCompletionsChunk": _chunk("text_completion", _TEXT_CHOICE, _OPENAI_ERROR),
     "OpenAIChatChunk": _chunk("chat.completion.chunk", _CHAT_CHOICE, _OPENAI_ERROR),
     "OpenAICompletionsChunk": _chunk("text_completion", _TEXT_CHOICE, _OPENAI_ERROR),

@@ -148,11 +148,14 @@ class AnswerBuilder:
 
     def build(self) -> Answer | None:
         """Returns the answer once it is whole."""
-        if self._finished is None:
-            return None
+        return None if self._finished is None else self.received()
+
+    def received(self) -> Answer:
+        """Returns what there is of it by now."""
         indices = sorted(self._choices) or [0]
         choices = tuple(self._choice(index).close() for index in indices)
-        return Answer(choices, self._started, self._finished.usage, self._finished.timings)
+        finished = self._finished or Finished(Usage(), Timings())
+        return Answer(choices, self._started, finished.usage, finished.timings)
 
     def _choice(self, index: int) -> _OpenChoice:
         return self._choices.setdefault(index, _OpenChoice())

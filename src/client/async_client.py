@@ -16,10 +16,12 @@ from ..generated.tokenwire.v1.tokenizer_pb2_grpc import TokenizerServiceStub
 from .async_stream import AsyncStream, AsyncToolLoop
 from .attempts import Attempts, RetryPolicy
 from .connection import (
+    DEFAULT_DETACH_TIMEOUT_S,
     DEFAULT_TARGET,
     DEFAULT_TIMEOUT_S,
     UNARY_TIMEOUT_S,
     UNSET,
+    CallOptions,
     Connection,
     Timeout,
 )
@@ -46,9 +48,12 @@ class AsyncClient:
         api_key: str | None = None,
         timeout_s: float | None = DEFAULT_TIMEOUT_S,
         retries: RetryPolicy | None = None,
+        detach_timeout_s: float = DEFAULT_DETACH_TIMEOUT_S,
         channel: grpc.aio.Channel | None = None,
     ) -> None:
-        self._connection = Connection.of(model, timeout_s, retries or RetryPolicy(), api_key)
+        self._connection = Connection.of(
+            model, timeout_s, retries or RetryPolicy(), api_key, detach_timeout_s
+        )
         self._own_channel = None if channel else open_channel(target, tls)
         used = channel or self._own_channel
         assert used is not None, "one of the two is there"
@@ -174,8 +179,8 @@ class AsyncClient:
     def _stream(
         self, method: Callable[..., Any], request: Any, timeout_s: Timeout, request_id: str
     ) -> AsyncStream:
-        start = self._connection.starter(method, request, request_id)
-        return AsyncStream(start, lambda: self._connection.attempts(timeout_s))
+        options = CallOptions(timeout_s, request_id)
+        return AsyncStream(self._connection.course(method, request, options))
 
     async def _unary(
         self, method: Callable[..., Awaitable[ResponseT]], request: Any, timeout_s: float | None

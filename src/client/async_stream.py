@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from types import TracebackType
 from typing import Any, Self
 
@@ -12,11 +12,11 @@ import grpc
 
 from ..generated.tokenwire.v1 import chat_pb2
 from .answer import Answer, AnswerBuilder
-from .attempts import Attempts
-from .errors import ToolLoopUnfinished, error_of, make_error
-from .events import Event, Progress, ToolResult, decode_events
+from .course import Course
+from .errors import TokenwireError, ToolLoopUnfinished, error_of, make_error
+from .events import Event, ToolResult
 from .messages import tool_result
-from .stream import CLOSED, NO_END, START_OVER, StartCall
+from .stream import CLOSED, NO_END, START_OVER
 from .tool_choice import after_first_turn
 from .toolbox import Toolbox
 
@@ -33,9 +33,8 @@ class AsyncStream:
     loop. Cancelling the task that reads ends the call at once.
     """
 
-    def __init__(self, start: StartCall, attempts: Callable[[], Attempts]) -> None:
-        self._start = start
-        self._attempts = attempts
+    def __init__(self, course: Callable[[], Course]) -> None:
+        self._course = course
         self._closed = asyncio.Event()
         self._call: Any = None
         self._is_begun = False
@@ -77,34 +76,38 @@ class AsyncStream:
         if self._is_begun:
             raise RuntimeError(START_OVER)
         self._is_begun = True
-        attempts = self._attempts()
-        has_started = is_whole = False
-        while not self._closed.is_set():
-            self._call = call = self._start(attempts.remaining_s())
-            try:
-                async for response in call:
-                    for event in decode_events(response):
-                        has_started |= not isinstance(event, Progress)
-                        is_whole = response.HasField("finished")
-                        yield event
-                if is_whole:
+        course = self._course()
+        try:
+            while not self._closed.is_set():
+                self._call = call = course.start_call()
+                cause: grpc.RpcError | None = None
+                try:
+                    async for response in call:
+                        for event in course.take(response):
+                            yield event
+                except grpc.RpcError as rpc_error:
+                    cause = rpc_error
+                except asyncio.CancelledError:
+                    task = asyncio.current_task()
+                    # Without a cancelled task it was the call that was cancelled, by `close`.
+                    if self._closed.is_set() and task is not None and not task.cancelling():
+                        break
+                    raise
+                finally:
+                    call.cancel()  # without effect on one that has ended
+                if course.is_whole:
                     return
-                raise make_error(NO_END)
-            except grpc.RpcError as rpc_error:
-                error = error_of(rpc_error)
-                delay_s = None if has_started else attempts.delay_after(error)
-                if delay_s is None:
-                    raise error from rpc_error
-            except asyncio.CancelledError:
-                task = asyncio.current_task()
-                # Without a cancelled task it was the call that was cancelled, by `close`.
-                if self._closed.is_set() and task is not None and not task.cancelling():
-                    break
-                raise
-            finally:
-                call.cancel()  # without effect on one that has ended
-            await _wait(self._closed, delay_s)
-        raise make_error(CLOSED)
+                error = make_error(NO_END) if cause is None else error_of(cause)
+                if self._closed.is_set():
+                    raise make_error(CLOSED) from cause
+                try:
+                    delay_s = course.delay_after(error)
+                except TokenwireError as last:
+                    raise last from cause
+                await _wait(self._closed, delay_s)
+            raise make_error(CLOSED)
+        finally:
+            await _leave(course)
 
 
 class AsyncToolLoop:
@@ -189,3 +192,12 @@ async def _wait(closed: asyncio.Event, delay_s: float) -> None:
             await closed.wait()
     except TimeoutError:
         return
+
+
+async def _leave(course: Course) -> None:
+    """Ends what still runs on the server, also where the channel was closed before."""
+    with suppress(grpc.RpcError, grpc.aio.UsageError):
+        call = course.start_leaving()
+        if call is not None:
+            await call.read()
+            call.cancel()

@@ -15,10 +15,12 @@ from ..generated.tokenwire.v1.inference_pb2_grpc import InferenceServiceStub
 from ..generated.tokenwire.v1.tokenizer_pb2_grpc import TokenizerServiceStub
 from .attempts import Attempts, RetryPolicy
 from .connection import (
+    DEFAULT_DETACH_TIMEOUT_S,
     DEFAULT_TARGET,
     DEFAULT_TIMEOUT_S,
     UNARY_TIMEOUT_S,
     UNSET,
+    CallOptions,
     Connection,
     Timeout,
 )
@@ -38,8 +40,9 @@ class Client:
 
     Without `tls` it speaks plaintext. `api_key` is sent with every call; without it the variable
     LLM_API_KEY is looked at. `timeout_s` is the deadline of each generation, waits and tries
-    included; None: no deadline. `channel` is one to use in place of `target` and `tls`; it is left
-    open.
+    included; None: no deadline. A generation whose connection is lost is resumed within
+    `detach_timeout_s`; 0: it fails. `channel` is one to use in place of `target` and `tls`;
+    it is left open.
     """
 
     def __init__(
@@ -51,9 +54,12 @@ class Client:
         api_key: str | None = None,
         timeout_s: float | None = DEFAULT_TIMEOUT_S,
         retries: RetryPolicy | None = None,
+        detach_timeout_s: float = DEFAULT_DETACH_TIMEOUT_S,
         channel: grpc.Channel | None = None,
     ) -> None:
-        self._connection = Connection.of(model, timeout_s, retries or RetryPolicy(), api_key)
+        self._connection = Connection.of(
+            model, timeout_s, retries or RetryPolicy(), api_key, detach_timeout_s
+        )
         self._own_channel = None if channel else open_blocking_channel(target, tls)
         used = channel or self._own_channel
         assert used is not None, "one of the two is there"
@@ -76,6 +82,8 @@ class Client:
         takes for them: `temperature=0`, `max_tokens=100`, `stop=["."]`. Durations are seconds.
         The functions in `tools` are described to the model, and not called: `run` calls them.
         `tool_choice` is "auto", "none", "required", or the one function that must be called.
+        With a `request_id`, which must be new, the call is resumed only where `detach_timeout` is
+        one of the fields.
 
         Raises:
             TypeError: there is no such field, or no model is named.
@@ -194,8 +202,8 @@ class Client:
     def _stream(
         self, method: Callable[..., Any], request: Any, timeout_s: Timeout, request_id: str
     ) -> Stream:
-        start = self._connection.starter(method, request, request_id)
-        return Stream(start, lambda: self._connection.attempts(timeout_s))
+        options = CallOptions(timeout_s, request_id)
+        return Stream(self._connection.course(method, request, options))
 
     def _unary(
         self, method: Callable[..., ResponseT], request: Any, timeout_s: float | None

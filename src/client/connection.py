@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from .attempts import Attempts, RetryPolicy
+from .course import Course, GenerationRequest, Metadata
 
 KEY_VARIABLE: Final = "LLM_API_KEY"
 DEFAULT_TARGET: Final = "localhost:50051"
 DEFAULT_TIMEOUT_S: Final = 600.0
+DEFAULT_DETACH_TIMEOUT_S: Final = 30.0
 UNARY_TIMEOUT_S: Final = 60.0
-
-Metadata = tuple[tuple[str, str], ...]
 
 
 class Unset:
@@ -26,6 +26,14 @@ Timeout = float | None | Unset
 
 
 @dataclass(frozen=True, slots=True)
+class CallOptions:
+    """What one call of a generation says beside its request."""
+
+    timeout_s: Timeout
+    request_id: str
+
+
+@dataclass(frozen=True, slots=True)
 class Connection:
     """The defaults of every call. `timeout_s` None: generations have no deadline."""
 
@@ -33,15 +41,21 @@ class Connection:
     timeout_s: float | None
     retries: RetryPolicy
     key_metadata: Metadata
+    detach_timeout_s: float
 
     @classmethod
     def of(
-        cls, model: str, timeout_s: float | None, retries: RetryPolicy, api_key: str | None
+        cls,
+        model: str,
+        timeout_s: float | None,
+        retries: RetryPolicy,
+        api_key: str | None,
+        detach_timeout_s: float,
     ) -> Connection:
         """Makes one; without `api_key` the variable LLM_API_KEY has the key, if any."""
         key = os.environ.get(KEY_VARIABLE, "") if api_key is None else api_key
         metadata = (("authorization", f"Bearer {key}"),) if key else ()
-        return cls(model, timeout_s, retries, metadata)
+        return cls(model, timeout_s, retries, metadata, detach_timeout_s)
 
     def name_model(self, model: str) -> str:
         """Returns the model that a call is for.
@@ -64,10 +78,13 @@ class Connection:
         limit_s = self.timeout_s if isinstance(timeout_s, Unset) else timeout_s
         return Attempts(self.retries, limit_s)
 
-    def starter(
-        self, method: Callable[..., Any], request: Any, request_id: str
-    ) -> Callable[[float | None], Any]:
-        """Returns what starts a call with what is left until its deadline."""
+    def course(
+        self, method: Callable[..., Any], request: GenerationRequest, call: CallOptions
+    ) -> Callable[[], Course]:
+        """Returns what begins a generation, once somebody reads it."""
         # Any: a stub's methods have the type of their one request each.
-        metadata = self.metadata(request_id)
-        return lambda remaining_s: method(request, timeout=remaining_s, metadata=metadata)
+        is_silent = not call.request_id and not request.HasField("detach_timeout")
+        if is_silent and self.detach_timeout_s > 0:
+            request.detach_timeout.FromNanoseconds(round(self.detach_timeout_s * 1e9))
+        metadata = self.metadata(call.request_id)
+        return lambda: Course(method, request, metadata, self.attempts(call.timeout_s))

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import grpc
 from google.protobuf.message import DecodeError, Message
 from google.rpc import error_details_pb2, status_pb2
+
+if TYPE_CHECKING:
+    from .answer import Answer
 
 _DETAILS = "grpc-status-details-bin"
 _DetailT = TypeVar("_DetailT", bound=Message)
@@ -115,6 +118,17 @@ class Cancelled(TokenwireError):
 
 class ServerError(TokenwireError):
     """The server failed in a way that is not the caller's doing."""
+
+
+class StreamLost(TokenwireError):
+    """The connection was lost, and the request could not be resumed: by `failure`, as it says.
+
+    `received` is what had come of the answer; what had not is as in an answer without a token.
+    """
+
+    def __init__(self, failure: Failure, received: Answer) -> None:
+        super().__init__(failure)
+        self.received = received
 
 
 class ToolLoopUnfinished(Exception):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import suppress
 from types import TracebackType
 from typing import Any, Self
 
@@ -11,9 +12,9 @@ import grpc
 
 from ..generated.tokenwire.v1 import chat_pb2
 from .answer import Answer, AnswerBuilder
-from .attempts import Attempts
-from .errors import Failure, ToolLoopUnfinished, error_of, make_error
-from .events import Event, Progress, ToolResult, decode_events
+from .course import Course
+from .errors import Failure, TokenwireError, ToolLoopUnfinished, error_of, make_error
+from .events import Event, ToolResult
 from .messages import tool_result
 from .tool_choice import after_first_turn
 from .toolbox import Toolbox
@@ -21,8 +22,6 @@ from .toolbox import Toolbox
 START_OVER = "a stream is read once; make another call"
 NO_END = Failure(grpc.StatusCode.INTERNAL, "the stream ended without its last event")
 CLOSED = Failure(grpc.StatusCode.CANCELLED, "the stream was closed")
-
-StartCall = Callable[[float | None], Any]  # a call of gRPC, which has no type of its own
 
 
 class Stream:
@@ -36,9 +35,8 @@ class Stream:
     exception that keeps the iterator alive, `close` or `with` ends it.
     """
 
-    def __init__(self, start: StartCall, attempts: Callable[[], Attempts]) -> None:
-        self._start = start
-        self._attempts = attempts
+    def __init__(self, course: Callable[[], Course]) -> None:
+        self._course = course
         self._closed = threading.Event()
         self._call: Any = None
         self._is_begun = False
@@ -49,6 +47,7 @@ class Stream:
         Raises:
             TokenwireError: the call failed. Where the server says when, and nothing but progress
                 had come, it was tried again first.
+            StreamLost: the connection was lost, and the request could not be resumed.
         """
         return self._read()
 
@@ -84,30 +83,33 @@ class Stream:
         if self._is_begun:
             raise RuntimeError(START_OVER)
         self._is_begun = True
-        attempts = self._attempts()
-        has_started = is_whole = False
-        while not self._closed.is_set():
-            self._call = call = self._start(attempts.remaining_s())
-            if self._closed.is_set():  # by a thread that saw no call yet
-                call.cancel()
-            try:
-                for response in call:
-                    for event in decode_events(response):
-                        has_started |= not isinstance(event, Progress)
-                        is_whole = response.HasField("finished")
-                        yield event
-                if is_whole:
+        course = self._course()
+        try:
+            while not self._closed.is_set():
+                self._call = call = course.start_call()
+                if self._closed.is_set():  # by a thread that saw no call yet
+                    call.cancel()
+                cause: grpc.RpcError | None = None
+                try:
+                    for response in call:
+                        yield from course.take(response)
+                except grpc.RpcError as rpc_error:
+                    cause = rpc_error
+                finally:
+                    call.cancel()  # without effect on one that has ended
+                if course.is_whole:
                     return
-                raise make_error(NO_END)
-            except grpc.RpcError as rpc_error:
-                error = error_of(rpc_error)
-                delay_s = None if has_started else attempts.delay_after(error)
-                if delay_s is None:
-                    raise error from rpc_error
-            finally:
-                call.cancel()  # without effect on one that has ended
-            self._closed.wait(delay_s)
-        raise make_error(CLOSED)
+                error = make_error(NO_END) if cause is None else error_of(cause)
+                if self._closed.is_set():
+                    raise make_error(CLOSED) from cause
+                try:
+                    delay_s = course.delay_after(error)
+                except TokenwireError as last:
+                    raise last from cause
+                self._closed.wait(delay_s)
+            raise make_error(CLOSED)
+        finally:
+            _leave(course)
 
 
 class ToolLoop:
@@ -190,3 +192,12 @@ class ToolLoop:
                 self.messages.append(tool_result(call.id, content))
                 yield ToolResult(call.id, call.name, content)
         raise ToolLoopUnfinished(self._max_turns)
+
+
+def _leave(course: Course) -> None:
+    """Ends what still runs on the server, also where the channel was closed before."""
+    with suppress(grpc.RpcError, ValueError):
+        call = course.start_leaving()
+        if call is not None:
+            next(call, None)
+            call.cancel()

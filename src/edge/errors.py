@@ -90,6 +90,10 @@ class Failure:
         """What went wrong, for people, with the names of proto fields."""
         return str(self.status.message)
 
+    def has_violation(self, path: str) -> bool:
+        """Whether the front found a field at fault, by its path in the proto."""
+        return any(violation.field == path for violation in _violations(self.status))
+
     @property
     def retry_after_s(self) -> int:
         """When another try is worthwhile: as the front says, else as the table does; 0: never."""
@@ -180,7 +184,9 @@ def _text(value: str) -> str:
 
 def _rest_field(path: str) -> str:
     """Turns a proto field path into the name that callers of flat JSON use."""
-    path = path.removeprefix("sampling.")
+    path = path.removeprefix("sampling.").removeprefix("resume.")
+    if path == "after_position":
+        return "after"
     if path == "text":
         return "prompt"
     return re.sub(r"^(messages\[\d+\]\.content)\[0\](\.text)?$", r"\1", path)

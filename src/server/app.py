@@ -53,6 +53,7 @@ from .rpc.service import InferenceService
 from .rpc.tokenizer.service import TokenizerService
 from .settings.server_config import ServerConfig
 from .telemetry.metrics.front_metrics import DrainStage, FrontMetrics
+from .telemetry.metrics.kept_metrics import register_kept
 from .telemetry.metrics.key_metrics import KeyMetrics
 from .telemetry.metrics.metrics_server import MetricsServer
 from .telemetry.request_line import log_request
@@ -124,6 +125,7 @@ class ServerApp:
         )
         self._load_reports = self._make_load_reports() if config.load_reports else None
         self._kept = KeptRequests(config.resume_bytes, config.max_resume_bytes, config.max_detach_s)
+        register_kept(self._metrics.readings, self._kept)
         self._service = InferenceService(
             self._requests,
             self.models,

@@ -53,6 +53,7 @@ class Answering:
         self.channel = grpc_testing.channel([INFERENCE, TOKENIZER], time)
 
     def client(self, **options: Any) -> Client:
+        options.setdefault("detach_timeout_s", 0)  # its tests are test_resume.py
         return Client(model="m", channel=self.channel, **options)
 
     def do(self, work: Callable[[], Any]) -> Future[Any]:

@@ -82,7 +82,8 @@ async def serving(
 
 @asynccontextmanager
 async def asking(service: ScriptedService, **options: Any) -> AsyncIterator[AsyncClient]:
-    """A client of a served script."""
+    """A client of a served script, which does not resume: those tests are test_resume.py."""
+    options.setdefault("detach_timeout_s", 0)
     async with (
         serving(service) as port,
         AsyncClient(f"127.0.0.1:{port}", model="m", **options) as client,

@@ -139,6 +139,30 @@ async def test_request_ids(shared_stage: Stage, path: str) -> None:
         assert response.headers["X-Request-Id"]
 
 
+async def test_resumes(shared_stage: Stage) -> None:
+    """A stream is read on from its first event, by header and by query.
+
+    > With `detach_timeout`, in seconds, a request goes on that long without its client. Each event
+    > of its stream has an `id`, and `GET /api/streams/{request_id}` goes on behind the one in
+    > `Last-Event-ID` or `?after=`; behind the last it answers 204 ([resume.md](resume.md)). Other
+    > streams have no ids.
+    """
+    shared_stage.engine.allow(100)
+    http = shared_stage.http
+    async with http.post("/api/chat/stream", json={**CHAT, "detach_timeout": 30}) as response:
+        events = (await response.text()).split("\n\n")[:-1]
+        path = f"/api/streams/{response.headers['X-Request-Id']}"
+    ids = [event.split("\n")[0].removeprefix("id: ") for event in events]
+    for headers, query in (({"Last-Event-ID": ids[0]}, ""), ({}, f"?after={ids[0]}")):
+        async with http.get(path + query, headers=headers) as response:
+            assert response.status == 200
+            assert (await response.text()).split("\n\n")[:-1] == events[1:]
+    async with http.get(path, headers={"Last-Event-ID": ids[-1]}) as response:
+        assert response.status == 204
+    async with http.post("/api/chat/stream", json=CHAT) as response:
+        assert "id: " not in await response.text()
+
+
 async def test_traces(shared_stage: Stage) -> None:
     """The engine is told of the caller's trace.
 

@@ -26,6 +26,7 @@ BY_FRONT = (
     "### The OpenTelemetry conventions for generative AI",
     "### gRPC calls",
     "### Models and engines",
+    "### Requests that outlive their calls",
     "### The process and its machine",
     "### Names of the previous service",
 )

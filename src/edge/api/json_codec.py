@@ -36,10 +36,13 @@ _MAX_MESSAGES = max_items_of(inference_pb2.ChatRequest.DESCRIPTOR.fields_by_name
 _SAMPLING = frozenset(
     {*_NUMBERS, *_INTEGERS, "max_completion_tokens", "stop", "seed", "logit_bias"}
 )
-_GENERATE = _SAMPLING | {"model", "prompt", "stream"}
+_SHARED = _SAMPLING | {"model", "stream", "detach_timeout"}
+_GENERATE = _SHARED | {"prompt"}
 _COMPLETIONS = _GENERATE | {"suffix", "stream_options"}
-_CHAT = _SAMPLING | {"model", "messages", "stream"}
+_CHAT = _SHARED | {"messages"}
 _MESSAGE = frozenset({"role", "content"})
+# The front has limits of its own; a duration of the proto holds ten thousand years.
+_LONGEST_DETACH_S = 1e9
 _FINISH_REASONS = {
     events_pb2.FINISH_REASON_STOP: "stop",
     events_pb2.FINISH_REASON_EOS: "eos",
@@ -65,7 +68,7 @@ def decode_generate(body: dict[str, Any], *, is_stream: bool) -> inference_pb2.G
         as_instruction=True,
         sampling=_decode_sampling(fields),
     )
-    _set_delivery(request, is_stream=is_stream)
+    _set_delivery(request, fields, is_stream=is_stream)
     return request
 
 
@@ -83,7 +86,7 @@ def decode_completions(body: dict[str, Any], *, is_stream: bool) -> inference_pb
         suffix=fields.optional_string("suffix") or None,  # some clients always send the field
         sampling=_decode_sampling(fields),
     )
-    _set_delivery(request, is_stream=is_stream)
+    _set_delivery(request, fields, is_stream=is_stream)
     return request
 
 
@@ -103,7 +106,7 @@ def decode_chat(body: dict[str, Any], *, is_stream: bool) -> inference_pb2.ChatR
         ],
         sampling=_decode_sampling(fields),
     )
-    _set_delivery(request, is_stream=is_stream)
+    _set_delivery(request, fields, is_stream=is_stream)
     return request
 
 
@@ -162,8 +165,15 @@ def finish_reason(finished: events_pb2.ChoiceFinished) -> str:
 
 
 def _set_delivery(
-    request: inference_pb2.GenerateRequest | inference_pb2.ChatRequest, *, is_stream: bool
+    request: inference_pb2.GenerateRequest | inference_pb2.ChatRequest,
+    fields: Fields,
+    *,
+    is_stream: bool,
 ) -> None:
+    detach_timeout_s = fields.optional_number("detach_timeout")
+    if detach_timeout_s is not None:
+        nanoseconds = round(max(-1.0, min(detach_timeout_s, _LONGEST_DETACH_S)) * 1e9)
+        request.detach_timeout.FromNanoseconds(nanoseconds)
     if not is_stream:
         request.delivery = events_pb2.DELIVERY_FINAL
         return

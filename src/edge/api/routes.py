@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import replace
 from functools import partial
+from http import HTTPStatus
 from typing import Any
 
 from aiohttp import web
@@ -28,6 +29,7 @@ from .json_codec import (
     encode_model,
     encode_text,
 )
+from .kept_streams import KeptTextStream, ResumedStream, read_place, resumed_events
 from .missing import describe_missing
 from .ollama import unless_ollama
 from .refusals import refuse
@@ -44,6 +46,7 @@ def _routes(front: FrontClient, bodies: BodyReader) -> list[web.RouteDef]:
         web.post("/api/chat/stream", handlers.chat_stream),
         web.post("/api/completions", handlers.completions),
         web.post("/api/completions/stream", handlers.completions_stream),
+        web.get("/api/streams/{request_id}", handlers.resumed),
     ]
 
 
@@ -77,7 +80,7 @@ class _Handlers:
         request[DIALECT] = _API_STREAM
         message = await self._bodies.read(request, partial(decode_generate, is_stream=True))
         events = self._front.events(self._front.stub.Generate, message, request[CONTEXT])
-        return await send_stream(request, events, GenerateStream())
+        return await send_stream(request, events, _resumable(message, GenerateStream()))
 
     async def chat(self, request: web.Request) -> web.Response:
         """Answers a conversation."""
@@ -91,7 +94,7 @@ class _Handlers:
         request[DIALECT] = _API_STREAM
         message = await self._bodies.read(request, partial(decode_chat, is_stream=True))
         events = self._front.events(self._front.stub.Chat, message, request[CONTEXT])
-        return await send_stream(request, events, ChatStream())
+        return await send_stream(request, events, _resumable(message, ChatStream()))
 
     async def completions(self, request: web.Request) -> web.StreamResponse:
         """Continues a text, as one object or, with `stream`, as OpenAI's events."""
@@ -124,10 +127,26 @@ class _Handlers:
             return decode_completions(body, is_stream=True)
 
         message = await self._bodies.read(request, decode)
-        return await self._stream_completion(request, message, CompletionsStream())
+        encoder = _resumable(message, CompletionsStream())
+        return await self._stream_completion(request, message, encoder)
+
+    async def resumed(self, request: web.Request) -> web.StreamResponse:
+        """Streams a request on to a client that comes back."""
+        place = read_place(request)
+        if place is None:
+            return web.Response(status=HTTPStatus.NO_CONTENT)  # by which a browser comes no more
+        events = resumed_events(self._front, request, place)
+        return await send_stream(request, events, ResumedStream(place))
 
     async def _stream_completion(
         self, request: web.Request, message: inference_pb2.GenerateRequest, encoder: EventEncoder
     ) -> web.StreamResponse:
         events = self._front.events(self._front.stub.Generate, message, request[CONTEXT])
         return await send_stream(request, events, encoder)
+
+
+def _resumable(
+    message: inference_pb2.ChatRequest | inference_pb2.GenerateRequest, encoder: EventEncoder
+) -> EventEncoder:
+    """Gives the events ids where the request can be resumed."""
+    return KeptTextStream(encoder) if message.detach_timeout.ToNanoseconds() else encoder

@@ -13,7 +13,17 @@ from .json_codec import finish_reason
 
 
 class ChatStream(TextStream):
-    """`/api/chat/stream`: `{"content"}` for every delta."""
+    """`/api/chat/stream`: `{"content"}` for every delta.
+
+    `finish_reason` is why the text ended, where a stream before told that.
+    """
+
+    def __init__(
+        self,
+        finish_reason: events_pb2.FinishReason.ValueType = events_pb2.FINISH_REASON_UNSPECIFIED,
+    ) -> None:
+        super().__init__()
+        self._ended.finish_reason = finish_reason
 
     def encode_failure(self, failure: Failure) -> bytes:
         """Returns the one event that ends a failed stream."""

@@ -11,13 +11,15 @@ from aiohttp import web
 from google.api import annotations_pb2, http_pb2
 from google.protobuf import message_factory
 from google.protobuf.descriptor import MethodDescriptor
+from google.protobuf.message import Message
 
-from ...generated.tokenwire.v1 import events_pb2
+from ...generated.tokenwire.v1 import events_pb2, inference_pb2
 from ..body import BodyReader, json_response
 from ..client import INFERENCE, TOKENIZER, FrontClient
 from ..context import CONTEXT
 from ..dialect import Dialect
-from ..sse import send_stream
+from ..event_ids import WithIds
+from ..sse import EventEncoder, send_stream
 from .json_codec import CanonicalStream, decode, encode, encode_failure
 
 
@@ -78,9 +80,18 @@ def _handler(
             return json_response(encode(await front.final(method(), message, request[CONTEXT])))
         events = front.events(method(), message, request[CONTEXT])
         wants_progress = bool(getattr(message, "progress", False))
-        return await send_stream(request, events, CanonicalStream(), is_early=wants_progress)
+        return await send_stream(request, events, _encoder_of(message), is_early=wants_progress)
 
     return stream if binding.rpc.server_streaming else unary
+
+
+def _encoder_of(message: Message) -> EventEncoder:
+    """Gives the events ids where the request can be resumed."""
+    stream = CanonicalStream()
+    if not isinstance(message, inference_pb2.ChatRequest | inference_pb2.GenerateRequest):
+        return stream
+    is_kept = message.HasField("resume") or message.detach_timeout.ToNanoseconds()
+    return WithIds(stream) if is_kept else stream
 
 
 CANONICAL = Dialect("/tokenwire/", _routes, encode_failure)

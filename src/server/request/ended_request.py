@@ -17,6 +17,7 @@ class EndedRequest:
     `started` is None where no engine began it, and `num_prompt_tokens` where the prompt was not
     rendered. `num_completion_tokens` counts what was generated until the end, whatever that was.
     `pauses` are the times in which it had lost its engine.
+    `num_resumes` counts how often a later call took it up until then.
     """
 
     call: Call
@@ -27,6 +28,7 @@ class EndedRequest:
     num_completion_tokens: int
     token_gaps: TokenGaps = field(default_factory=TokenGaps)
     pauses: tuple[Pause, ...] = ()
+    num_resumes: int = 0
 
     @property
     def num_continuations(self) -> int:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import enum
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from typing import Final
 
-from ..contract.errors import AtCapacity, InvalidRequest, NotKept, TakenOver
+from ..contract.errors import AtCapacity, InvalidRequest, NotKept, ResumeExpired, TakenOver
 from .calls import Call, CallAborted
 from .request_log import LogReader, RequestLog
 from .running_request import RunningRequest
@@ -15,31 +17,52 @@ _Name = tuple[str, str]
 """The name of the owner's key, empty where nobody needs one, and the id of the request."""
 
 
+_LEAST_BYTES: Final = 4 * 1024
+"""What one counts for that has said nothing: its log, its names, its timer."""
+
+
+class ResumeOutcome(enum.Enum):
+    """What became of a call that asked for an earlier request."""
+
+    RESUMED = "resumed"
+    EXPIRED = "expired"
+    """The request, or what it said first behind the position, is not kept."""
+    REFUSED = "refused"
+    """The call does not fit the request."""
+
+
 class KeptRequest:
     """One of them: its log, who reads it, and how long it waits for a reader that left."""
 
     def __init__(
-        self, name: _Name, method: str, model_id: str, log: RequestLog, drop: Callable[[], None]
+        self,
+        name: _Name,
+        method: str,
+        model_id: str,
+        log: RequestLog,
+        drop: Callable[[KeptRequest], None],
     ) -> None:
         self.name = name
         self.method = method
         self.model_id = model_id
         self.log = log
         self.timeout_s = 0.0
+        self.num_bytes = 0
         self._drop = drop
         self._running: RunningRequest | None = None
         self._reader: LogReader | None = None
         self._timer: asyncio.TimerHandle | None = None
+        self._is_over = False
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether it has ended and nobody reads it."""
+        return self.log.is_closed and self._reader is None
 
     @property
     def has_ended(self) -> bool:
         """Whether it runs no more."""
         return self.log.is_closed
-
-    @property
-    def is_read(self) -> bool:
-        """Whether a caller reads it."""
-        return self._reader is not None
 
     def begin(self, running: RunningRequest) -> None:
         """It runs now. What it ran with, the whole prompt, is let go of at its end."""
@@ -58,10 +81,14 @@ class KeptRequest:
         finally:
             if self._reader is reader:
                 self._reader = None
-                self._timer = asyncio.get_running_loop().call_later(self.timeout_s, self._drop)
+                if not self._is_over:
+                    loop = asyncio.get_running_loop()
+                    self._timer = loop.call_later(self.timeout_s, self._drop, self)
 
     def end(self) -> None:
         """Ends it: nobody can come back any more."""
+        self._is_over = True
+        self.log.on_growth = None  # which refers to this
         self._stop_timer()
         if self._running is not None:
             self._running.cancel(CallAborted())
@@ -83,8 +110,8 @@ class KeptRequests:
         with log.read() as reader, kept.attached(reader): ...
         kept = requests.find("Chat", request_id, key)  # by a later call
 
-    One that runs counts with all it may say; one that has ended, with what it said, and goes first
-    where there is no room.
+    Where there is no room, those go first that have ended and are not read, the oldest at first;
+    then the longest of the others lose the first half of what they said.
     """
 
     def __init__(self, bytes_each: int, max_bytes: int, max_timeout_s: float) -> None:
@@ -92,21 +119,18 @@ class KeptRequests:
         self._max_bytes = max_bytes
         self._max_timeout_s = max_timeout_s
         self._kept: dict[_Name, KeptRequest] = {}
+        self.num_bytes = 0
+        self.num_resumes = dict.fromkeys(ResumeOutcome, 0)
 
     def __len__(self) -> int:
         return len(self._kept)
-
-    @property
-    def num_bytes(self) -> int:
-        """What all of them count for."""
-        return sum(map(self._count_bytes, self._kept.values()))
 
     def keep(self, call: Call, method: str, timeout_s: float) -> KeptRequest:
         """Keeps a request that is about to start.
 
         Raises:
             InvalidRequest: one of the same id and owner still runs.
-            AtCapacity: what runs needs all the room there is.
+            AtCapacity: there are so many that nothing of what they say could be kept.
         """
         name = call.context.key, call.context.request_id
         before = self._kept.get(name)
@@ -117,10 +141,18 @@ class KeptRequests:
                     f"needs a request id of its own: '{name[1]}' still runs, and can be resumed",
                 )
             self._drop(before)
-        self._make_room()
+        self._make_room(_LEAST_BYTES)
+        if self.num_bytes + _LEAST_BYTES > self._max_bytes:
+            limit = self._max_bytes // _LEAST_BYTES
+            raise AtCapacity(
+                f"no further request can have a detach_timeout, {limit} at most",
+                metadata={"limit": str(limit), "actual": str(len(self._kept))},
+            )
         log = RequestLog(self._bytes_each, keeps_taken=True)
-        kept = KeptRequest(name, method, call.model_id, log, lambda: self._drop(kept))
+        kept = KeptRequest(name, method, call.model_id, log, self._drop)
+        log.on_growth = lambda: self._count(kept)
         self._kept[name] = kept
+        self._count(kept)
         self.set_timeout(kept, timeout_s)
         return kept
 
@@ -144,9 +176,22 @@ class KeptRequests:
             )
         return kept
 
+    @contextmanager
+    def counting(self) -> Generator[None]:
+        """Counts what becomes of a call that resumes, which the body looks at."""
+        outcome = ResumeOutcome.REFUSED
+        try:
+            yield
+            outcome = ResumeOutcome.RESUMED
+        except (NotKept, ResumeExpired):
+            outcome = ResumeOutcome.EXPIRED
+            raise
+        finally:
+            self.num_resumes[outcome] += 1
+
     def forget(self, kept: KeptRequest) -> None:
         """Takes one back that did not come to start."""
-        self._kept.pop(kept.name, None)
+        self._drop(kept)
 
     def close(self) -> None:
         """Ends all of them."""
@@ -156,19 +201,29 @@ class KeptRequests:
     def _drop(self, kept: KeptRequest) -> None:
         if self._kept.get(kept.name) is kept:
             del self._kept[kept.name]
+            self.num_bytes -= kept.num_bytes
         kept.end()
 
-    def _make_room(self) -> None:
-        idle = iter([kept for kept in self._kept.values() if kept.has_ended and not kept.is_read])
-        while self.num_bytes + self._bytes_each > self._max_bytes:
-            oldest = next(idle, None)
-            if oldest is None:
-                limit = self._max_bytes // self._bytes_each
-                raise AtCapacity(
-                    f"no further request can have a detach_timeout, {limit} do",
-                    metadata={"limit": str(limit), "actual": str(len(self._kept))},
-                )
-            self._drop(oldest)
+    def _count(self, kept: KeptRequest) -> None:
+        """Counts what one has said by now, for every delta."""
+        num_bytes = _LEAST_BYTES + kept.log.num_bytes
+        self.num_bytes += num_bytes - kept.num_bytes
+        kept.num_bytes = num_bytes
+        if self.num_bytes > self._max_bytes:
+            self._make_room(0)
 
-    def _count_bytes(self, kept: KeptRequest) -> int:
-        return kept.log.num_bytes if kept.has_ended else self._bytes_each
+    def _make_room(self, num_bytes: int) -> None:
+        if self.num_bytes + num_bytes <= self._max_bytes:
+            return
+        for kept in [kept for kept in self._kept.values() if kept.is_idle]:
+            self._drop(kept)
+            if self.num_bytes + num_bytes <= self._max_bytes:
+                return
+        while self.num_bytes + num_bytes > self._max_bytes:
+            longest = max(self._kept.values(), key=lambda kept: kept.num_bytes)
+            if longest.num_bytes <= _LEAST_BYTES:
+                return  # nobody has said anything
+            longest.log.trim(longest.log.num_bytes // 2)
+            self.num_bytes -= longest.num_bytes
+            longest.num_bytes = _LEAST_BYTES + longest.log.num_bytes
+            self.num_bytes += longest.num_bytes

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import chain, takewhile
 from types import TracebackType
 from typing import Final, Self
@@ -33,7 +33,6 @@ _MAX_LOOSE_BYTES: Final = MAX_BATCH_BYTES // 4
 """Deltas that nobody has taken are joined by so many, or so many bytes: each is copied once, before
 it is read."""
 
-
 _Entry = tuple[int, list[Delta], int]
 """The position behind the last delta, deltas that belong together, and their bytes: a plain tuple,
 because one is made for every token."""
@@ -51,12 +50,13 @@ class RequestLog:
     linear in its size, or several of `MAX_BATCH_BYTES`. What every reader has taken is dropped,
     unless the log `keeps_taken`, so that a reader can go back; while there is no reader, all that
     the last one has not taken is kept. Beyond `max_bytes` the oldest deltas go, and a reader that
-    has not taken them gets `ResumeExpired`.
+    has not taken them gets `ResumeExpired`. `on_growth` is told of each delta.
     """
 
     def __init__(self, max_bytes: int = MAX_LOG_BYTES, *, keeps_taken: bool = False) -> None:
         self._max_bytes = max_bytes
         self._keeps_taken = keeps_taken
+        self.on_growth: Callable[[], None] | None = None
         self._entries: deque[_Entry] = deque()
         self._num_loose = 0
         self._num_loose_bytes = 0
@@ -71,7 +71,7 @@ class RequestLog:
         self.finished: CallFinished | None = None
         self.position = 0
         self.num_bytes = 0
-        self.num_tokens = 0
+        self.num_tokens = self.num_reads = 0
 
     def append(self, event: CallEvent) -> None:
         """Adds what the request says next."""
@@ -98,6 +98,7 @@ class RequestLog:
         reader = LogReader(self, after)
         self.check_kept(after)
         self._readers.add(reader)
+        self.num_reads += 1
         return reader
 
     def has_told(self, position: int) -> bool:
@@ -110,6 +111,12 @@ class RequestLog:
         """Raises `ResumeExpired` where what comes behind `position` is not kept any more."""
         if position < self._oldest:
             raise ResumeExpired(position, self._oldest)
+
+    def trim(self, max_bytes: int) -> None:
+        """Drops the oldest deltas until there are no more than `max_bytes`."""
+        while self.num_bytes > max_bytes:
+            self._oldest, _, num_bytes = self._entries.popleft()
+            self.num_bytes -= num_bytes
 
     def take(self, reader: LogReader) -> Sequence[Delta]:
         """Joins what a reader has not taken, up to `MAX_BATCH_BYTES`, and moves it behind that.
@@ -129,7 +136,7 @@ class RequestLog:
         deltas = join_deltas(chain.from_iterable(self._parts_for(reader)))
         taken = min(reader.position for reader in self._readers)
         while not self._keeps_taken and entries and entries[0][0] <= taken:
-            self._drop_oldest()
+            self.trim(self.num_bytes - entries[0][2])
         return deltas
 
     def leave(self, reader: LogReader) -> None:
@@ -162,8 +169,9 @@ class RequestLog:
         self._num_loose_bytes += num_bytes
         if self._num_loose == _MAX_LOOSE or self._num_loose_bytes > _MAX_LOOSE_BYTES:
             self._join_loose()
-        while self.num_bytes > self._max_bytes:
-            self._drop_oldest()
+        self.trim(self._max_bytes)
+        if self.on_growth is not None:
+            self.on_growth()
 
     def _set_fact(self, event: ProgressEvent | CallStarted | CallFinished) -> None:
         self.num_facts += 1
@@ -185,10 +193,6 @@ class RequestLog:
         self.num_bytes += num_bytes - sum(num_bytes for _, _, num_bytes in loose)
         self._entries.append((loose[-1][0], deltas, num_bytes))
         self._num_loose = self._num_loose_bytes = 0
-
-    def _drop_oldest(self) -> None:
-        self._oldest, _, num_bytes = self._entries.popleft()
-        self.num_bytes -= num_bytes
 
     def _wake(self) -> None:
         for reader in self._readers:

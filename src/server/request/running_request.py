@@ -92,6 +92,7 @@ class RunningRequest:
             num_completion_tokens=self.log.num_tokens,
             token_gaps=self._clock.token_gaps,
             pauses=tuple(self._clock.pauses),
+            num_resumes=max(0, self.log.num_reads - 1),
         )
         for observe in self._observers:
             try:

@@ -129,8 +129,12 @@ class InferenceService(inference_pb2_grpc.InferenceServiceServicer):
         """Reads a request on to its caller, who came back."""
         resume = decode_resume(request)
         method = _method_of(response)
-        kept = self._kept.find(method, resume.request_id, context.call.key)
-        check_resumed(request, kept)
+        with self._kept.counting():
+            kept = self._kept.find(method, resume.request_id, context.call.key)
+            # The key may have lost the model since.
+            offered = (view.model_id for view in self._models.views)
+            self._access.check_models(context.call.key, kept.model_id, "", offered)
+            check_resumed(request, kept)
         timeout_s = decode_detach_timeout(request)
         if timeout_s is not None:
             self._kept.set_timeout(kept, timeout_s)

@@ -35,6 +35,7 @@ def log_request(ended: EndedRequest) -> None:
         "duration_s": _seconds(ended.duration_s),
         "num_continuations": ended.num_continuations or None,
         **_numbers(ended),
+        "num_resumes": ended.num_resumes or None,
         **_outcome(ended.outcome),
     }
     _logger.info("request", **{name: value for name, value in fields.items() if value is not None})

@@ -145,6 +145,7 @@ def _describe(ended: EndedRequest) -> Attributes:
         "tokenwire.key": call.context.key or None,
         _INPUT_TOKENS: ended.num_prompt_tokens,
         _OUTPUT_TOKENS: ended.num_completion_tokens,
+        "tokenwire.num_resumes": ended.num_resumes or None,
     }
     if ended.started is not None:
         known["gen_ai.request.seed"] = ended.started.seed

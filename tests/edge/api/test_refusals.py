@@ -24,7 +24,7 @@ ROUTES: dict[str, dict[str, Any]] = {
 HONOURED = {
     *("model", "temperature", "top_p", "top_k", "min_p", "repetition_penalty"),
     *("presence_penalty", "frequency_penalty", "max_tokens", "min_tokens", "stop", "seed"),
-    *("logit_bias", "stream"),
+    *("logit_bias", "stream", "detach_timeout"),
 }
 HONOURED_BY = {
     "/api/generate": HONOURED | {"prompt"},

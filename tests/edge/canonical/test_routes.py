@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+from typing import Any
 
 import aiohttp
+import pytest
 from tokenwire.edge.app import EdgeApp
 from tokenwire.edge.canonical.routes import bindings
 
@@ -152,3 +154,18 @@ async def test_drain_ends_a_count(
         async with await asking as response:
             assert response.status == 503
             assert "draining" in (await response.json())["message"]
+
+
+@pytest.mark.parametrize(
+    ("asked", "has_ids"),
+    [({}, False), ({"detachTimeout": "0s"}, False), ({"detachTimeout": "9s"}, True)],
+)
+async def test_kept_stream_has_ids(
+    scripted_http: aiohttp.ClientSession, asked: dict[str, Any], has_ids: bool
+) -> None:
+    """Each event of a stream that can be resumed has its position as its id, the last one `end`."""
+    body = {"model": "m", "text": "Hi", **asked}
+    async with scripted_http.post("/tokenwire/v1/generate", json=body) as response:
+        lines = (await response.text()).splitlines()
+    ids = [line for line in lines if line.startswith("id: ")]
+    assert ids == (["id: 0"] * 3 + ["id: end"] if has_ids else [])

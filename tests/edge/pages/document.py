@@ -15,6 +15,8 @@ DOCUMENT: dict[str, Any] = json.loads(
     (resources.files(pages) / "openapi.json").read_text(encoding="utf-8")
 )
 
+RESUMED = "/api/streams/{request_id}"
+
 
 @dataclass(frozen=True)
 class Call:
@@ -32,6 +34,8 @@ def calls() -> Iterator[Call]:
     for path, item in DOCUMENT["paths"].items():
         for method, operation in item.items():
             real_path = path
+            if path == RESUMED:
+                continue  # it needs a request that was begun: tests/edge/api/test_kept_streams.py
             for parameter in operation.get("parameters", ()):
                 if parameter.get("in") == "path":
                     real_path = real_path.replace(f"{{{parameter['name']}}}", parameter["example"])
@@ -63,7 +67,7 @@ def validate_stream(text: str, media: dict[str, Any]) -> int:
         line.removeprefix("data: ")
         for block in blocks
         for line in block.split("\n")
-        if not line.startswith(":")
+        if not line.startswith((":", "id: "))
     ]
     for each in data:
         event = {"data": each}

@@ -8,11 +8,13 @@ from typing import Any
 
 import grpc
 import pytest
+import structlog.testing
 from google.protobuf.duration_pb2 import Duration
 from tokenwire.generated.tokenwire.v1 import events_pb2, inference_pb2
+from tokenwire.server.access.api_key import make_key
 
-from ..fronts import CHAT, Answer, Client, collect, connect, failure_of, start_front
-from ..key_files import write_keys
+from ..fronts import CHAT, Answer, Client, collect, connect, failure_of, scrape, start_front
+from ..key_files import lines_of, replace_file, write_keys
 from ..scripted_engine import ScriptedEngine, ScriptedLauncher
 
 LONG = Duration(seconds=60)
@@ -256,31 +258,62 @@ async def test_id_of_a_running_request_cannot_be_taken() -> None:
     assert again.text == "0 1 2 "
 
 
-async def test_room_goes_to_those_that_run() -> None:
-    """Ended requests make room; those that run do not, and the next is refused."""
+async def test_room_is_what_was_said() -> None:
+    """As many as run at once are kept, also where the longest answers would not fit together."""
     engine = ScriptedEngine()
-    room = {"LLM_RESUME_BYTES": str(1 << 20), "LLM_MAX_RESUME_BYTES": str(2 << 20)}
+    room = {"LLM_RESUME_BYTES": str(64 << 10), "LLM_MAX_RESUME_BYTES": str(64 << 10)}
     async with start_front(ScriptedLauncher(engine).prepare, **room) as client:
-
-        def start(request_id: str) -> Any:
-            metadata = (("x-request-id", request_id),)
-            return client.inference.Chat(detachable(client, 1), metadata=metadata)
-
-        engine.allow(1)
-        await collect(start("ended"))
-        running = [start("r1")]
-        await engine.wait_until(running=1)
-        assert (await collect(client.inference.Chat(resume("ended")))).text == "0 "
-        running.append(start("r2"))
-        await engine.wait_until(running=2)
-        gone = await failure_of(client.inference.Chat(resume("ended")))
-        refused = await failure_of(start("r3"))
+        answers = [await begin_and_leave(client, engine, 1)]
         engine.allow(100)
-        for stream in running:
-            assert (await collect(stream)).text == "0 "
-    assert gone.reason == "RESUME_EXPIRED"
-    assert refused.reason == "AT_CAPACITY"
-    assert refused.metadata == {"limit": "2", "actual": "2"}
+        answers += [await begin_and_leave(client, engine, 1) for _ in range(3)]
+        for answer in answers:
+            request = resume(answer.started.request_id, answer.positions[-1])
+            rest = await collect(client.inference.Chat(request))
+            assert answer.text + rest.text == "0 1 2 3 4 5 "
+
+
+async def test_resumes_are_counted_and_told() -> None:
+    """Metrics say what is kept and what became of resumes, and the request's line how many."""
+    engine = ScriptedEngine()
+    with structlog.testing.capture_logs() as lines:
+        async with start_front(ScriptedLauncher(engine).prepare) as client:
+            before = await scrape(client)
+            first = await begin_and_leave(client, engine)
+            request_id = first.started.request_id
+            await failure_of(client.inference.Chat(resume("nobody")))
+            await failure_of(client.inference.Chat(resume(request_id, 99)))
+            stream = client.inference.Chat(resume(request_id))
+            await read_some(stream, 2)
+            engine.allow(100)
+            await collect(stream)
+            after = await scrape(client)
+    outcomes = ("resumed", "expired", "refused")
+    for outcome in outcomes:
+        assert f'llm_resumes_total{{outcome="{outcome}"}} 0.0' in before
+        assert f'llm_resumes_total{{outcome="{outcome}"}} 1.0' in after
+    assert "llm_kept_requests 0.0" in before
+    assert "llm_kept_request_bytes 0.0" in before
+    assert "llm_kept_requests 1.0" in after
+    ends = [line for line in lines if line["event"] == "request"]
+    assert [line["num_resumes"] for line in ends] == [1]
+
+
+async def test_key_that_lost_its_model_does_not_resume(tmp_path: Path) -> None:
+    """A key whose entry changed is held to what it says now."""
+    path = tmp_path / "keys.toml"
+    made = make_key("one")
+    replace_file(path, lines_of(made))
+    engine = ScriptedEngine()
+    async with start_front(ScriptedLauncher(engine).prepare, LLM_API_KEYS_FILE=str(path)) as client:
+        engine.allow(100)
+        metadata = (("authorization", f"Bearer {made.text}"), ("x-request-id", "r1"))
+        await collect(client.inference.Chat(detachable(client), metadata=metadata))
+        ring = client.app._access._ring
+        assert ring is not None
+        replace_file(path, lines_of(made, 'models = ["owner/other"]'))
+        ring.reload()
+        failure = await failure_of(client.inference.Chat(resume("r1"), metadata=metadata[:1]))
+    assert failure.reason == "PERMISSION_DENIED"
 
 
 async def test_drain_waits_for_a_request_without_its_client() -> None:
