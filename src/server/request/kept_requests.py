@@ -9,13 +9,12 @@ from contextlib import contextmanager
 from typing import Final
 
 from ..contract.errors import AtCapacity, InvalidRequest, NotKept, ResumeExpired, TakenOver
-from .calls import Call, CallAborted
+from .calls import CallAborted
 from .request_log import LogReader, RequestLog
 from .running_request import RunningRequest
 
 _Name = tuple[str, str]
 """The name of the owner's key, empty where nobody needs one, and the id of the request."""
-
 
 _LEAST_BYTES: Final = 4 * 1024
 """What one counts for that has said nothing: its log, its names, its timer."""
@@ -32,24 +31,28 @@ class ResumeOutcome(enum.Enum):
 
 
 class KeptRequest:
-    """One of them: its log, who reads it, and how long it waits for a reader that left."""
+    """A request that goes on without its caller: its log, who reads it, and how long it waits.
+
+    `method` began it. `drop` is called once nobody has come back in time.
+    """
 
     def __init__(
         self,
         name: _Name,
         method: str,
-        model_id: str,
-        log: RequestLog,
+        running: RunningRequest,
         drop: Callable[[KeptRequest], None],
     ) -> None:
         self.name = name
         self.method = method
-        self.model_id = model_id
-        self.log = log
+        self.model_id = running.call.model_id
+        self.log = running.log
         self.timeout_s = 0.0
         self.num_bytes = 0
         self._drop = drop
-        self._running: RunningRequest | None = None
+        # Let go of at its end: it refers to the whole prompt.
+        self._running: RunningRequest | None = running
+        running.task.add_done_callback(lambda _: self._let_go())
         self._reader: LogReader | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._is_over = False
@@ -63,11 +66,6 @@ class KeptRequest:
     def has_ended(self) -> bool:
         """Whether it runs no more."""
         return self.log.is_closed
-
-    def begin(self, running: RunningRequest) -> None:
-        """It runs now. What it ran with, the whole prompt, is let go of at its end."""
-        self._running = running
-        running.task.add_done_callback(lambda _: self._let_go())
 
     @contextmanager
     def attached(self, reader: LogReader) -> Generator[None]:
@@ -105,9 +103,9 @@ class KeptRequest:
 class KeptRequests:
     """All of them, bounded: `bytes_each` for what one has said, `max_bytes` for all together.
 
-        kept = requests.keep(call, "Chat", timeout_s=30.0)
-        kept.begin(running)                   # which writes into `kept.log`
-        with log.read() as reader, kept.attached(reader): ...
+        running = ...                         # a request that writes into a `requests.new_log()`
+        kept = requests.keep(running, "Chat", timeout_s=30.0)
+        with kept.log.read() as reader, kept.attached(reader): ...
         kept = requests.find("Chat", request_id, key)  # by a later call
 
     Where there is no room, those go first that have ended and are not read, the oldest at first;
@@ -125,13 +123,18 @@ class KeptRequests:
     def __len__(self) -> int:
         return len(self._kept)
 
-    def keep(self, call: Call, method: str, timeout_s: float) -> KeptRequest:
-        """Keeps a request that is about to start.
+    def new_log(self) -> RequestLog:
+        """Makes the log of a request that is to be kept."""
+        return RequestLog(self._bytes_each, keeps_taken=True)
+
+    def keep(self, running: RunningRequest, method: str, timeout_s: float) -> KeptRequest:
+        """Keeps a request that has just started.
 
         Raises:
             InvalidRequest: one of the same id and owner still runs.
             AtCapacity: there are so many that nothing of what they say could be kept.
         """
+        call = running.call
         name = call.context.key, call.context.request_id
         before = self._kept.get(name)
         if before is not None:
@@ -148,9 +151,8 @@ class KeptRequests:
                 f"no further request can have a detach_timeout, {limit} at most",
                 metadata={"limit": str(limit), "actual": str(len(self._kept))},
             )
-        log = RequestLog(self._bytes_each, keeps_taken=True)
-        kept = KeptRequest(name, method, call.model_id, log, self._drop)
-        log.on_growth = lambda: self._count(kept)
+        kept = KeptRequest(name, method, running, self._drop)
+        running.log.on_growth = lambda: self._count(kept)
         self._kept[name] = kept
         self._count(kept)
         self.set_timeout(kept, timeout_s)
@@ -188,10 +190,6 @@ class KeptRequests:
             raise
         finally:
             self.num_resumes[outcome] += 1
-
-    def forget(self, kept: KeptRequest) -> None:
-        """Takes one back that did not come to start."""
-        self._drop(kept)
 
     def close(self) -> None:
         """Ends all of them."""

@@ -97,20 +97,17 @@ class InferenceService(inference_pb2_grpc.InferenceServiceServicer):
         validate(request)
         call = decode(request, context.call)
         sender = _sender_of(request, context, response, call.context.request_id)
-        kept = None
-        if timeout_s := decode_detach_timeout(request):
-            kept = self._kept.keep(call, _method_of(response), timeout_s)
-        try:
-            # It counts from here, where nothing stands between, to its end, which `access` is told.
-            self._access.start(call, (view.model_id for view in self._models.views))
-            running = self._requests.start(call, kept.log if kept else None)
-        except InferenceError:
-            if kept is not None:
-                self._kept.forget(kept)
-            raise
-        if kept is not None:
-            kept.begin(running)
-            await self._read(request, sender, kept.log, kept)
+        timeout_s = decode_detach_timeout(request)
+        # It counts from here, where nothing stands between, to its end, which `access` is told.
+        self._access.start(call, (view.model_id for view in self._models.views))
+        running = self._requests.start(call, self._kept.new_log() if timeout_s else None)
+        if timeout_s:
+            try:  # only now: one that is refused must not take another's place
+                kept = self._kept.keep(running, _method_of(response), timeout_s)
+            except InferenceError as error:
+                running.cancel(CallFailed(error.reason))
+                raise
+            await self._read(request, sender, running.log, kept)
             return
         why: CallOutcome = CallFailed(INTERNAL)
         try:

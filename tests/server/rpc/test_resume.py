@@ -354,3 +354,18 @@ async def test_one_caller_does_not_find_what_another_began(tmp_path: Path) -> No
     assert failure.reason == unknown.reason == "RESUME_EXPIRED"
     assert failure.message == unknown.message.replace("r2", "r1")
     assert own.text == "0 1 2 3 4 5 "
+
+
+async def test_a_caller_who_is_refused_costs_nobody_his_answer(tmp_path: Path) -> None:
+    """What the key may not do is refused before an earlier request of the same id is let go of."""
+    path = tmp_path / "keys.toml"
+    texts = write_keys(path, one="tokens_per_minute = 2")
+    engine = ScriptedEngine()
+    metadata = (("x-request-id", "r1"), ("authorization", f"Bearer {texts['one']}"))
+    async with start_front(ScriptedLauncher(engine).prepare, LLM_API_KEYS_FILE=str(path)) as client:
+        engine.allow(100)
+        await collect(client.inference.Chat(detachable(client), metadata=metadata))
+        refused = await failure_of(client.inference.Chat(detachable(client), metadata=metadata))
+        again = await collect(client.inference.Chat(resume("r1"), metadata=metadata[1:]))
+    assert refused.reason == "QUOTA_EXCEEDED"
+    assert again.text == "0 1 2 3 4 5 "
