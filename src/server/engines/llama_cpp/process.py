@@ -58,6 +58,7 @@ class LlamaCppProcess:
         self._output = EngineOutput(model_id, "llamacpp", read_line, GrammarWords().hide)
         self._is_lost = asyncio.Event()
         self._is_closing = False
+        self._has_killed = False
         self._watching = asyncio.create_task(self._watch(), name="llama.cpp watch")
 
     @staticmethod
@@ -111,6 +112,11 @@ class LlamaCppProcess:
         await self._is_lost.wait()
         return self.describe_end()
 
+    @property
+    def was_killed(self) -> bool:
+        """Whether somebody else ended the child by SIGKILL, as a kernel without memory does."""
+        return self._process.returncode == -signal.SIGKILL and not self._has_killed
+
     def describe_end(self) -> str:
         """Says how the child ended."""
         code = self._process.returncode
@@ -139,6 +145,7 @@ class LlamaCppProcess:
         await self._watching
 
     def _kill_group(self) -> None:
+        self._has_killed = True
         try:
             os.killpg(self._process.pid, signal.SIGKILL)
         except ProcessLookupError:
