@@ -68,8 +68,12 @@ async def assert_survives(service: Service, find_victim: Callable[[Engine], int]
         assert "Paris" in (await collect(client.inference.Chat(question))).text
 
 
-async def assert_goes_on(service: Service, find_victim: Callable[[Engine], int]) -> None:
-    """Kills a process of the engine in mid-stream: every answer is as undisturbed."""
+async def assert_goes_on(
+    service: Service,
+    find_victim: Callable[[Engine], int],
+    number: signal.Signals = signal.SIGKILL,
+) -> None:
+    """Kills or stops a process of the engine in mid-stream: every answer is as undisturbed."""
     client, http = service.client, service.http
     model = next(iter(client.app.models))
 
@@ -104,7 +108,7 @@ async def assert_goes_on(service: Service, find_victim: Callable[[Engine], int])
                     add_text(text, await call.read())
             lines = [await response.content.readline() for _ in range(8)]
             if kills:
-                os.kill(find_victim(model.engine), signal.SIGKILL)
+                os.kill(find_victim(model.engine), number)
             lines += (await response.content.read()).splitlines()
         for call, text in zip(calls, texts, strict=True):
             while (event := await call.read()) is not grpc.aio.EOF:
@@ -117,10 +121,12 @@ async def assert_goes_on(service: Service, find_victim: Callable[[Engine], int])
             {0: "".join(event.get("content", "") for event in streamed)},
         ]
 
+    num_hangs = model.keeper.num_hangs
     async with asyncio.timeout(_HANG_S):
         undisturbed = await ask_all(kills=False)
         assert all(text[0] for text in undisturbed)
         assert await ask_all(kills=True) == undisturbed
+    assert model.keeper.num_hangs == num_hangs + (number is signal.SIGSTOP)
 
 
 def add_text(texts: dict[int, str], event: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import AsyncIterator
 
 import pytest
@@ -10,7 +11,7 @@ from tokenwire.server.contract.engine import Engine
 
 from ..conftest import MODEL_ID
 from ..server.engines.sglang.fixtures import find_process
-from .hang import assert_replaced
+from .restart import assert_goes_on
 from .services import Service, start_service
 
 
@@ -36,5 +37,5 @@ async def service() -> AsyncIterator[Service]:
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("victim", ["scheduler", "detokenizer", "host"])
 async def test_frozen_process_is_replaced(service: Service, victim: str) -> None:
-    """Whichever process a signal stops in mid-stream: the engine is ended and replaced."""
-    await assert_replaced(service, lambda engine: _find(engine, victim))
+    """Whichever process a signal stops: the engine is replaced, and its streams go on, whole."""
+    await assert_goes_on(service, lambda engine: _find(engine, victim), signal.SIGSTOP)
