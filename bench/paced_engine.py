@@ -5,7 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
 
-from tokenwire.server.contract.engine import Capabilities, EngineRequest, EngineStatus, ModelInfo
+from tokenwire.server.contract.engine import (
+    Capabilities,
+    EngineRequest,
+    EngineStatus,
+    ModelInfo,
+    StepCount,
+)
 from tokenwire.server.contract.events import (
     ChoiceFinished,
     EngineEvent,
@@ -41,6 +47,7 @@ class Pacer:
     def __init__(self, rate: float) -> None:
         self.num_ticks = 0
         self._rate = rate
+        self.pid = -1  # of no process
         self._waiters: list[asyncio.Future[None]] = []
         self._loop = asyncio.get_running_loop()
         self._start_s = self._loop.time()
@@ -101,6 +108,9 @@ class PacedEngine:
 
     async def status(self) -> EngineStatus:
         return EngineStatus(0, 0)
+
+    async def count_steps(self) -> StepCount:
+        return StepCount(0)
 
     async def read_metrics(self) -> str:
         return ""

@@ -21,7 +21,7 @@ _OPTIONS: Final[Options] = (
     ("grpc.http2.max_pings_without_data", 0),
     # The front may come back at any moment: look often.
     ("grpc.initial_reconnect_backoff_ms", 100),
-    ("grpc.max_reconnect_backoff_ms", 2_000),
+    ("grpc.max_reconnect_backoff_ms", 1_000),
     ("grpc.lb_policy_name", "round_robin"),  # replicas behind a headless name
     ("grpc.enable_retries", 0),  # a generation is never sent twice
     ("grpc.enable_http_proxy", 0),  # the front is a neighbour

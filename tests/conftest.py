@@ -36,6 +36,7 @@ _WITH_SGLANG = (
     "tests/server/engines/sglang/test_restart.py",
     "tests/server/engines/sglang/test_sglang.py",
     "tests/system/test_sglang.py",
+    "tests/system/test_sglang_hang.py",
     "tests/system/test_sglang_restart.py",
     "tests/system/test_two_models.py",
 )

@@ -17,6 +17,7 @@ from grpc_health.v1 import health_pb2
 from tokenwire.lifecycle import Shutdown
 from tokenwire.supervisor import ChildCommand, Supervisor
 
+from .certificates import PairFiles
 from .surroundings import free_port
 
 GUARD_S = 60.0
@@ -171,11 +172,17 @@ async def test_sigterm_ends_both_in_order(tmp_path: Path) -> None:
 
 
 async def test_children_end_with_a_killed_supervisor(tmp_path: Path) -> None:
-    """SIGKILL of the supervisor leaves no process behind."""
-    async with serve(tmp_path) as service:
+    """SIGKILL of the supervisor leaves no process behind, and no file, such as its socket."""
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    tls = PairFiles(tmp_path).variables()
+    async with serve(tmp_path, TMPDIR=str(temporary), **tls) as service:
         await both_listen(service)
+        (folder,) = temporary.iterdir()
+        assert (folder / "grpc.sock").is_socket()
         service.process.kill()
         await service.closed()
+    assert list(temporary.iterdir()) == []
 
 
 async def test_a_taken_port_ends_the_start(tmp_path: Path) -> None:

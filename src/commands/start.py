@@ -7,8 +7,7 @@ import contextlib
 import errno
 import socket
 import sys
-import tempfile
-from collections.abc import Coroutine, Generator
+from collections.abc import Coroutine
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -30,6 +29,7 @@ from ..lifecycle import EXIT_INTERRUPTED, end_with_parent, shutdown_signals
 from ..listening import Listener, find_problem
 from ..logs.standard_error import StandardError
 from ..pem_files import Credentials, PemFiles
+from ..private_folders import sweep
 from ..server.access.key_ring import read_keys
 from ..server.preparation.engine_choice import inspect_machine
 from ..server.preparation.kits import config_class
@@ -40,6 +40,7 @@ from ..welcome import StatusLine, welcome
 from .caller_settings import CallerSettings
 from .decisions import decide_all, describe
 from .metrics_port import MetricsPort, open_metrics_port
+from .socket_between import socket_between
 
 _logger = structlog.get_logger(__name__)
 
@@ -148,7 +149,7 @@ def run_both(*, has_welcome: bool) -> int:
         raise ConfigurationError(problems)
     line = StatusLine(stderr.lines) if has_welcome else None
     stderr.log(server, _secrets(server), sink=line)
-    with open_metrics_port(server, edge) as metrics, _socket_between(server) as socket_path:
+    with open_metrics_port(server, edge) as metrics, socket_between(server) as socket_path:
         addresses = _addresses(server, edge, credentials, socket_path)
         between = _Between(addresses, socket_path, metrics)
         return _run(_supervise(server, edge, between, line, stderr.lines.fd))
@@ -161,20 +162,6 @@ class _Between:
     addresses: Addresses
     socket: Path | None
     metrics: MetricsPort
-
-
-@contextlib.contextmanager
-def _socket_between(server: ServerConfig) -> Generator[Path | None]:
-    """Names the Unix socket where front and edge meet; None: they meet at the port.
-
-    With TLS they always meet at one, so that neither the name in the certificate nor its end hurts
-    the edge, and it needs no certificate to show.
-    """
-    if server.grpc_socket is not None or not server.server_ssl_enabled:
-        yield server.grpc_socket
-        return
-    with tempfile.TemporaryDirectory(prefix="tokenwire-", ignore_cleanup_errors=True) as folder:
-        yield Path(folder) / "grpc.sock"
 
 
 def _addresses(
@@ -288,6 +275,7 @@ def _secrets(config: ServerConfig) -> list[str]:
 
 
 def _run(main: Coroutine[Any, Any, int | None]) -> int:  # Any: nothing is sent or yielded
+    sweep()
     try:
         return uvloop.run(main) or 0
     except KeyboardInterrupt:  # before the signal handlers stood
@@ -298,3 +286,6 @@ def _run(main: Coroutine[Any, Any, int | None]) -> int:  # Any: nothing is sent 
         # Another start would fail the same way.
         sys.stderr.write(f"{error.strerror or error}\n")
         return EXIT_CONFIGURATION
+    finally:
+        # What the others left that were killed before this process came to its end.
+        sweep()

@@ -88,6 +88,7 @@ class ServerApp:
             lazy={str(model) for model in config.allowed_models if config.is_lazy(model)},
             idle_unload_s=config.idle_unload_s,
             stall_s=config.stall_timeout_s,
+            hang_s=config.hang_timeout_s,
             adapters=config.lora_adapters,
         )
         self._gpus = GpuMonitor()

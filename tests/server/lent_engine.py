@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 
-from tokenwire.server.contract.engine import Engine, EngineRequest, EngineStatus, ModelInfo
+from tokenwire.server.contract.engine import (
+    Engine,
+    EngineRequest,
+    EngineStatus,
+    ModelInfo,
+    StepCount,
+)
 from tokenwire.server.contract.events import EngineEvent
 from tokenwire.server.contract.load_progress import ReportProgress
 from tokenwire.server.contract.prompts import PlainText, Prompt, RenderedPrompt, TokenizedText
@@ -23,6 +29,10 @@ class LentEngine:
     def info(self) -> ModelInfo:
         return self._engine.info
 
+    @property
+    def pid(self) -> int:
+        return self._engine.pid
+
     async def render(self, prompt: Prompt) -> RenderedPrompt:
         return await self._engine.render(prompt)
 
@@ -38,6 +48,9 @@ class LentEngine:
 
     async def status(self) -> EngineStatus:
         return await self._engine.status()
+
+    async def count_steps(self) -> StepCount:
+        return await self._engine.count_steps()
 
     async def read_metrics(self) -> str:
         return await self._engine.read_metrics()

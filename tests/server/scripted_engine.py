@@ -14,6 +14,7 @@ from tokenwire.server.contract.engine import (
     EngineRequest,
     EngineStatus,
     ModelInfo,
+    StepCount,
 )
 from tokenwire.server.contract.errors import EngineLost, InvalidRequest, ModelLoadFailed
 from tokenwire.server.contract.events import (
@@ -89,6 +90,8 @@ class ScriptedEngine:
             kv_pool_bytes=kv_pool_bytes,
         )
         self.script = script
+        self.pid = -1  # of no process
+        self.steps = StepCount(0)
         self.kv_usage: float | None = None
         self.statuses = asyncio.Event()
         self.statuses.set()
@@ -188,6 +191,11 @@ class ScriptedEngine:
         if self._lost.done():
             raise EngineLost
         return EngineStatus(self.num_running, 0, self.kv_usage)
+
+    async def count_steps(self) -> StepCount:
+        if self._lost.done():
+            raise EngineLost
+        return self.steps
 
     async def read_metrics(self) -> str:
         await self.tells.wait()

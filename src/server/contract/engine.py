@@ -151,6 +151,19 @@ class EngineStatus:
     kv_usage: float | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class StepCount:
+    """How far an engine has come.
+
+    `num_steps` changes with every step that it computes for a request, and stays while it rests.
+    `longest_step_s` is what its own speed so far makes likely for a step full of prompt tokens, 0
+    where that is not known.
+    """
+
+    num_steps: int
+    longest_step_s: float = 0.0
+
+
 class Engine(Protocol):
     """One loaded model in a child process of its own.
 
@@ -164,6 +177,11 @@ class Engine(Protocol):
     @property
     def info(self) -> ModelInfo:
         """The loaded model."""
+        ...
+
+    @property
+    def pid(self) -> int:
+        """The child's process id, which is also its process group's."""
         ...
 
     async def render(self, prompt: Prompt) -> RenderedPrompt:
@@ -211,6 +229,14 @@ class Engine(Protocol):
 
     async def status(self) -> EngineStatus:
         """Asks the engine for its own count of running requests.
+
+        Raises:
+            EngineLost: the child is dead.
+        """
+        ...
+
+    async def count_steps(self) -> StepCount:
+        """Asks how far the engine has come. The caller bounds the wait: a frozen one is silent.
 
         Raises:
             EngineLost: the child is dead.

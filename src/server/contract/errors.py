@@ -135,6 +135,10 @@ class ModelLoadFailed(InferenceError):
     reason = "MODEL_LOAD_FAILED"
 
 
+class LoadKilled(ModelLoadFailed):
+    """The load was ended from outside, as a kernel without memory does: another may succeed."""
+
+
 class EngineLost(InferenceError):
     """The engine died."""
 

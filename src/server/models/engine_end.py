@@ -14,6 +14,7 @@ class EndCause(enum.Enum):
     """Why an engine ended. After all but UNLOADED another one takes its place."""
 
     DIED = "died"
+    HUNG = "hung"
     STALLED = "stalled"
     UNLOADED = "unloaded"
 

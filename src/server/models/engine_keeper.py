@@ -10,8 +10,10 @@ import structlog
 
 from ...restart_backoff import RestartBackoff
 from ..contract.engine import EngineLauncher
-from ..contract.errors import ModelLoadFailed
+from ..contract.errors import LoadKilled, ModelLoadFailed
+from ..contract.load_progress import LoadProgress
 from .engine_end import EndCause, EndWatch, EngineEnd
+from .hangs.hang_watch import HangWatch
 from .stall_timer import StallTimer
 from .standing import Standing
 
@@ -19,33 +21,44 @@ _logger = structlog.get_logger(__name__)
 
 # Waits before the first, second, … restart of an engine that keeps dying.
 _RESTART_DELAYS_S = (0.0, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0, 30.0)
+# The same where a first load was ended from outside: who needed the memory may be gone by then.
+_LOAD_DELAYS_S = (2.0, 10.0, 30.0)
 
 
 class EngineKeeper:
     """Runs the engines of one model one after another, and tells `standing` about them.
 
     An engine that gives no sign of running requests for `stall_s` seconds, 0 meaning any time, is
-    taken for dead. `load_s` is the time that the last load took, None before the first.
+    taken for dead; so is one that does not compute for `hang_s`, see `Silence`. `load_s` is the
+    time that the last load took, None before the first.
     """
 
-    def __init__(self, standing: Standing, stall_s: float) -> None:
+    def __init__(self, standing: Standing, stall_s: float, hang_s: float = 0.0) -> None:
         self.num_restarts = 0
+        self.num_hangs = 0
         self.load_s: float | None = None
         self.stall_timer = StallTimer(stall_s, self._stall)
         self._standing = standing
         self._stall_s = stall_s
+        self._hang_watch = HangWatch(standing.view.model_id, self.stall_timer, hang_s, self._hang)
         self._watch = EndWatch()
 
     async def run(self, launcher: EngineLauncher, turn: asyncio.Lock) -> None:
         """Keeps an engine running until it is unloaded. The first load is made under `turn`.
 
         Raises:
-            ModelLoadFailed: the first load failed, or engines died too often.
+            ModelLoadFailed: the first load failed by itself or was killed four times in a row, or
+                engines died too often.
         """
         backoff = RestartBackoff(_RESTART_DELAYS_S)
         order: asyncio.Lock | None = turn
+        first_loads = RestartBackoff(_LOAD_DELAYS_S)
         while True:
-            lived_s, end = await self._run_once(launcher, order)
+            try:
+                lived_s, end = await self._run_once(launcher, order)
+            except LoadKilled as error:
+                await self._wait_to_load(first_loads, error)
+                continue
             if end.cause is EndCause.UNLOADED:
                 return
             delay_s = backoff.next_delay_s(lived_s)
@@ -56,6 +69,7 @@ class EngineKeeper:
             _logger.error(
                 "engine_lost",
                 model=self._standing.view.model_id,
+                cause=end.cause.value,
                 reason=end.reason,
                 restart_in_s=delay_s,
             )
@@ -67,6 +81,20 @@ class EngineKeeper:
         """Ends the engine that runs, which nobody uses."""
         self._standing.unload()
         self._watch.order(EngineEnd(EndCause.UNLOADED, "nobody used it"))
+
+    async def _wait_to_load(self, backoff: RestartBackoff, error: LoadKilled) -> None:
+        delay_s = backoff.next_delay_s(0.0)
+        if delay_s is None:
+            raise error
+        _logger.error(
+            "load_killed",
+            model=self._standing.view.model_id,
+            reason=error.message,
+            detail=error.detail,
+            try_again_in_s=delay_s,
+        )
+        self._standing.report(LoadProgress("waiting to load again: the load was killed"))
+        await asyncio.sleep(delay_s)
 
     async def _run_once(
         self, launcher: EngineLauncher, turn: asyncio.Lock | None
@@ -84,17 +112,24 @@ class EngineKeeper:
         serving_since_s = time.monotonic()
         self.load_s = serving_since_s - start_s
         self._watch = EndWatch()
+        watching = asyncio.create_task(self._hang_watch.run(engine), name="hang-watch")
         try:
             self.stall_timer.start()
             self._standing.serve(engine)
             end = await self._watch.wait(engine)
         finally:
+            watching.cancel()
             lived_s = time.monotonic() - serving_since_s
             self.stall_timer.stop()
             self._standing.end_engine()
             await engine.close()
         return lived_s, end
 
+    def _hang(self, reason: str) -> None:
+        self.num_hangs += 1
+        self._watch.order(EngineEnd(EndCause.HUNG, reason))
+
     def _stall(self) -> None:
+        self.num_hangs += 1
         reason = f"it gave no sign of its running requests for {self._stall_s:g} s"
         self._watch.order(EngineEnd(EndCause.STALLED, reason))

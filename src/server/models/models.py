@@ -37,6 +37,7 @@ class Models:
         lazy: Collection[str] = (),
         idle_unload_s: float = 0.0,
         stall_s: float = 0.0,
+        hang_s: float = 0.0,
         adapters: Iterable[str] = (),
     ) -> None:
         self._observers: list[Callable[[], None]] = []
@@ -50,6 +51,7 @@ class Models:
                 is_lazy=model_id in lazy,
                 idle_unload_s=idle_unload_s,
                 stall_s=stall_s,
+                hang_s=hang_s,
             )
             for model_id in model_ids
         }

@@ -40,6 +40,7 @@ class ServedModel:
         is_lazy: bool = False,
         idle_unload_s: float = 0.0,
         stall_s: float = 0.0,
+        hang_s: float = 0.0,
     ) -> None:
         self.model_id = model_id
         self.is_lazy = is_lazy
@@ -47,7 +48,7 @@ class ServedModel:
         self.standing = Standing(model_id, is_on_demand=is_lazy, on_change=self._follow)
         self.admission = Admission(max_in_flight, max_queued, self.standing.explain)
         self.readmission = Readmission(model_id, self.standing.explain)
-        self.keeper = EngineKeeper(self.standing, stall_s)
+        self.keeper = EngineKeeper(self.standing, stall_s, hang_s)
         self.stall_timer = self.keeper.stall_timer
         self.status_watch = StatusWatch(self.standing, lambda: not self.admission.num_in_flight)
         self._usage = Usage(self.standing, idle_unload_s, self.keeper.unload)

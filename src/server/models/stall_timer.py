@@ -30,6 +30,16 @@ class StallTimer:
         self._since_s = 0.0
         self._handle: TimerHandle | None = None
 
+    @property
+    def has_work(self) -> bool:
+        """Whether requests run on an engine that is watched."""
+        return self._is_running and self._num_running > 0
+
+    @property
+    def silent_s(self) -> float:
+        """The time with work since the engine's last event."""
+        return self._measure() if self._num_running else self._silent_s
+
     def start(self) -> None:
         """Begins to watch: an engine serves, and has given a sign."""
         self._is_running = True

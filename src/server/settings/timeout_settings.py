@@ -23,6 +23,15 @@ class TimeoutSettings(Settings):
         description="Seconds without a request after which a model is unloaded until the next one; "
         "0: never",
     )
+    hang_timeout_s: float = setting(
+        "LLM_HANG_TIMEOUT_S",
+        30.0,
+        ge=0,
+        le=86_400,
+        description="Seconds after which an engine with running requests that computes nothing, or "
+        "of which a process is stopped, is replaced; one that computes has at least ten times as "
+        "long for a step; 0: never",
+    )
     stall_timeout_s: float = setting(
         "LLM_STALL_TIMEOUT_S",
         600.0,

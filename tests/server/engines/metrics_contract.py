@@ -25,6 +25,19 @@ class MetricsContract(Contract):
         named = set(re.findall(r"`((?:llamacpp|sglang):\w+)`", read_page("observability.md")))
         assert set(after) <= named
 
+    async def test_steps_are_counted(self, engine: Engine) -> None:
+        """They change with every answer, and stay while the engine rests."""
+        async with asyncio.timeout(HANG_S):
+            before = (await engine.count_steps()).num_steps
+            await answer(engine, PARIS)
+            after = await engine.count_steps()
+            assert after.num_steps != before
+            assert after.longest_step_s > 0
+            # What follows the last answer may be published behind it.
+            seen = [after.num_steps]
+            while seen.count(seen[-1]) < 3:
+                seen.append((await engine.count_steps()).num_steps)
+
 
 async def read(engine: Engine) -> dict[str, float]:
     """The sum of the samples of each series, by the name that is scraped."""

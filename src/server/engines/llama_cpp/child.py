@@ -19,12 +19,6 @@ from typing import Any, Final
 from .arguments import ChildArguments, ChildReport
 from .unpacking import unpack
 
-# A cancelled prefill stops within two of these, and it is how long a prefill makes the other
-# streams wait. llama.cpp's 512 are no faster: 151 prompt tokens/s against 145 (SmolLM2-135M Q4_1,
-# one thread, median of four alternating runs).
-_BATCH_TOKENS: Final = 128
-# An image of Gemma 3 has 256 tokens that see each other: all of them must be in one batch.
-_IMAGE_BATCH_TOKENS: Final = 512
 _CPU_FLAGS: Final = ("avx2", "fma", "f16c")
 _PR_SET_PDEATHSIG: Final = 1
 
@@ -126,11 +120,10 @@ def _params(xllamacpp: Any, arguments: ChildArguments, model_path: str) -> Any:
     params.n_parallel = arguments.num_slots
     # One pool for all slots would fail every running request once it is full.
     params.kv_unified = False
-    params.n_batch = params.n_ubatch = _BATCH_TOKENS
+    params.n_batch = params.n_ubatch = arguments.batch_tokens
     if arguments.projector_path:
         params.mmproj.path = arguments.projector_path
         params.mmproj_use_gpu = False
-        params.n_batch = params.n_ubatch = _IMAGE_BATCH_TOKENS
     params.cpuparams.n_threads = arguments.num_threads
     params.cpuparams_batch.n_threads = arguments.num_threads
     params.hostnames = [arguments.socket_path]

@@ -10,7 +10,7 @@ from typing import Any, Final
 import aiohttp
 
 from ...contract.earlier_output import EarlierOutput
-from ...contract.engine import EngineRequest, EngineStatus, ModelInfo
+from ...contract.engine import EngineRequest, EngineStatus, ModelInfo, StepCount
 from ...contract.errors import EngineLost, GenerationFailed
 from ...contract.events import EngineEvent, TextDelta
 from ...contract.prompts import PlainText, Prompt, RenderedPrompt, TokenizedText
@@ -27,6 +27,7 @@ from .prompts.rendering import PromptRenderer
 from .prompts.tokenizing import TextTokenizer
 from .sampling import sampling_fields
 from .slots import Slot, Slots
+from .steps import read_steps
 from .stream import RESPONSE_FIELDS, StopTexts, StreamReader
 
 _LET_GO_TIMEOUT_S: Final = 10.0
@@ -49,6 +50,7 @@ class LlamaCppEngine:
         tokenizer: TextTokenizer,
         *,
         num_slots: int,
+        batch_tokens: int,
         prefix_caching: bool,
     ) -> None:
         self._info = info
@@ -56,6 +58,7 @@ class LlamaCppEngine:
         self._client = client
         self._renderer = renderer
         self._tokenizer = tokenizer
+        self._batch_tokens = batch_tokens
         self._prefix_caching = prefix_caching
         self._slots = Slots(num_slots)
         self._stop_texts = StopTexts(client)
@@ -169,6 +172,10 @@ class LlamaCppEngine:
             num_queued=self._slots.num_waiting,
             kv_usage=min(1.0, num_held / num_total),
         )
+
+    async def count_steps(self) -> StepCount:
+        """Asks the server how far it has come; see `Engine.count_steps`."""
+        return read_steps(await self.read_metrics(), self._batch_tokens)
 
     async def read_metrics(self) -> str:
         """Asks the server for its own series; see `Engine.read_metrics`."""

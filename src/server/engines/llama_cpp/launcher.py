@@ -12,7 +12,7 @@ import structlog
 from ...contract.constraint import ALL_KINDS
 from ...contract.engine import Capabilities, ModelInfo
 from ...contract.engine_settings import EngineSettings, ModelFiles
-from ...contract.errors import ModelLoadFailed
+from ...contract.errors import LoadKilled, ModelLoadFailed
 from ...contract.load_progress import LoadProgress, ReportProgress
 from ...contract.model_id import DEFAULT_MODEL
 from ...files.formats.gguf_defects import count_gguf_bytes, find_gguf_defect, split_names
@@ -95,7 +95,7 @@ class LlamaCppLauncher:
                         "weights_stay_packed", model=self._files.model_id, detail=child.detail
                     )
                 report(LoadProgress("warming up"))
-                return await self._open(process, client, child, plan, arguments.image_mark)
+                return await self._open(process, client, child, plan, arguments)
         except TimeoutError as error:
             await _end(process, client)
             raise ModelLoadFailed(
@@ -105,7 +105,7 @@ class LlamaCppLauncher:
         except (Unreachable, Refused) as error:
             # Ended first: it may be dying, and how is what the message tells.
             await _end(process, client)
-            raise self._load_failed(process.describe_end(), process.first_error) from error
+            raise self._load_failed(process, process.describe_end()) from error
         except BaseException:
             await _end(process, client)
             raise
@@ -146,7 +146,7 @@ class LlamaCppLauncher:
         if not child.version:
             # The cause comes over another pipe, which is read to its end by then.
             await process.close()
-            raise self._load_failed(child.error, process.first_error or child.detail)
+            raise self._load_failed(process, child.error, child.detail)
         while True:
             try:
                 await client.get("/health")
@@ -157,10 +157,13 @@ class LlamaCppLauncher:
             else:
                 return child
 
-    def _load_failed(self, reason: str, engine_words: str) -> ModelLoadFailed:
+    def _load_failed(
+        self, process: LlamaCppProcess, reason: str, detail: str = ""
+    ) -> ModelLoadFailed:
         message = f"llama.cpp cannot load '{self._files.path.name}'"
         why = reason or "it refuses the file, and the log of the server has its words"
-        return ModelLoadFailed(f"{message}: {why}", detail=engine_words)
+        kind = LoadKilled if process.was_killed else ModelLoadFailed
+        return kind(f"{message}: {why}", detail=process.first_error or detail)
 
     async def _open(
         self,
@@ -168,7 +171,7 @@ class LlamaCppLauncher:
         client: LlamaCppClient,
         child: ChildReport,
         plan: _Plan,
-        image_mark: str,
+        arguments: ChildArguments,
     ) -> LlamaCppEngine:
         meta = (await client.get("/v1/models"))["data"][0]["meta"]
         slots = await client.get("/slots")
@@ -195,7 +198,7 @@ class LlamaCppLauncher:
             # Of thousands, as Gemma has, it takes a part of a second.
             special=await asyncio.to_thread(find_special_texts, plan.tokens, plan.chat_template),
             reads_special=self._settings.special_tokens_in_text,
-            images=ImagePrompts(client, image_mark) if image_mark else None,
+            images=ImagePrompts(client, arguments.image_mark) if arguments.image_mark else None,
         )
         info = ModelInfo(
             engine=f"llama.cpp b{child.version.rpartition('.')[2]}",
@@ -233,6 +236,7 @@ class LlamaCppLauncher:
             renderer,
             TextTokenizer(client, info.vocab_size, self._files.path),
             num_slots=len(slots),
+            batch_tokens=arguments.batch_tokens,
             prefix_caching=self._settings.prefix_caching,
         )
 

@@ -6,7 +6,6 @@ import asyncio
 import logging
 import os
 import re
-import shutil
 import signal
 import sys
 import tempfile
@@ -15,6 +14,7 @@ from typing import Any, Final
 
 import structlog
 
+from ....private_folders import PREFIX, PrivateFolder
 from ..engine_output import EngineOutput
 from .arguments import ChildArguments, ChildReport
 from .grammar_words import GrammarWords
@@ -38,11 +38,11 @@ def make_socket_path() -> Path:
 
     Fresh, because llama.cpp removes no socket and does not start where one lies.
     """
-    folder = Path(tempfile.mkdtemp(prefix="tokenwire-"))
+    folder = Path(tempfile.mkdtemp(prefix=PREFIX))
     path = folder / "llama.sock"
     if len(os.fsencode(path)) > _MAX_SOCKET_PATH_BYTES:
         folder.rmdir()
-        path = Path(tempfile.mkdtemp(prefix="tokenwire-", dir="/tmp")) / path.name
+        path = Path(tempfile.mkdtemp(prefix=PREFIX, dir="/tmp")) / path.name
     return path
 
 
@@ -50,14 +50,15 @@ class LlamaCppProcess:
     """A started child. Whoever starts it closes it."""
 
     def __init__(
-        self, process: asyncio.subprocess.Process, socket_path: Path, model_id: str
+        self, process: asyncio.subprocess.Process, folder: PrivateFolder, model_id: str
     ) -> None:
         self._process = process
-        self._socket_path = socket_path
+        self._folder = folder
         self._model_id = model_id
         self._output = EngineOutput(model_id, "llamacpp", read_line, GrammarWords().hide)
         self._is_lost = asyncio.Event()
         self._is_closing = False
+        self._has_killed = False
         self._watching = asyncio.create_task(self._watch(), name="llama.cpp watch")
 
     @staticmethod
@@ -65,7 +66,7 @@ class LlamaCppProcess:
         """Starts the child in a process group of its own, away from the terminal's signals."""
         # Waiting threads sleep: spinning ones take the CPU from the front.
         environment = {"OMP_WAIT_POLICY": "passive", **os.environ}
-        socket_path = Path(arguments.socket_path)
+        folder = PrivateFolder(Path(arguments.socket_path).parent)
         try:
             process = await asyncio.create_subprocess_exec(
                 sys.executable, "-m", f"{__package__}.child", arguments.to_json(),
@@ -77,9 +78,9 @@ class LlamaCppProcess:
             )  # fmt: skip
         except BaseException:
             # Cancelled while it starts: asyncio kills what it has started of it.
-            shutil.rmtree(socket_path.parent, ignore_errors=True)
+            folder.remove()
             raise
-        return LlamaCppProcess(process, socket_path, model_id)
+        return LlamaCppProcess(process, folder, model_id)
 
     @property
     def pid(self) -> int:
@@ -111,6 +112,11 @@ class LlamaCppProcess:
         await self._is_lost.wait()
         return self.describe_end()
 
+    @property
+    def was_killed(self) -> bool:
+        """Whether somebody else ended the child by SIGKILL, as a kernel without memory does."""
+        return self._process.returncode == -signal.SIGKILL and not self._has_killed
+
     def describe_end(self) -> str:
         """Says how the child ended."""
         code = self._process.returncode
@@ -135,10 +141,11 @@ class LlamaCppProcess:
             # Not after its end: the number may then be another group's.
             if self._process.returncode is None:
                 self._kill_group()
-            shutil.rmtree(self._socket_path.parent, ignore_errors=True)
+            self._folder.remove()
         await self._watching
 
     def _kill_group(self) -> None:
+        self._has_killed = True
         try:
             os.killpg(self._process.pid, signal.SIGKILL)
         except ProcessLookupError:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import tempfile
 from pathlib import Path
 from typing import Final, Self
 
+from ....private_folders import PREFIX, PrivateFolder
+
 _SHARED_MEMORY: Final = Path("/dev/shm")  # noqa: S108 - where Linux keeps it
-_FOLDER_PREFIX: Final = "tokenwire-sglang-"
+_KIND: Final = "sglang-"
 # SGLang's load report; what Python's multiprocessing and torch name theirs.
 _OWN_NAMES: Final = ("sglang_", "sem.mp-", "psm_", "torch_")
 
@@ -21,19 +22,19 @@ class Leftovers:
     Without this every restart of an engine would leave a few files for ever.
     """
 
-    def __init__(self, folder: str) -> None:
+    def __init__(self, folder: PrivateFolder) -> None:
         self._folder = folder
         self._shared: set[Path] = set()
 
     @classmethod
     def make(cls) -> Self:
         """Makes a folder for a group's temporary files, private as a socket's place should be."""
-        return cls(tempfile.mkdtemp(prefix=_FOLDER_PREFIX))
+        return cls(PrivateFolder.make(_KIND))
 
     @property
     def environment(self) -> dict[str, str]:
         """Variables that make the group use its own folder."""
-        return {"TMPDIR": self._folder}
+        return {"TMPDIR": str(self._folder.path)}
 
     def record(self, group: int) -> None:
         """Records which shared memory the processes of `group` hold now. Takes about 20 ms."""
@@ -49,20 +50,22 @@ class Leftovers:
                 with contextlib.suppress(OSError):
                     if path.stat().st_ino in inodes:
                         self._shared.add(path)
+        # For the case that this process is killed together with the group.
+        self._folder.record_elsewhere(self._shared)
 
     def remove(self) -> None:
         """Removes everything. Call it when the group is gone; repeatable."""
         for path in self._shared:
             path.unlink(missing_ok=True)
         self._shared.clear()
-        shutil.rmtree(self._folder, ignore_errors=True)
+        self._folder.remove()
 
 
 def remove_own() -> None:
     """Removes what the group of this process made, just before it ends without its front."""
     folder = Path(tempfile.gettempdir())
-    if folder.name.startswith(_FOLDER_PREFIX):  # never a folder that others use
-        leftovers = Leftovers(str(folder))
+    if folder.name.startswith(f"{PREFIX}{_KIND}"):  # never a folder that others use
+        leftovers = Leftovers(PrivateFolder(folder))
         leftovers.record(os.getpgrp())
         leftovers.remove()
 

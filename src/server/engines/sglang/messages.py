@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import msgspec
 
-from ...contract.engine import EngineRequest, EngineStatus, ModelInfo
+from ...contract.engine import EngineRequest, EngineStatus, ModelInfo, StepCount
 from ...contract.events import EngineEvent
 from ...contract.load_progress import LoadProgress
 from ...contract.prompts import PlainText, Prompt, RenderedPrompt, TokenizedText
@@ -86,6 +86,12 @@ class AskStatus(Message, frozen=True):
     query_id: int
 
 
+class AskSteps(Message, frozen=True):
+    """Report how far the scheduler has come."""
+
+    query_id: int
+
+
 class AskMetrics(Message, frozen=True):
     """Report SGLang's own series."""
 
@@ -112,11 +118,12 @@ class LoadFailed(Message, frozen=True):
     """The model cannot be loaded.
 
     `detail` holds SGLang's own words, which are for the log. `message` is empty where there are no
-    others.
+    others. `was_killed`: a process of SGLang was ended from outside.
     """
 
     message: str
     detail: str = ""
+    was_killed: bool = False
 
 
 class Rendered(Message, frozen=True):
@@ -162,6 +169,13 @@ class StatusReported(Message, frozen=True):
     status: EngineStatus
 
 
+class StepsReported(Message, frozen=True):
+    """How far the scheduler has come."""
+
+    query_id: int
+    steps: StepCount
+
+
 class MetricsReported(Message, frozen=True):
     """SGLang's own series, as Prometheus text."""
 
@@ -196,7 +210,9 @@ class EngineDead(Message, frozen=True):
     reason: str
 
 
-Command = Begin | Render | Tokenize | Detokenize | Generate | Abort | AskStatus | AskMetrics
+Command = (
+    Begin | Render | Tokenize | Detokenize | Generate | Abort | AskStatus | AskSteps | AskMetrics
+)
 Report = (
     Loading
     | Ready
@@ -207,6 +223,7 @@ Report = (
     | Refused
     | Broken
     | StatusReported
+    | StepsReported
     | MetricsReported
     | Event
     | Failed

@@ -56,6 +56,12 @@ def register_models(readings: MetricReadings, models: Iterable[ServedModel]) -> 
         ("model",),
         of_each(lambda model: float(model.keeper.num_restarts)),
     )
+    readings.counter(
+        "llm_engine_hangs",
+        "Engines of the model that lived and did not go on.",
+        ("model",),
+        of_each(lambda model: float(model.keeper.num_hangs)),
+    )
     readings.gauge(
         "llm_model_state",
         "1 for the state that the model is in.",

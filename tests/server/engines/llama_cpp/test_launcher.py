@@ -7,14 +7,16 @@ import os
 import signal
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tokenwire.server.contract.engine_settings import ModelFiles, ModelFormat
-from tokenwire.server.contract.errors import ModelLoadFailed
+from tokenwire.server.contract.errors import LoadKilled, ModelLoadFailed
 from tokenwire.server.contract.prompts import TextPrompt
 from tokenwire.server.contract.token_ids import TokenIds
 from tokenwire.server.engines.llama_cpp.engine import LlamaCppEngine
 from tokenwire.server.engines.llama_cpp.launcher import LlamaCppLauncher
+from tokenwire.server.engines.llama_cpp.process import LlamaCppProcess
 from tokenwire.server.engines.llama_cpp.unpacking import unpacked_path
 
 from ....conftest import MODEL_ID
@@ -98,6 +100,24 @@ async def test_broken_projector(gguf_file: Path, tmp_path: Path, content: bytes)
     files = ModelFiles("o/r:f.gguf", ModelFormat.GGUF, gguf_file, projector=projector)
     with pytest.raises(ModelLoadFailed, match="mmproj"):
         await LlamaCppLauncher(files, SMALL).launch(lambda _: None)
+
+
+@pytest.mark.parametrize(("number", "is_killed"), [(signal.SIGKILL, True), (signal.SIGSEGV, False)])
+async def test_load_that_is_killed(
+    gguf_file: Path, monkeypatch: pytest.MonkeyPatch, number: signal.Signals, *, is_killed: bool
+) -> None:
+    """A load that is ended from outside is told from one that fails by itself."""
+    start = LlamaCppProcess.start
+
+    async def start_and_kill(*arguments: Any) -> LlamaCppProcess:
+        process = await start(*arguments)
+        os.kill(process.pid, number)
+        return process
+
+    monkeypatch.setattr(LlamaCppProcess, "start", start_and_kill)
+    with pytest.raises(ModelLoadFailed, match=number.name) as caught:
+        await launch(gguf_file)
+    assert isinstance(caught.value, LoadKilled) is is_killed
 
 
 async def test_load_timeout(gguf_file: Path) -> None:

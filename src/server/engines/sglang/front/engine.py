@@ -8,7 +8,7 @@ import logging
 from collections.abc import AsyncGenerator, Callable
 from typing import Final, TypeVar
 
-from ....contract.engine import EngineRequest, EngineStatus, ModelInfo
+from ....contract.engine import EngineRequest, EngineStatus, ModelInfo, StepCount
 from ....contract.errors import EngineLost, GenerationFailed, InvalidRequest
 from ....contract.events import EngineEvent, Finished
 from ....contract.prompts import PlainText, Prompt, RenderedPrompt, TokenizedText
@@ -19,6 +19,7 @@ from ..messages import (
     Abort,
     AskMetrics,
     AskStatus,
+    AskSteps,
     Broken,
     Command,
     Detokenize,
@@ -35,6 +36,7 @@ from ..messages import (
     Rendered,
     Report,
     StatusReported,
+    StepsReported,
     Tokenize,
     Tokenized,
 )
@@ -135,6 +137,14 @@ class SglangEngine:
             case answer:
                 raise _unexpected(answer)
 
+    async def count_steps(self) -> StepCount:
+        """Asks how far the scheduler has come."""
+        match await self._ask(AskSteps):
+            case StepsReported(steps=steps):
+                return steps
+            case answer:
+                raise _unexpected(answer)
+
     async def read_metrics(self) -> str:
         """Asks for SGLang's own series."""
         match await self._ask(AskMetrics):
@@ -202,6 +212,7 @@ class SglangEngine:
                 | Refused()
                 | Broken()
                 | StatusReported()
+                | StepsReported()
                 | MetricsReported()
             ):
                 answer = self._answers.get(report.query_id)

@@ -19,6 +19,7 @@ from .output_tail import OutputTail
 _logger = logging.getLogger(__name__)
 
 END_S: Final = 10.0
+DYING_S: Final = 2.0
 
 
 class HostProcess:
@@ -70,6 +71,17 @@ class HostProcess:
     async def record_leftovers(self) -> None:
         """Records what the group would leave behind if it were killed from now on."""
         await asyncio.to_thread(self._leftovers.record, self._process.pid)
+
+    async def is_killed(self) -> bool:
+        """Says whether the host, which has hung up and was not ended by us, died by SIGKILL."""
+        # Looked at, not waited for: `end` relies on the group's id.
+        look = os.WEXITED | os.WNOWAIT
+        try:
+            async with asyncio.timeout(DYING_S):
+                end = await asyncio.to_thread(os.waitid, os.P_PID, self._process.pid, look)
+        except TimeoutError:
+            return False
+        return end is not None and (end.si_code, end.si_status) == (os.CLD_KILLED, signal.SIGKILL)
 
     async def end(self) -> None:
         """Kills the whole group and waits until it is gone, at most `END_S`. Repeatable."""

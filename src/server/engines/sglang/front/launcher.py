@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from ....contract.engine_settings import Device, ModelFiles, ModelFormat
-from ....contract.errors import ModelLoadFailed
+from ....contract.errors import LoadKilled, ModelLoadFailed
 from ....contract.load_progress import ReportProgress
 from ....contract.model_id import DEFAULT_MODEL
 from ....machine.gpus import VISIBLE_DEVICES, visible_gpus
@@ -186,8 +186,8 @@ class SglangLauncher:
                             report(progress)
                         case Ready():
                             return message
-                        case LoadFailed(message="", detail=detail):
-                            raise self._load_failed(host, detail)
+                        case LoadFailed(message="", detail=detail, was_killed=was_killed):
+                            raise self._load_failed(host, detail, was_killed=was_killed)
                         case LoadFailed(message=words, detail=detail):
                             raise ModelLoadFailed(words, detail=detail)
                         case EngineDead():
@@ -195,13 +195,20 @@ class SglangLauncher:
                         case _:
                             raise FrameError(f"unexpected {type(message).__name__}")
         except (asyncio.IncompleteReadError, ConnectionError):
+            is_killed = await host.is_killed()
             await host.end()  # so that everything it wrote has been read
-            raise self._load_failed(host, "the engine's host ended") from None
+            # Without a word it did not end itself.
+            was_killed = is_killed and not host.output.last_error()
+            why = "the engine's host ended"
+            raise self._load_failed(host, why, was_killed=was_killed) from None
         except FrameError as error:
             raise self._load_failed(host, f"its host was not understood: {error}") from error
 
-    def _load_failed(self, host: HostProcess, why: str) -> ModelLoadFailed:
-        return ModelLoadFailed(
+    def _load_failed(
+        self, host: HostProcess, why: str, *, was_killed: bool = False
+    ) -> ModelLoadFailed:
+        kind = LoadKilled if was_killed else ModelLoadFailed
+        return kind(
             "SGLang cannot load the model, whose architecture is "
             f"'{self._checkpoint.architecture}'; the server's log has its own words",
             detail=host.output.explain(why),

@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
-from ....contract.engine import EngineRequest, EngineStatus, SamplingParams
+from ....contract.engine import EngineRequest, SamplingParams
 from ....contract.errors import InvalidRequest
 from ....contract.prompts import RenderedPrompt
 from ....contract.token_ids import TokenIds
@@ -23,6 +23,7 @@ from ..messages import (
     Abort,
     AskMetrics,
     AskStatus,
+    AskSteps,
     Begin,
     Broken,
     Command,
@@ -33,16 +34,15 @@ from ..messages import (
     Generate,
     LoadFailed,
     Message,
-    MetricsReported,
     Ready,
     Refused,
     Render,
     Rendered,
-    StatusReported,
     Tokenize,
     Tokenized,
 )
-from .description.model_info import count_pool_tokens, describe_model, read_series
+from .description.model_info import count_pool_tokens, describe_model
+from .description.reports import Reports
 from .generation import Generation
 from .images import Eye
 from .output.choice import LoadedModel
@@ -82,6 +82,7 @@ class HostServer:
             ),
             TokenTexts(self._manager.tokenizer),
         )
+        self._reports = Reports(self._manager)
         self._generations: dict[str, Generation] = {}
         self._why_dead: asyncio.Future[str] = engine.loop.create_future()
 
@@ -191,10 +192,8 @@ class HostServer:
                 running = self._generations.get(command.request_id)
                 if running is not None:
                     running.abort()
-            case AskStatus():
-                tasks.create_task(self._report_status(command.query_id, writer))
-            case AskMetrics():
-                tasks.create_task(self._report_metrics(command.query_id, writer))
+            case AskStatus() | AskSteps() | AskMetrics():
+                tasks.create_task(self._report(command, writer))
             case Render() | Tokenize() | Detokenize():
                 tasks.create_task(self._render(command, writer))
             case Begin():
@@ -234,32 +233,10 @@ class HostServer:
             case Detokenize(token_ids=token_ids):
                 return Detokenized(query_id, self._tokenizer.detokenize(token_ids))
 
-    async def _report_status(self, query_id: int, writer: FrameWriter) -> None:
-        try:
-            loads = await self._manager.get_loads()
-            # The snapshot is written behind the answers of its step: a request that the
-            # scheduler has answered for the last time is not running, whatever it says.
-            num_running = sum(load.num_running_reqs for load in loads)
-            status = EngineStatus(
-                num_running=min(num_running, len(self._manager.rid_to_state)),
-                num_queued=sum(load.num_waiting_reqs for load in loads),
-                kv_usage=max((load.token_usage for load in loads), default=None),
-            )
-        except Exception:
-            _logger.exception("status_failed")
-            writer.send(Broken(query_id, "the engine could not tell its load"))
-        else:
-            writer.send(StatusReported(query_id, status))
-
-    async def _report_metrics(self, query_id: int, writer: FrameWriter) -> None:
-        try:
-            # A thread of its own: it reads a file of each process, beside no prompt.
-            text = await asyncio.to_thread(read_series)
-        except Exception:
-            _logger.exception("metrics_failed")
-            writer.send(Broken(query_id, "the engine could not tell its metrics"))
-        else:
-            writer.send(MetricsReported(query_id, text))
+    async def _report(
+        self, question: AskStatus | AskSteps | AskMetrics, writer: FrameWriter
+    ) -> None:
+        writer.send(await self._reports.answer(question))
 
 
 def _process_title(pid: int | None) -> str:

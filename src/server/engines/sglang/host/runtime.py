@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import socket
 from collections.abc import Callable
-from typing import Any, NoReturn
+from typing import Any, Final, NoReturn
 
 from ....contract.load_progress import LoadProgress
 from ..cpu import hide_gpu_packages, offer_kernel_stand_in
@@ -19,6 +19,9 @@ from .extra_arguments import ExtraArgumentError, merge_arguments, parse_extra_ar
 from .signals import end_group, end_group_with, lead_own_group, raise_child_died
 
 _logger = logging.getLogger(__name__)
+
+# SGLang's, of a scheduler that was ended by SIGKILL while it loaded.
+KILLED_WORDS: Final = "(exit code: -9)"
 
 # Imports of sglang stand in functions here: the stand-in for its kernels must come first.
 
@@ -52,7 +55,8 @@ def _load_and_serve(front: socket.socket) -> None:
         return
     except Exception as error:
         _logger.exception("load_failed")
-        send(LoadFailed("", f"{type(error).__name__}: {error}"))
+        words = f"{type(error).__name__}: {error}"
+        send(LoadFailed("", words, was_killed=KILLED_WORDS in words))
         return
     from .host_server import HostServer  # noqa: PLC0415
 

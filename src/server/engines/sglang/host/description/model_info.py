@@ -51,6 +51,15 @@ def count_pool_tokens(engine: Any) -> int:  # SGLang has no types
     return int(engine._scheduler_init_result.scheduler_infos[0]["max_total_num_tokens"])
 
 
+def count_step_tokens(server_args: Any) -> int:
+    """Finds the most prompt tokens that one step computes; 0 where SGLang does not tell."""
+    for name in ("chunked_prefill_size", "max_prefill_tokens"):
+        size = resolved_argument(server_args, name)
+        if size and int(size) > 0:  # -1: prompts are not divided
+            return int(size)
+    return 0
+
+
 def describe_model(  # SGLang has no types
     engine: Any,
     loads: Sequence[Any],
