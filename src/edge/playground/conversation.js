@@ -1,5 +1,6 @@
 // The turns of one conversation, which outlive a reload of the tab.
 
+import { readTurns } from "./restored_turns.js";
 import { INTERRUPTED, isRunning } from "./service/answer.js";
 import { readSession, writeSession } from "./storage.js";
 
@@ -48,13 +49,7 @@ export class Conversation {
 }
 
 function restored() {
-  let turns;
-  try {
-    turns = JSON.parse(readSession(NAME) ?? "[]");
-  } catch {
-    return [];
-  }
-  if (!Array.isArray(turns)) return [];
+  const turns = readTurns(readSession(NAME) ?? "[]") ?? [];
   for (const turn of turns) {
     if (turn.role !== "assistant" || !isRunning(turn)) continue;
     turn.state = INTERRUPTED;

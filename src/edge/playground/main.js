@@ -69,7 +69,6 @@ const view = new ConversationView(place("conversation"), conversation, {
   edit: (index, text) => tried(() => chat.edit(index, text)),
   regenerate: (index) => tried(() => chat.regenerate(index)),
   goOn: () => tried(() => chat.goOn()),
-  save: () => conversation.save(),
   copyAs: (index) => snippets.open(chat.requestOf(index)),
   left: () => composer.focus(),
 });
@@ -113,6 +112,6 @@ addEventListener("keydown", (event) => {
 });
 
 settings.askForKey(Boolean(apiKey.get()));
-view.showTurns();
 composer.showRunning(false);
 picker.refresh();
+view.showTurns();

@@ -39,20 +39,30 @@ export class AnswerView {
     );
   }
 
-  /** Shows what is there now. */
+  /** Shows what is there now: whatever a model wrote, at worst as it came. */
   show(isLast) {
     const { answer } = this;
     const runs = isRunning(answer);
     this.node.dataset.state = answer.state;
     this.node.setAttribute("aria-busy", String(runs));
-    this.#showThinking();
-    this.#showText();
-    showToolCalls(this.calls, answer, { isLast, goOn: this.does.goOn });
+    this.actions.hidden = runs;
+    try {
+      this.#draw(isLast, runs);
+    } catch (error) {
+      console.error(error);
+      this.text.replaceChildren(element("p", {}, answer.text));
+    }
+  }
+
+  #draw(isLast, runs) {
+    const { answer } = this;
     this.wait.textContent = runs && !answer.text && !answer.reasoning ? waitText(answer.wait) : "";
     this.mark.textContent = markOf(answer);
     this.#showFailure();
+    this.#showThinking();
+    this.#showText();
+    showToolCalls(this.calls, answer, { isLast, goOn: this.does.goOn });
     showFigures(this.figures, answer);
-    this.actions.hidden = runs;
   }
 
   #showThinking() {
