@@ -2,6 +2,7 @@
 // Links, images and raw HTML stay the text that they are: a model may have been told to lure.
 
 import { element } from "./dom.js";
+import { inline } from "./inline.js";
 import { jsonText } from "./json_view.js";
 
 const FENCE = /^\s{0,3}(`{3,}(?=[^`]*$)|~{3,})\s*(.*)/s;
@@ -11,7 +12,6 @@ const RULE = /^\s{0,3}([-*_])(\s*\1){2,}\s*$/;
 // Quotes and lists further inside than this stay the characters that they are: browsers cannot lay
 // out what is nested a thousand times.
 const MAX_DEPTH = 12;
-const INLINE = /(`+)(.+?)\1|\*\*(\S(?:.*?\S)?)\*\*|__(\S(?:.*?\S)?)__|\*(\S(?:.*?\S)?)\*/s;
 
 /**
  * Shows `text` in `place`. Called again with a longer text it leaves the blocks alone that stayed
@@ -50,11 +50,23 @@ function blocksOf(lines, depth) {
       if (index < lines.length) index += 1; // the fence that closes it
     } else if (HEADING.test(line)) take("heading", () => false);
     else if (RULE.test(line)) take("rule", () => false);
-    else if (ITEM.test(line)) take("list", (other) => ITEM.test(other) || /^\s+\S/.test(other));
+    else if (ITEM.test(line)) {
+      take("list", (other) => (ITEM.test(other) ? !isOtherList(line, other) : /^\s+\S/.test(other)));
+    }
     else if (line.startsWith(">") && depth < MAX_DEPTH) take("quote", (other) => other.startsWith(">"));
     else take("paragraph", (other) => other.trim() && !startsBlock(other));
   }
   return blocks;
+}
+
+/** Whether an item begins a list of the other kind beside the one that began with `first`. */
+function isOtherList(first, other) {
+  const [[, margin, mark], [, otherMargin, otherMark]] = [ITEM.exec(first), ITEM.exec(other)];
+  return isNumber(mark) !== isNumber(otherMark) && margin.length === otherMargin.length;
+}
+
+function isNumber(mark) {
+  return /\d/.test(mark);
 }
 
 function startsBlock(line) {
@@ -89,16 +101,18 @@ const DRAWERS = {
 /** Makes a list of matched items; those further to the right are lists in the item before. */
 function list(items, depth) {
   const [, margin, mark] = items[0];
-  const isOrdered = /\d/.test(mark);
+  const isOrdered = isNumber(mark);
   const start = isOrdered ? parseInt(mark, 10) : 1;
   const node = element(isOrdered ? "ol" : "ul", { start: start > 1 ? start : null });
   for (let index = 0; index < items.length; index += 1) {
-    const item = element("li", {}, inline(items[index][3]));
+    const [, , own, text] = items[index];
+    const item = element("li", {}, inline(isNumber(own) === isOrdered ? text : `${own} ${text}`));
     const inner = [];
     while (index + 1 < items.length && isInside(items[index + 1], margin)) inner.push(items[++index]);
     const first = depth < MAX_DEPTH ? inner.findIndex((one) => one[2]) : -1;
-    const own = first < 0 ? inner : inner.slice(0, first);
-    for (const [, , mark, more] of own) item.append("\n", ...inline(mark ? `${mark} ${more}` : more));
+    for (const [, , itsMark, more] of first < 0 ? inner : inner.slice(0, first)) {
+      item.append("\n", ...inline(itsMark ? `${itsMark} ${more}` : more));
+    }
     if (first >= 0) item.append(list(inner.slice(first), depth + 1));
     node.append(item);
   }
@@ -107,18 +121,4 @@ function list(items, depth) {
 
 function isInside([, margin, mark], outer) {
   return !mark || margin.length > outer.length + 1;
-}
-
-function inline(text) {
-  const nodes = [];
-  let rest = text;
-  for (let found = INLINE.exec(rest); found; found = INLINE.exec(rest)) {
-    const [whole, ticks, code, bold, strong, slanted] = found;
-    nodes.push(rest.slice(0, found.index));
-    if (ticks) nodes.push(element("code", {}, code));
-    else if (bold ?? strong) nodes.push(element("strong", {}, inline(bold ?? strong)));
-    else nodes.push(element("em", {}, inline(slanted)));
-    rest = rest.slice(found.index + whole.length);
-  }
-  return [...nodes, rest];
 }
