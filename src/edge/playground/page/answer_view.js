@@ -3,10 +3,13 @@
 import { element, iconButton } from "../drawing/dom.js";
 import { jsonView, readJson } from "../drawing/json_view.js";
 import { showMarkdown } from "../drawing/markdown.js";
-import { FAILED, INTERRUPTED, isRunning, STOPPED } from "../service/answer.js";
+import { cameToNothing, FAILED, INTERRUPTED, isRunning, STOPPED } from "../service/answer.js";
+import { copyOrMark, MARKED } from "./clipboard.js";
 import { failureNotice } from "./failure.js";
 import { counted, duration, showFigures } from "./figures.js";
 import { showToolCalls } from "./tool_calls.js";
+
+const COPY = "Copy the answer";
 
 export class AnswerView {
   #shownFailure = null;
@@ -96,15 +99,15 @@ export class AnswerView {
   }
 
   #buttons() {
-    const copy = iconButton("copy", "Copy the answer", async (event) => {
+    const copy = iconButton("copy", COPY, async (event) => {
       const button = event.currentTarget;
-      await navigator.clipboard.writeText(this.answer.text);
-      button.classList.add("done");
+      const isCopied = await copyOrMark(this.answer.text, this.text);
+      button.ariaLabel = button.title = isCopied ? COPY : MARKED;
+      button.classList.toggle("done", isCopied);
       setTimeout(() => button.classList.remove("done"), 1200);
     });
-    // Without TLS on another machine's page browsers have no clipboard.
     return [
-      ...(navigator.clipboard ? [copy] : []),
+      copy,
       iconButton("again", "Answer again", () => this.does.regenerate()),
       iconButton("code", "Copy as curl, grpcurl or Python", () => this.does.copyAs()),
     ];
@@ -124,7 +127,12 @@ function waitText(wait) {
   return `Reading the prompt: ${counted(wait.done)} of ${counted(wait.of)} tokens`;
 }
 
-function markOf({ state, end, failure, started }) {
+function markOf(answer) {
+  const left = cameToNothing(answer) ? "Later messages go without this question." : "";
+  return [endOf(answer), left].filter(Boolean).join(" ");
+}
+
+function endOf({ state, end, failure, started }) {
   if (state === STOPPED) return "Stopped.";
   if (state === INTERRUPTED) return "Interrupted: the page was left while the answer came.";
   if (state === FAILED) return failure ? "" : "Failed.";

@@ -21,6 +21,7 @@ export class ConversationView {
   #isPlanned = false;
   #restsUntilMs = 0;
   #model = null;
+  #needsKey = false;
 
   /** `does` has `start`, `edit`, `regenerate`, `goOn`, `copyAs` and `left`. */
   constructor(place, conversation, does) {
@@ -55,6 +56,13 @@ export class ConversationView {
   /** Says whom a new conversation is with. */
   showModel(model) {
     this.#model = model;
+    if (this.conversation.isEmpty) this.showTurns();
+  }
+
+  /** Says in a new conversation that the service needs an API key first. */
+  showKey(isNeeded) {
+    if (isNeeded === this.#needsKey) return;
+    this.#needsKey = isNeeded;
     if (this.conversation.isEmpty) this.showTurns();
   }
 
@@ -145,6 +153,7 @@ export class ConversationView {
 
   #start() {
     const model = this.#model;
+    const without = this.#needsKey ? "This service needs an API key: it goes into the settings." : "Looking for models…";
     const starters = STARTERS.map((text) => {
       return element("button", { type: "button", class: "starter", onclick: () => this.does.start(text) }, text);
     });
@@ -152,7 +161,7 @@ export class ConversationView {
       "div",
       { class: "start" },
       element("h1", {}, model ? `Ask ${shortName(model.id)}` : "Playground"),
-      element("p", { class: "facts" }, model ? modelFacts(model) : "Looking for models…"),
+      element("p", { class: "facts" }, model ? modelFacts(model) : without),
       element("div", { class: "starters" }, ...starters),
     );
   }
