@@ -35,6 +35,8 @@ _SERVER = "tokenwire"
 _MAX_SHOWN = 200
 # Answered during a drain too: they say that it goes on.
 _ALWAYS_OPEN = ("/health/", "/metrics")
+# Probes and scrapes come every few seconds, and the files of a page by the dozen.
+_QUIET = (*_ALWAYS_OPEN, "/playground/", "/swagger-ui/")
 
 
 class InFlight:
@@ -149,8 +151,7 @@ class Middleware:
 
     def _end(self, request: web.Request, status: int, duration_s: float) -> None:
         self._metrics.end(request, status, duration_s)
-        # Probes and scrapes come every few seconds.
-        log = _logger.debug if request.path.startswith(_ALWAYS_OPEN) else _logger.info
+        log = _logger.debug if request.path.startswith(_QUIET) else _logger.info
         context = request[CONTEXT]
         trace_id = context.trace.trace_id
         failure = request.get(FAILURE)

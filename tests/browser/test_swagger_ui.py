@@ -174,3 +174,18 @@ async def test_keys_are_given_by_the_button(page: Page, tmp_path: Path, scheme: 
         await operation.try_out(max_tokens=2)
         await operation.execute()
         await expect(operation.text).to_have_text("0 1 ")
+
+
+async def test_dark_follows_the_system(page: Page, scripted_service: ScriptedService) -> None:
+    """The page is dark where the system is, and light again with it."""
+    await page.emulate_media(color_scheme="dark")
+    await page.goto(f"{scripted_service.url}/swagger-ui")
+    await page.locator("#operations-api-apiChatStream").wait_for()
+    colour = "getComputedStyle(document.documentElement).backgroundColor"
+    dark = await page.evaluate(colour)
+    await page.emulate_media(color_scheme="light")
+    await page.locator("html:not(.dark-mode)").wait_for(state="attached")
+    light = await page.evaluate(colour)
+    assert dark != light
+    red = int(dark.removeprefix("rgb(").split(",")[0])
+    assert red < 64

@@ -15,8 +15,10 @@ _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "O
 _BUCKETS: Final = (
     *(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0),
 )
-# What the previous service left out of its own counters.
-_PREVIOUSLY_UNCOUNTED: Final = ("/health", "/metrics", "/swagger-ui", "/api/openapi.json")
+# What the previous service left out of its own counters, or did not have.
+_PREVIOUSLY_UNCOUNTED: Final = (
+    *("/health", "/metrics", "/swagger-ui", "/api/openapi.json", "/playground/"),
+)
 UNMATCHED: Final = "unmatched"
 """The route of a request that fits none."""
 

@@ -15,6 +15,7 @@ _ASSETS = {
     "swagger-ui-bundle.js": "text/javascript",
     "swagger-ui.css": "text/css",
     "page.css": "text/css",
+    "colours.js": "text/javascript",
     "streams.js": "text/javascript",
     "models.js": "text/javascript",
     "initializer.js": "text/javascript",

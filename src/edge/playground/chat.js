@@ -103,6 +103,7 @@ function fail(answer, error) {
     reason: error.reason ?? "",
     retryAfterS: error.retryAfterS ?? 0,
     requestId: error.requestId ?? "",
+    field: error.field ?? "",
     needsKey: error.needsKey ?? false,
     atMs: Date.now(),
   };

@@ -10,7 +10,7 @@ import { ModelPicker } from "./page/model_picker.js";
 import { SettingsPanel } from "./page/settings_panel.js";
 import { SnippetDialog } from "./page/snippet_dialog.js";
 import { apiKey } from "./service/calls.js";
-import { SettingError } from "./service/request.js";
+import { SettingError, settingOf } from "./service/request.js";
 
 const place = (id) => document.getElementById(id);
 
@@ -24,7 +24,10 @@ const picker = new ModelPicker(place("picker"), place("models"), {
     composer.show(model);
     view.showModel(model);
   },
-  needsKey: () => settings.askForKey(),
+  answered: (needsKey) => {
+    settings.showKey(needsKey);
+    view.showKey(needsKey);
+  },
 });
 
 const chat = new Chat(conversation, () => ({ model: picker.chosen, settings: settings.read() }), {
@@ -42,6 +45,8 @@ const chat = new Chat(conversation, () => ({ model: picker.chosen, settings: set
     announcer.end(answer);
     composer.showRunning(chat.isRunning);
     if (answer.failure?.needsKey) settings.askForKey();
+    const field = settingOf(answer.failure?.field ?? "");
+    if (field) settings.showMistake({ field, message: answer.failure.message });
     picker.refresh();
   },
 });
@@ -69,7 +74,6 @@ const view = new ConversationView(place("conversation"), conversation, {
   edit: (index, text) => tried(() => chat.edit(index, text)),
   regenerate: (index) => tried(() => chat.regenerate(index)),
   goOn: () => tried(() => chat.goOn()),
-  save: () => conversation.save(),
   copyAs: (index) => snippets.open(chat.requestOf(index)),
   left: () => composer.focus(),
 });
@@ -113,6 +117,6 @@ addEventListener("keydown", (event) => {
 });
 
 settings.askForKey(Boolean(apiKey.get()));
-view.showTurns();
 composer.showRunning(false);
 picker.refresh();
+view.showTurns();

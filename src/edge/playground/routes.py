@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import resources
 from importlib.resources.abc import Traversable
@@ -56,7 +56,7 @@ class PlaygroundRoutes:
         return [
             web.get("/", self.home),
             web.get(SERVICE_PATH, self.service),
-            *(web.get(f"{ASSETS_PATH}{name}", self._asset(name)) for name in self._assets),
+            web.get(f"{ASSETS_PATH}{{name:.+}}", self.asset),
         ]
 
     async def redirect(self, _request: web.Request) -> web.Response:
@@ -78,11 +78,12 @@ class PlaygroundRoutes:
         """Answers what the page cannot know by itself."""
         return json_response(self._service, headers={"Cache-Control": _CACHED})
 
-    def _asset(self, name: str) -> Callable[[web.Request], Awaitable[web.Response]]:
-        async def answer(request: web.Request) -> web.Response:
-            return _answer(request, self._assets[name])
-
-        return answer
+    async def asset(self, request: web.Request) -> web.Response:
+        """Answers one file of the page."""
+        file = self._assets.get(request.match_info["name"])
+        if file is None:
+            raise web.HTTPNotFound
+        return _answer(request, file)
 
     def _index(self) -> dict[str, str]:
         return {

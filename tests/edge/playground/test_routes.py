@@ -13,6 +13,7 @@ import aiohttp
 import pytest
 import tokenwire
 from aiohttp import web
+from structlog.testing import capture_logs
 from tokenwire.edge import playground
 from tokenwire.edge.app import EdgeApp
 from tokenwire.edge.playground.routes import ASSETS_PATH
@@ -156,6 +157,24 @@ async def test_without_a_port_the_usual_one_is_told(target: str) -> None:
         url = f"http://127.0.0.1:{app.port}{ASSETS_PATH}service.json"
         async with session.get(url) as response:
             assert (await response.json())["grpcPort"] == 6001
+
+
+async def test_its_files_are_one_route(scripted_http: aiohttp.ClientSession) -> None:
+    """However many there are: in the numbers, and the log tells of none unless it is asked to."""
+    with capture_logs() as lines:
+        for name in ("main.js", "looks/style.css", "no.js"):
+            async with scripted_http.get(f"{ASSETS_PATH}{name}") as response:
+                await response.read()
+    told = [line for line in lines if line["event"] == "http_request"]
+    assert [(line["route"], line["log_level"]) for line in told] == [
+        (f"{ASSETS_PATH}{{name}}", "debug")
+    ] * 3
+    async with scripted_http.get("/metrics") as response:
+        metrics = await response.text()
+    routes = set(re.findall(rf'="({ASSETS_PATH}[^"]*)"', metrics))
+    assert routes == {f"{ASSETS_PATH}{{name}}", f"{ASSETS_PATH}service.json"}
+    previous = [line for line in metrics.splitlines() if line.startswith("llm_inference_http")]
+    assert not [line for line in previous if ASSETS_PATH in line]
 
 
 async def test_other_files_are_not_served(scripted_http: aiohttp.ClientSession) -> None:

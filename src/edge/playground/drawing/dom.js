@@ -4,7 +4,8 @@ const SVG = "http://www.w3.org/2000/svg";
 
 /**
  * Makes an element. An attribute that begins with "on" is a listener, `true` an attribute without
- * a value; false, null and undefined are left out, and so are children that are null.
+ * a value; false, null and undefined are left out, and so are children that are null. A child may
+ * be an array of them: an answer has more parts than a call takes arguments.
  */
 export function element(tag, attributes = {}, ...children) {
   return filled(document.createElement(tag), attributes, children);
@@ -50,6 +51,6 @@ function filled(node, attributes, children) {
       node.setAttribute(name, String(value));
     }
   }
-  node.append(...children.filter((child) => child !== null && child !== undefined));
+  for (const child of children.flat()) if (child !== null && child !== undefined) node.append(child);
   return node;
 }

@@ -3,10 +3,13 @@
 import { element, iconButton } from "../drawing/dom.js";
 import { jsonView, readJson } from "../drawing/json_view.js";
 import { showMarkdown } from "../drawing/markdown.js";
-import { FAILED, INTERRUPTED, isRunning, STOPPED } from "../service/answer.js";
+import { cameToNothing, FAILED, INTERRUPTED, isRunning, STOPPED } from "../service/answer.js";
+import { copyOrMark, MARKED } from "./clipboard.js";
 import { failureNotice } from "./failure.js";
 import { counted, duration, showFigures } from "./figures.js";
 import { showToolCalls } from "./tool_calls.js";
+
+const COPY = "Copy the answer";
 
 export class AnswerView {
   #shownFailure = null;
@@ -39,20 +42,30 @@ export class AnswerView {
     );
   }
 
-  /** Shows what is there now. */
+  /** Shows what is there now: whatever a model wrote, at worst as it came. */
   show(isLast) {
     const { answer } = this;
     const runs = isRunning(answer);
     this.node.dataset.state = answer.state;
     this.node.setAttribute("aria-busy", String(runs));
-    this.#showThinking();
-    this.#showText();
-    showToolCalls(this.calls, answer, { isLast, goOn: this.does.goOn });
+    this.actions.hidden = runs;
+    try {
+      this.#draw(isLast, runs);
+    } catch (error) {
+      console.error(error);
+      this.text.replaceChildren(element("p", {}, answer.text));
+    }
+  }
+
+  #draw(isLast, runs) {
+    const { answer } = this;
     this.wait.textContent = runs && !answer.text && !answer.reasoning ? waitText(answer.wait) : "";
     this.mark.textContent = markOf(answer);
     this.#showFailure();
+    this.#showThinking();
+    this.#showText();
+    showToolCalls(this.calls, answer, { isLast, goOn: this.does.goOn });
     showFigures(this.figures, answer);
-    this.actions.hidden = runs;
   }
 
   #showThinking() {
@@ -86,15 +99,15 @@ export class AnswerView {
   }
 
   #buttons() {
-    const copy = iconButton("copy", "Copy the answer", async (event) => {
+    const copy = iconButton("copy", COPY, async (event) => {
       const button = event.currentTarget;
-      await navigator.clipboard.writeText(this.answer.text);
-      button.classList.add("done");
+      const isCopied = await copyOrMark(this.answer.text, this.text);
+      button.ariaLabel = button.title = isCopied ? COPY : MARKED;
+      button.classList.toggle("done", isCopied);
       setTimeout(() => button.classList.remove("done"), 1200);
     });
-    // Without TLS on another machine's page browsers have no clipboard.
     return [
-      ...(navigator.clipboard ? [copy] : []),
+      copy,
       iconButton("again", "Answer again", () => this.does.regenerate()),
       iconButton("code", "Copy as curl, grpcurl or Python", () => this.does.copyAs()),
     ];
@@ -114,7 +127,12 @@ function waitText(wait) {
   return `Reading the prompt: ${counted(wait.done)} of ${counted(wait.of)} tokens`;
 }
 
-function markOf({ state, end, failure, started }) {
+function markOf(answer) {
+  const left = cameToNothing(answer) ? "Later messages go without this question." : "";
+  return [endOf(answer), left].filter(Boolean).join(" ");
+}
+
+function endOf({ state, end, failure, started }) {
   if (state === STOPPED) return "Stopped.";
   if (state === INTERRUPTED) return "Interrupted: the page was left while the answer came.";
   if (state === FAILED) return failure ? "" : "Failed.";

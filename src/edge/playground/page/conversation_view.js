@@ -11,13 +11,19 @@ const STARTERS = [
 ];
 // Closer to the end than this, the page follows the answer.
 const NEAR_PX = 96;
+// After a picture of the answer the page rests this many times as long as it took to draw: it stays
+// at hand for whoever reads and types, however long the answer grows.
+const RESTS = 3;
 
 export class ConversationView {
   #views = new Map();
-  #waiting = null;
+  #waiting = new Set();
+  #isPlanned = false;
+  #restsUntilMs = 0;
   #model = null;
+  #needsKey = false;
 
-  /** `does` has `start`, `edit`, `regenerate`, `goOn`, `save`, `copyAs` and `left`. */
+  /** `does` has `start`, `edit`, `regenerate`, `goOn`, `copyAs` and `left`. */
   constructor(place, conversation, does) {
     this.place = place;
     this.conversation = conversation;
@@ -36,16 +42,27 @@ export class ConversationView {
     scrollTo({ top: document.documentElement.scrollHeight });
   }
 
-  /** Shows what came of an answer, with the next picture of the screen. */
+  /** Shows what came of an answer, with the next picture of the screen that there is time for. */
   showAnswer(answer) {
-    if (!this.#waiting) requestAnimationFrame(() => this.#draw());
-    this.#waiting ??= new Set();
     this.#waiting.add(answer);
+    if (this.#isPlanned) return;
+    this.#isPlanned = true;
+    const restsMs = this.#restsUntilMs - performance.now();
+    const plan = () => requestAnimationFrame(() => this.#draw());
+    if (restsMs > 0) setTimeout(plan, restsMs);
+    else plan();
   }
 
   /** Says whom a new conversation is with. */
   showModel(model) {
     this.#model = model;
+    if (this.conversation.isEmpty) this.showTurns();
+  }
+
+  /** Says in a new conversation that the service needs an API key first. */
+  showKey(isNeeded) {
+    if (isNeeded === this.#needsKey) return;
+    this.#needsKey = isNeeded;
     if (this.conversation.isEmpty) this.showTurns();
   }
 
@@ -56,11 +73,16 @@ export class ConversationView {
   }
 
   #draw() {
+    this.#isPlanned = false;
+    const answers = [...this.#waiting];
+    this.#waiting.clear();
+    const beganMs = performance.now();
     const follows = isNearEnd();
     const last = this.conversation.turns.at(-1);
-    for (const answer of this.#waiting) this.#views.get(answer)?.show(answer === last);
-    this.#waiting = null;
+    for (const answer of answers) this.#views.get(answer)?.show(answer === last);
     if (follows) scrollTo({ top: document.documentElement.scrollHeight });
+    const endedMs = performance.now();
+    this.#restsUntilMs = endedMs + RESTS * (endedMs - beganMs);
   }
 
   #nodeOf(turn, index) {
@@ -131,6 +153,7 @@ export class ConversationView {
 
   #start() {
     const model = this.#model;
+    const without = this.#needsKey ? "This service needs an API key: it goes into the settings." : "Looking for models…";
     const starters = STARTERS.map((text) => {
       return element("button", { type: "button", class: "starter", onclick: () => this.does.start(text) }, text);
     });
@@ -138,7 +161,7 @@ export class ConversationView {
       "div",
       { class: "start" },
       element("h1", {}, model ? `Ask ${shortName(model.id)}` : "Playground"),
-      element("p", { class: "facts" }, model ? modelFacts(model) : "Looking for models…"),
+      element("p", { class: "facts" }, model ? modelFacts(model) : without),
       element("div", { class: "starters" }, ...starters),
     );
   }

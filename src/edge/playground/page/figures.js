@@ -52,7 +52,7 @@ function plots(answer) {
   const perS = rates(answer.samples);
   const between = gaps(answer.samples);
   const longest = Math.max(...between.map(([, gap]) => gap)) / 1000;
-  const current = isRunning(answer) ? perS.at(-1)[1] : Math.max(...perS.map(([, rate]) => rate));
+  const current = isRunning(answer) ? (perS.at(-1)?.[1] ?? 0) : Math.max(0, ...perS.map(([, rate]) => rate));
   const rate = `${isRunning(answer) ? "now" : "peak"} ${rounded(current)}`;
   const gap = `longest ${duration(longest)}`;
   return element(

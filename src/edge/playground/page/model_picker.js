@@ -45,8 +45,13 @@ export class ModelPicker {
   #models = [];
   #shown = "";
   #problem = "";
+  #needsKey = false;
+  #numFailures = 0;
 
-  /** `tells.changed(model)` when another one answers or it stands elsewhere. */
+  /**
+   * `tells.changed(model)` when another one answers or it stands elsewhere, `tells.answered(needsKey)`
+   * each time that the server was asked.
+   */
   constructor(button, menu, tells) {
     this.button = button;
     this.menu = menu;
@@ -77,14 +82,22 @@ export class ModelPicker {
     try {
       this.#models = await listModels();
       this.#problem = this.#models.length ? "" : "This server has no models.";
+      this.#needsKey = false;
     } catch (error) {
       this.#problem = error.message;
-      if (error.needsKey) this.tells.needsKey();
+      this.#needsKey = Boolean(error.needsKey);
     }
+    this.#numFailures = this.#problem ? this.#numFailures + 1 : 0;
+    this.tells.answered(this.#needsKey);
     this.#show();
-    const moves = this.#problem || this.#models.some((model) => stateOf(model) === "loading");
     clearTimeout(this.#timer);
-    this.#timer = setTimeout(() => document.hidden || this.refresh(), moves ? SOON_MS : LATER_MS);
+    if (this.#needsKey) return; // until there is another one
+    this.#timer = setTimeout(() => document.hidden || this.refresh(), this.#pauseMs());
+  }
+
+  #pauseMs() {
+    if (this.#problem) return Math.min(SOON_MS * 2 ** (this.#numFailures - 1), LATER_MS);
+    return this.#models.some((model) => stateOf(model) === "loading") ? SOON_MS : LATER_MS;
   }
 
   #show() {
@@ -97,13 +110,18 @@ export class ModelPicker {
     if (model) this.chosen = model.id;
     const standing = this.#problem ? "failed" : model ? stateOf(model) : "unloaded";
     this.dot.dataset.state = standing;
-    this.name.textContent = model ? shortName(model.id) : "No model";
-    this.button.lastElementChild.textContent = this.#problem ? "unreachable" : stateText(model);
+    this.name.textContent = model ? shortName(model.id) : this.#needsKey ? "API key needed" : "No model";
+    this.button.lastElementChild.textContent = this.#standing(model);
     this.button.title = this.#problem || (model?.id ?? "");
     const focused = this.menu.contains(document.activeElement);
     this.menu.replaceChildren(...this.#entries());
     if (focused) this.menu.querySelector("input:checked")?.focus();
     if (model) this.tells.changed(model);
+  }
+
+  #standing(model) {
+    if (this.#needsKey) return model ? "API key needed" : "";
+    return this.#problem ? "unreachable" : stateText(model);
   }
 
   #entries() {

@@ -16,6 +16,7 @@ const KINDS = {
   choice: "One of several texts",
   ebnf: "Grammar (GBNF)",
 };
+const KEY_NOTE = "Kept in this tab only, and sent with every request.";
 const EXAMPLES = {
   json_schema: '{"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}',
   regex: "(yes|no), because [a-z ]+\\.",
@@ -45,7 +46,11 @@ export class SettingsPanel {
       reset,
     );
     this.#fill();
-    this.#toggle(WIDE.matches && readLasting(OPEN) !== "no", false);
+    this.show({}); // what a model must be able to do waits for one
+    // A window that is made narrow is not covered.
+    const fit = () => this.#toggle(WIDE.matches && readLasting(OPEN) !== "no", false);
+    WIDE.addEventListener("change", fit);
+    fit();
   }
 
   /** Returns the settings in force: those that the model cannot honour are left out. */
@@ -78,6 +83,12 @@ export class SettingsPanel {
       this.#toggle(true, false);
       this.fields.key.focus();
     }
+  }
+
+  /** Shows whether the key is good: the service has answered, or refused it. */
+  showKey(isRefused) {
+    if (isRefused) this.askForKey();
+    this.keyNote.textContent = isRefused && apiKey.get() ? "The service refused this key." : KEY_NOTE;
   }
 
   /** Shows a setting that cannot be sent. */
@@ -137,7 +148,7 @@ export class SettingsPanel {
         type: "password",
         autocomplete: "off",
         placeholder: "tw_…",
-        onchange: () => this.#keepKey(),
+        onchange: (event) => this.#keepKey(event),
       }),
       system: text("system", { rows: 3, placeholder: "Who the model is, and how it answers" }),
       temperature: text("temperature", number),
@@ -157,9 +168,9 @@ export class SettingsPanel {
       const node = this.fields[field];
       return element("div", { class: "field" }, element("label", { for: node.id }, label), node, ...more);
     };
-    const keyNote = "Kept in this tab only, and sent with every request.";
+    this.keyNote = element("p", { class: "note", role: "status" }, KEY_NOTE);
     const sections = {
-      key: element("form", { onsubmit: (event) => event.preventDefault() }, ...labelled("key", "API key", element("p", { class: "note" }, keyNote)).childNodes),
+      key: element("form", { onsubmit: (event) => this.#keepKey(event) }, ...labelled("key", "API key", this.keyNote).childNodes),
       system: labelled("system", "System prompt"),
       temperature: labelled("temperature", "Temperature"),
       topP: labelled("topP", "Top p"),
@@ -187,7 +198,8 @@ export class SettingsPanel {
     if (field === "constraintKind") this.#showConstraint();
   }
 
-  #keepKey() {
+  #keepKey(event) {
+    event.preventDefault();
     apiKey.set(this.fields.key.value);
     this.tells.keyChanged();
   }

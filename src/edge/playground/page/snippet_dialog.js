@@ -1,9 +1,10 @@
 // A request as a command or a program, to take along.
 
 import { element, iconButton } from "../drawing/dom.js";
-import { describeService } from "../service/calls.js";
+import { CallFailed, describeService } from "../service/calls.js";
 import { FORMS } from "../service/snippets.js";
 import { readLasting, writeLasting } from "../storage.js";
+import { copyOrMark, MARKED } from "./clipboard.js";
 
 const NAME = "tokenwire.snippet";
 
@@ -22,9 +23,21 @@ export class SnippetDialog {
     dialog.addEventListener("click", (event) => event.target === dialog && dialog.close());
   }
 
-  /** Shows a request. */
+  /** Shows a request, or why that cannot be done. */
   async open(request) {
-    const { grpcPort, grpcTls } = await describeService();
+    try {
+      this.#showForms(request, await describeService());
+    } catch (error) {
+      if (!(error instanceof CallFailed)) throw error;
+      this.forms.replaceChildren();
+      this.code.textContent = error.message;
+    }
+    this.copy.hidden = !this.forms.hasChildNodes();
+    this.dialog.showModal();
+    (this.forms.querySelector("input:checked") ?? this.text).focus();
+  }
+
+  #showForms(request, { grpcPort, grpcTls }) {
     const host = location.hostname;
     const service = { origin: location.origin, grpc: `${host}:${grpcPort}`, grpcTls, needsKey: this.needsKey() };
     const kept = readLasting(NAME);
@@ -42,18 +55,10 @@ export class SnippetDialog {
       }),
     );
     show(chosen);
-    this.dialog.showModal();
-    this.forms.querySelector("input:checked").focus();
   }
 
   async #copy() {
-    if (navigator.clipboard) {
-      await navigator.clipboard.writeText(this.code.textContent);
-      this.copy.textContent = "Copied";
-    } else {
-      // Without TLS on another machine's page: it is marked, to be copied with the keyboard.
-      getSelection().selectAllChildren(this.code);
-      this.copy.textContent = "Marked: press Ctrl + C";
-    }
+    const isCopied = await copyOrMark(this.code.textContent, this.code);
+    this.copy.textContent = isCopied ? "Copied" : MARKED;
   }
 }

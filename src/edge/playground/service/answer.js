@@ -36,6 +36,11 @@ export function isRunning(answer) {
   return answer.state === WAITING || answer.state === STREAMING;
 }
 
+/** Whether it ended before anything of it came: its question is then left out of later ones. */
+export function cameToNothing({ state, text, toolCalls }) {
+  return [STOPPED, INTERRUPTED, FAILED].includes(state) && !text && !toolCalls.length;
+}
+
 /** Takes in one event that came `elapsedMs` after the question. */
 export function applyEvent(answer, event, elapsedMs) {
   if (event.progress) applyProgress(answer, event.progress);

@@ -7,12 +7,13 @@ const KEY = "tokenwire.key";
 
 /** What the service refused or could not do, in its own words. */
 export class CallFailed extends Error {
-  constructor({ message, reason = "", httpStatus = 0, retryAfterS = 0, requestId = "" }) {
+  constructor({ message, reason = "", httpStatus = 0, retryAfterS = 0, requestId = "", field = "" }) {
     super(message);
     this.reason = reason;
     this.httpStatus = httpStatus;
     this.retryAfterS = retryAfterS;
     this.requestId = requestId;
+    this.field = field; // the path of what was refused
   }
 
   get needsKey() {
@@ -88,6 +89,7 @@ function failureOf(status, told) {
     ...told,
     message: status.message || status.error?.message || "The service gave no reason.",
     reason: detail("ErrorInfo")?.reason ?? "",
+    field: detail("BadRequest")?.fieldViolations?.[0]?.field ?? "",
     retryAfterS: told.retryAfterS || parseFloat(detail("RetryInfo")?.retryDelay) || 0,
   });
 }

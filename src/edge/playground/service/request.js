@@ -1,5 +1,24 @@
 // A conversation and its settings as a ChatRequest, in proto-JSON.
 
+import { cameToNothing } from "./answer.js";
+
+// Where a request has what a setting says.
+const PATHS = {
+  "sampling.temperature": "temperature",
+  "sampling.top_p": "topP",
+  "sampling.max_tokens": "maxTokens",
+  "sampling.seed": "seed",
+  "sampling.stop": "stop",
+  reasoning: "thinking",
+  constraint: "constraint",
+  tools: "tools",
+};
+
+/** Returns the setting that a path in a request comes of, or undefined. */
+export function settingOf(path) {
+  return Object.entries(PATHS).find(([known]) => `${path}.`.replace("[", ".").startsWith(`${known}.`))?.[1];
+}
+
 /** A setting that cannot be sent; `field` is its name. */
 export class SettingError extends Error {
   constructor(field, message) {
@@ -38,8 +57,16 @@ export function chatRequest(model, turns, settings) {
 function messagesOf(turns, system) {
   const messages = [];
   if (system.trim()) messages.push({ role: "ROLE_SYSTEM", content: [{ text: system }] });
-  for (const turn of turns) messages.push(...(turn.role === "user" ? [asked(turn)] : given(turn)));
+  turns.forEach((turn, index) => {
+    if (turn.role === "assistant") messages.push(...given(turn));
+    else if (!isLeftOut(turns[index + 1])) messages.push(asked(turn));
+  });
   return messages;
+}
+
+/** A refused question would be refused again, and two in a row are no conversation. */
+function isLeftOut(next) {
+  return next?.role === "assistant" && cameToNothing(next);
 }
 
 function asked(turn) {
