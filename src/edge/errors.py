@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import grpc
 import structlog
@@ -66,6 +66,15 @@ class EdgeError(Exception):
         self.headers = dict(headers or {})
 
 
+class CallFailed(Exception):
+    """One of the calls that a request makes failed, counted from 0, with `error`."""
+
+    def __init__(self, index: int, error: Exception) -> None:
+        super().__init__(f"call {index} failed")
+        self.index = index
+        self.error = error
+
+
 def invalid(field: str, description: str) -> EdgeError:
     """Returns the failure of a request whose field `field` cannot be read."""
     violation = (_text(field), _text(description))
@@ -76,7 +85,8 @@ def invalid(field: str, description: str) -> EdgeError:
 class Failure:
     """What went wrong with one request, before a dialect writes it.
 
-    `is_own`: the edge found it, and calls the fields as the caller does.
+    `is_own`: the edge found it, and calls the fields as the caller does. `call_index` says which
+    of several calls failed.
     """
 
     reason: str
@@ -84,6 +94,7 @@ class Failure:
     status: status_pb2.Status
     headers: Mapping[str, str]
     is_own: bool = False
+    call_index: int | None = None
 
     @property
     def message(self) -> str:
@@ -104,6 +115,8 @@ def failure_of(error: BaseException) -> Failure:
 
     What nobody foresaw is logged in full and answered in general words.
     """
+    if isinstance(error, CallFailed):
+        return replace(failure_of(error.error), call_index=error.index)
     if isinstance(error, EdgeError):
         return _own_failure(error)
     if isinstance(error, grpc.aio.AioRpcError):

@@ -175,14 +175,16 @@ class CompletionStream(_OpenAIStream):
         self._text_offsets: dict[int, int] = {}
 
     @classmethod
-    def of(cls, head: CompletionHead, asked: CompletionsAsked) -> CompletionStream:
-        """Returns the stream of one request of `/v1/completions`."""
+    def of(
+        cls, head: CompletionHead, asked: CompletionsAsked, echoes: Sequence[str]
+    ) -> CompletionStream:
+        """Returns the stream of one request of `/v1/completions`, with the echo of each prompt."""
         return cls(
             head,
             includes_usage=asked.includes_usage,
             model=asked.requests[0].model,
             names=asked.names,
-            echoes=[echo for echo in asked.echoes for _ in range(asked.num_choices)],
+            echoes=[echo for echo in echoes for _ in range(asked.num_choices)],
         )
 
     def _head(self, started: events_pb2.Started) -> dict[str, Any]:
@@ -198,6 +200,7 @@ class CompletionStream(_OpenAIStream):
         return b"".join(
             self._chunk(completion_choice(echo, index=index))
             for index, echo in enumerate(self._echoes)
+            if echo
         )
 
     def _encode_delta(self, delta: events_pb2.Delta) -> bytes:

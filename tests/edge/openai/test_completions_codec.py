@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -104,7 +103,7 @@ def test_what_cannot_be_honoured_is_named(fields: dict[str, Any], error: str) ->
 
 def test_choices_are_numbered_through() -> None:
     """Prompt times n plus choice; each begins with its echo, and the tokens are summed."""
-    asked = replace(decode(["x", "y"], n=2, echo=True), echoes=["x", "y"])
+    asked = decode(["x", "y"], n=2, echo=True)
     end = ChoiceFinished(finish_reason=FINISH_REASON_LENGTH)
     answers = [
         Finished(
@@ -114,7 +113,7 @@ def test_choices_are_numbered_through() -> None:
         )
         for _ in asked.requests
     ]
-    assert encode_completions(CompletionHead("r1", 7), asked, answers) == {
+    assert encode_completions(CompletionHead("r1", 7), asked, answers, ["x", "y"]) == {
         "id": "cmpl-r1",
         "object": "text_completion",
         "created": 7,
@@ -138,5 +137,5 @@ def test_logprobs_stand_in_their_choice() -> None:
     choice = Choice(text="a", logprobs=[TokenLogprob(text=b"a", logprob=-1)])
     choice.finished.finish_reason = FINISH_REASON_LENGTH
     answers = [Finished(choices=[choice])]
-    encoded = encode_completions(CompletionHead("r1", 7), decode(logprobs=0), answers)
+    encoded = encode_completions(CompletionHead("r1", 7), decode(logprobs=0), answers, [""])
     assert encoded["choices"][0]["logprobs"]["tokens"] == ["a"]

@@ -230,10 +230,28 @@ async def test_one_bad_prompt_is_the_failure_of_all(
     http: aiohttp.ClientSession, is_stream: bool
 ) -> None:
     """It is named, and a stream has not begun."""
-    for prompts in (["x", "x " * 3000], [[1], [10**6]]):
+    for prompts, param in (
+        (["x", "x " * 3000], "prompt[1]"),
+        ([[1], [10**6]], "prompt[1]"),
+        ([""], "prompt[0]"),
+        ("", "prompt"),
+    ):
         body = {**GREEDY, "prompt": prompts, "stream": is_stream}
         error = (await post(http, "/v1/completions", body, 400))["error"]
-        assert error["param"].startswith("prompt[1]")
+        assert error["param"] == param
+
+
+@pytest.mark.parametrize("is_stream", [False, True])
+async def test_of_bad_prompts_one_is_told_as_it_is(
+    http: aiohttp.ClientSession, is_stream: bool
+) -> None:
+    """Its number and what is wrong with it belong together, whichever is found first."""
+    ids = [10**6 + index for index in range(8)]
+    body = {**GREEDY, "prompt": [[token] for token in ids], "stream": is_stream}
+    for _ in range(5):
+        error = (await post(http, "/v1/completions", body, 400))["error"]
+        index = next(index for index, token in enumerate(ids) if str(token) in error["message"])
+        assert error["param"] == f"prompt[{index}]"
 
 
 async def test_a_completion_has_logprobs(http: aiohttp.ClientSession) -> None:

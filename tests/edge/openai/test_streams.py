@@ -83,8 +83,7 @@ def test_a_completion_is_chunks_and_done(includes_usage: bool) -> None:
 def test_echoes_come_first() -> None:
     """Each choice begins with its prompt."""
     asked = decode_completions({"model": MODEL, "prompt": ["x", "y"], "n": 2, "echo": True})
-    asked.echoes.extend(["x", "y"])
-    stream = CompletionStream.of(CompletionHead("r1", 7), asked)
+    stream = CompletionStream.of(CompletionHead("r1", 7), asked, ["x", "y"])
     chunks = parse_events(stream.encode(started(REQUEST)).decode())
     assert [chunk["choices"] for chunk in chunks] == [
         [choice(text, index=index)] for index, text in enumerate(("x", "x", "y", "y"))
@@ -187,7 +186,7 @@ def test_a_heartbeat_is_a_chunk_that_says_nothing() -> None:
     nothing = {"index": 0, "delta": {}, "logprobs": None, "finish_reason": None}
     assert parse_events(chats.heartbeat().decode()) == [{**CHAT_HEAD, "choices": [nothing]}]
     asked = decode_completions({"model": MODEL, "prompt": "x"})
-    stream = CompletionStream.of(CompletionHead("r1", 7), asked)
+    stream = CompletionStream.of(CompletionHead("r1", 7), asked, [""])
     assert parse_events(stream.heartbeat().decode()) == [{**HEAD, "choices": [choice("")]}]
 
 
