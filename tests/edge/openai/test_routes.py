@@ -146,7 +146,6 @@ async def test_an_answer_has_the_shape_that_is_asked_for(http: aiohttp.ClientSes
         ({"stop": ["x"] * 17}, "stop"),
         ({"messages": []}, "messages"),
         ({"tools": [{"type": "function", "function": {"name": "f"}}]}, "tools"),
-        ({"reasoning_effort": "none"}, "reasoning_effort"),
         ({"include_reasoning": False}, "include_reasoning"),
         ({"lora_path": "x"}, "lora_path"),
         ({"chat_template_kwargs": {"tools": []}}, "chat_template_kwargs"),
@@ -197,6 +196,15 @@ async def test_what_the_front_refuses_has_the_callers_name(
     assert error["type"] == "invalid_request_error"
     assert error["param"] == param
     assert error["message"].startswith(f"{param}: ")
+
+
+async def test_no_thinking_is_no_wish_of_a_model_that_does_not_think(
+    http: aiohttp.ClientSession,
+) -> None:
+    """Its answer is the one to a request that says nothing of it."""
+    answer = await post(http, "/v1/chat/completions", {**CHAT, "reasoning_effort": "none"})
+    plain = await post(http, "/v1/chat/completions", CHAT)
+    assert answer["choices"] == plain["choices"]
 
 
 async def test_a_long_conversation_is_told_as_such(http: aiohttp.ClientSession) -> None:
