@@ -148,6 +148,7 @@ async def test_an_answer_has_the_shape_that_is_asked_for(http: aiohttp.ClientSes
         ({"tools": [{"type": "function", "function": {"name": "f"}}]}, "tools"),
         ({"include_reasoning": False}, "include_reasoning"),
         ({"lora_path": "x"}, "lora_path"),
+        ({"priority": 101}, "priority"),
         ({"chat_template_kwargs": {"tools": []}}, "chat_template_kwargs"),
         ({"continue_final_message": True}, "continue_final_message"),
         (
