@@ -223,7 +223,7 @@ def _decode_message(fields: Fields) -> chat_pb2.Message:
 def _check_stream(fields: Fields, *, is_stream: bool, instead: str) -> None:
     # A stream route streams either way; the type is checked.
     if fields.optional_boolean("stream") and not is_stream:
-        raise invalid("stream", f"is not supported here, use {instead}")
+        raise invalid("stream", f"is not supported here, which is not Ollama's API: use {instead}")
 
 
 def _size(num_parameters: int, model_id: str) -> str:

@@ -27,8 +27,8 @@ def completion_logprobs(
 ) -> tuple[dict[str, Any], int]:
     """Returns those of a completion, as four lists, and the offset of what follows them.
 
-    The token itself is also among the likeliest, as OpenAI has it: there may be one more than asked
-    for. Offsets count characters from the beginning of the answer. Bytes that are no whole character
+    The token itself is among the likeliest, as OpenAI has it: that may be one more than asked for.
+    Offsets count characters from the beginning of the answer. Bytes that are no whole character
     count one.
     """
     texts: list[str] = []
