@@ -362,6 +362,7 @@ async def test_a_body_that_cannot_be_read(
     ("method", "path", "status", "code"),
     [
         ("GET", "/v1/nothing", 404, "unknown_url"),
+        ("POST", "/v1", 404, "unknown_url"),
         ("GET", "/v1/chat/completions", 405, "method_not_supported"),
         ("DELETE", "/v1/models/owner/model", 405, "method_not_supported"),
     ],
