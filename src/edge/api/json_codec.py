@@ -18,7 +18,7 @@ from ...item_limits import max_items_of
 from ..body import shown
 from ..errors import invalid
 from ..fields import Fields, to_float32
-from ..openai.json_codec import CompletionHead, encode_completion
+from ..openai.json_codec import AnswerHead, encode_completion
 from .content import decode_content
 from .refusals import KNOWN, KNOWN_OF_A_MESSAGE, refuse
 
@@ -151,7 +151,7 @@ def encode_chat(finished: events_pb2.Finished) -> dict[str, Any]:
     }
 
 
-def encode_completions(head: CompletionHead, finished: events_pb2.Finished) -> dict[str, Any]:
+def encode_completions(head: AnswerHead, finished: events_pb2.Finished) -> dict[str, Any]:
     """Returns the body of `/api/completions`, with all that OpenAI's clients look for."""
     return {**encode_text(finished), **encode_completion(head, finished)}
 

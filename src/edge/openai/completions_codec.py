@@ -14,14 +14,14 @@ from ..fields import Fields
 from .constraints import decode_constraint
 from .errors import FieldNames
 from .json_codec import (
-    CompletionHead,
+    COMPLETION,
+    AnswerHead,
     completion_choice,
     completion_usage,
     decode_shared,
     decode_stream_options,
     num_choices_of,
     sum_usage,
-    system_fingerprint,
 )
 from .known_fields import COMPLETIONS, check_names
 from .logprobs import completion_logprobs
@@ -89,7 +89,7 @@ def decode_completions(body: dict[str, Any]) -> CompletionsAsked:
 
 
 def encode_completions(
-    head: CompletionHead,
+    head: AnswerHead,
     asked: CompletionsAsked,
     answers: list[events_pb2.Finished],
     echoes: Sequence[str],
@@ -107,11 +107,8 @@ def encode_completions(
             if wants_logprobs:
                 encoded["logprobs"], _ = completion_logprobs(choice.logprobs, 0)
             choices.append(encoded)
-    started = answers[0].started
     return {
-        **head.fields(),
-        "model": started.model,
-        "system_fingerprint": system_fingerprint(started),
+        **head.fields(COMPLETION, answers[0].started),
         "choices": choices,
         "usage": completion_usage(sum_usage([answer.usage for answer in answers])),
     }

@@ -16,10 +16,10 @@ from ..context import CONTEXT, RequestContext
 from ..dialect import DIALECT, Dialect
 from ..errors import EdgeError
 from ..sse import send_stream
-from .chat_codec import ChatHead, decode_chat, encode_chat
+from .chat_codec import decode_chat, encode_chat
 from .completions_codec import CompletionsAsked, decode_completions, encode_completions
 from .errors import FieldNames, encode_failure
-from .json_codec import CompletionHead, encode_model
+from .json_codec import AnswerHead, encode_model
 from .not_served import describe_missing
 from .prompts import gather, merge
 from .streams import ChatStream, CompletionStream
@@ -81,7 +81,7 @@ class _Handlers:
         context = request[CONTEXT]
         asked = await self._bodies.read(request, decode_chat)
         _name_fields(request, asked.names)
-        head = ChatHead(context.request_id, int(time.time()))
+        head = AnswerHead.of_chat(context.request_id, int(time.time()))
         if asked.is_stream:
             events = self._front.events(self._front.stub.Chat, asked.request, context)
             return await send_stream(request, events, ChatStream(head, asked))
@@ -94,7 +94,7 @@ class _Handlers:
         asked = await self._bodies.read(request, decode_completions)
         _name_fields(request, asked.names)
         echoes = await self._echoes(asked, context)
-        head = CompletionHead(context.request_id, int(time.time()))
+        head = AnswerHead.of_completion(context.request_id, int(time.time()))
         if asked.is_stream:
             encoder = CompletionStream.of(head, asked, echoes)
             return await send_stream(request, self._stream(asked, context), encoder)

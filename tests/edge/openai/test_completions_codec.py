@@ -11,7 +11,7 @@ from tokenwire.edge.openai.completions_codec import (
     decode_completions,
     encode_completions,
 )
-from tokenwire.edge.openai.json_codec import CompletionHead
+from tokenwire.edge.openai.json_codec import AnswerHead
 from tokenwire.generated.tokenwire.v1.events_pb2 import (
     DELIVERY_DELTAS,
     FINISH_REASON_LENGTH,
@@ -113,7 +113,7 @@ def test_choices_are_numbered_through() -> None:
         )
         for _ in asked.requests
     ]
-    assert encode_completions(CompletionHead("r1", 7), asked, answers, ["x", "y"]) == {
+    assert encode_completions(AnswerHead.of_completion("r1", 7), asked, answers, ["x", "y"]) == {
         "id": "cmpl-r1",
         "object": "text_completion",
         "created": 7,
@@ -137,5 +137,7 @@ def test_logprobs_stand_in_their_choice() -> None:
     choice = Choice(text="a", logprobs=[TokenLogprob(text=b"a", logprob=-1)])
     choice.finished.finish_reason = FINISH_REASON_LENGTH
     answers = [Finished(choices=[choice])]
-    encoded = encode_completions(CompletionHead("r1", 7), decode(logprobs=0), answers, [""])
+    encoded = encode_completions(
+        AnswerHead.of_completion("r1", 7), decode(logprobs=0), answers, [""]
+    )
     assert encoded["choices"][0]["logprobs"]["tokens"] == ["a"]
