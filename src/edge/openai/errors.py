@@ -9,7 +9,7 @@ from typing import Any
 from google.rpc import error_details_pb2
 
 from ..dialect import FailureAnswer
-from ..errors import Failure
+from ..errors import Failure, find_detail
 
 _INVALID = "invalid_request_error"
 _SERVER = "server_error"
@@ -103,27 +103,16 @@ def error_body(failure: Failure, names: FieldNames = _NO_NAMES) -> dict[str, Any
         failure.reason, (by_status, failure.reason.lower() or failure.traits.rest_code.lower())
     )
     violations = [
-        (names.name_of(path, failure.call_index), text) for path, text in _violations(failure)
+        (names.name_of(path, failure.call_index), text) for path, text in failure.violations()
     ]
     message = "; ".join(f"{path}: {text}" for path, text in violations) or failure.message
     param = violations[0][0] if violations else None
-    if failure.reason == "CONTEXT_TOO_LONG" and (limit := _metadata(failure).get("limit")):
-        # Programs look for OpenAI's own words, to shorten the conversation and try again.
-        message = f"This model's maximum context length is {limit} tokens. {message}"
+    if failure.reason == "CONTEXT_TOO_LONG":
+        info = find_detail(failure.status, error_details_pb2.ErrorInfo)
+        if info is not None and "limit" in info.metadata:
+            # Programs look for OpenAI's own words, to shorten the conversation and try again.
+            limit = info.metadata["limit"]
+            message = f"This model's maximum context length is {limit} tokens. {message}"
     elif failure.reason == "UNSUPPORTED_MODEL":
         param = "model"
     return {"error": {"message": message, "type": kind, "param": param, "code": code}}
-
-
-def _violations(failure: Failure) -> list[tuple[str, str]]:
-    request = error_details_pb2.BadRequest()
-    if any(detail.Unpack(request) for detail in failure.status.details):
-        return [(violation.field, violation.description) for violation in request.field_violations]
-    return []
-
-
-def _metadata(failure: Failure) -> Mapping[str, str]:
-    info = error_details_pb2.ErrorInfo()
-    if any(detail.Unpack(info) for detail in failure.status.details):
-        return dict(info.metadata)
-    return {}
