@@ -92,6 +92,7 @@ _COMPLETION: dict[str, Schema] = {
     "id": {"type": "string"},
     "object": {"const": "text_completion"},
     "created": {"type": "integer", "description": "Unix time in seconds."},
+    "system_fingerprint": {"type": ["string", "null"]},
     "choices": {
         "type": "array",
         "items": _object(
@@ -196,7 +197,7 @@ _CONTINUE_EXAMPLE = {"model": MODEL, "prompt": "The capital of France is", "max_
 _CHUNK = (
     'data: {"id":"cmpl-4e3f","object":"text_completion","created":1767225600,"model":"'
     + MODEL
-    + '",'
+    + '","system_fingerprint":null,'
 )
 _CHOICE = {"text": " Paris.", "index": 0, "finish_reason": "stop", "logprobs": None}
 
@@ -281,6 +282,7 @@ OPERATIONS = (
             "id": "cmpl-4e3f",
             "object": "text_completion",
             "created": 1767225600,
+            "system_fingerprint": None,
             "choices": [_CHOICE],
             "usage": {"prompt_tokens": 5, "completion_tokens": 8, "total_tokens": 13},
         },

@@ -392,12 +392,12 @@ _USAGE_EXAMPLE = {
 _CHAT_CHUNK = (
     '{"id":"chatcmpl-4e3f","object":"chat.completion.chunk","created":1767225600,"model":"'
     + MODEL
-    + '","service_tier":"default","system_fingerprint":null,"choices":[{"index":0,"delta":'
+    + '","system_fingerprint":null,"service_tier":"default","choices":[{"index":0,"delta":'
 )
 _TEXT_CHUNK = (
     '{"id":"cmpl-4e3f","object":"text_completion","created":1767225600,"model":"'
     + MODEL
-    + '","choices":[{"text":'
+    + '","system_fingerprint":null,"choices":[{"text":'
 )
 
 OPERATIONS: tuple[OpenAIOperation, ...] = (

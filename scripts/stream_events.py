@@ -67,6 +67,7 @@ def _chunk(kind: str, choice: Schema, error: Schema) -> Schema:
             "object": {"const": kind},
             "created": {"type": "integer", "description": "Unix time in seconds."},
             "model": {"type": "string"},
+            "system_fingerprint": {"type": ["string", "null"]},
             "choices": {"type": "array", "items": choice},
             "usage": {**usage, "description": "Where asked for; then the last one has no choices."},
         },

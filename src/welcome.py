@@ -239,6 +239,8 @@ def _suggestions(addresses: Addresses, model: models_pb2.Model) -> str:
         f"  {addresses.curl} -s {addresses.http}/api/chat {data}\n"
         f"  {addresses.curl} -sN {addresses.http}/api/chat/stream {data}\n"
         f"  {_own_command()} chat{addresses.chat_options}\n\n"
+        f"Playground, in a browser:  {addresses.http}/\n"
+        f"Base URL of OpenAI's API:  {addresses.http}/v1\n"
         f"Interactive documentation: {addresses.http}/swagger-ui   Stop: Ctrl-C\n"
     )
 

@@ -36,6 +36,7 @@ async def tokenwire(folder: Path, *arguments: str, **variables: str) -> Result:
 
 async def test_version(tmp_path: Path) -> None:
     """`version` prints it."""
+    assert await tokenwire(tmp_path, "--version") == (0, f"{__version__}\n", "")
     assert await tokenwire(tmp_path, "version") == (0, f"{__version__}\n", "")
 
 

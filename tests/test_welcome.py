@@ -11,7 +11,9 @@ import sys
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from urllib.parse import urlsplit
 
+import aiohttp
 from tokenwire.welcome import StatusLine
 
 from .certificates import PairFiles
@@ -92,6 +94,12 @@ async def test_from_the_start_to_an_answer(tmp_path: Path) -> None:
         answer = json.loads((await curl.communicate())[0])
         assert answer["message"]["role"] == "assistant"
         assert answer["message"]["content"]
+        urls = [line.split(": ")[1].split()[0] for line in text.splitlines()[-3:]]
+        assert [urlsplit(url).path for url in urls] == ["/", "/v1", "/swagger-ui"]
+        async with aiohttp.ClientSession() as http:
+            for url in (urls[0], f"{urls[1]}/models", urls[2]):
+                async with http.get(url) as page:
+                    assert page.status == 200
 
         target = ("--target", f"localhost:{port}")
         question = ("chat", "What is the capital of France?", "--temperature", "0")

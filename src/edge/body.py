@@ -23,6 +23,8 @@ T = TypeVar("T")
 
 BODY_FIELD = "body"
 _MAX_SHOWN = 100
+_CURLS_OWN = "application/x-www-form-urlencoded"  # of every `curl -d` that says nothing else
+_CURL_HINT = "; with curl, add -H 'Content-Type: application/json'"
 # Short messages of this size keep the slowest codec busy for some 40 ms.
 _LARGE_BYTES = 64 * 1024
 
@@ -165,9 +167,10 @@ def _require_json(request: BaseRequest) -> None:
         return
     given = request.content_type
     if given != "application/json" and not given.endswith("+json"):
+        hint = _CURL_HINT if given == _CURLS_OWN else ""
         raise EdgeError(
             "UNSUPPORTED_MEDIA_TYPE",
-            f"Content-Type must be application/json, got {given[:_MAX_SHOWN]}",
+            f"Content-Type must be application/json, got {given[:_MAX_SHOWN]}{hint}",
         )
 
 

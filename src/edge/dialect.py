@@ -62,8 +62,8 @@ DIALECT = web.RequestKey("dialect", Dialect)
 
 
 def dialect_of(path: str, dialects: Sequence[Dialect]) -> Dialect:
-    """Returns the dialect that a path belongs to."""
-    fitting = (dialect for dialect in dialects if path.startswith(dialect.prefix))
+    """Returns the dialect that a path belongs to, which may be the prefix without its slash."""
+    fitting = (dialect for dialect in dialects if f"{path}/".startswith(dialect.prefix))
     return max(fitting, key=lambda dialect: len(dialect.prefix))
 
 

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import grpc
 import structlog
 from google.protobuf import any_pb2
+from google.protobuf.message import Message
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 
 from ..error_table import DOMAIN, TRAITS
 from ..generated.tokenwire.v1 import options_pb2
+
+DetailT = TypeVar("DetailT", bound=Message)
 
 _logger = structlog.get_logger(__name__)
 
@@ -66,6 +70,15 @@ class EdgeError(Exception):
         self.headers = dict(headers or {})
 
 
+class CallFailed(Exception):
+    """One of the calls that a request makes failed, counted from 0, with `error`."""
+
+    def __init__(self, index: int, error: Exception) -> None:
+        super().__init__(f"call {index} failed")
+        self.index = index
+        self.error = error
+
+
 def invalid(field: str, description: str) -> EdgeError:
     """Returns the failure of a request whose field `field` cannot be read."""
     violation = (_text(field), _text(description))
@@ -76,7 +89,8 @@ def invalid(field: str, description: str) -> EdgeError:
 class Failure:
     """What went wrong with one request, before a dialect writes it.
 
-    `is_own`: the edge found it, and calls the fields as the caller does.
+    `is_own`: the edge found it, and calls the fields as the caller does. `call_index` says which
+    of several calls failed.
     """
 
     reason: str
@@ -84,6 +98,7 @@ class Failure:
     status: status_pb2.Status
     headers: Mapping[str, str]
     is_own: bool = False
+    call_index: int | None = None
 
     @property
     def message(self) -> str:
@@ -97,10 +112,24 @@ class Failure:
     @property
     def retry_after_s(self) -> int:
         """When another try is worthwhile: as the front says, else as the table does; 0: never."""
-        retry = error_details_pb2.RetryInfo()
-        if any(detail.Unpack(retry) for detail in self.status.details):
-            return int(retry.retry_delay.seconds)
-        return self.traits.retry_after_s
+        retry = find_detail(self.status, error_details_pb2.RetryInfo)
+        return self.traits.retry_after_s if retry is None else int(retry.retry_delay.seconds)
+
+    def violations(self) -> list[tuple[str, str]]:
+        """Returns the paths of the fields that are wrong, each with what is wrong with it."""
+        request = find_detail(self.status, error_details_pb2.BadRequest)
+        if request is None:
+            return []
+        return [(wrong.field, wrong.description) for wrong in request.field_violations]
+
+
+def find_detail(status: status_pb2.Status, kind: type[DetailT]) -> DetailT | None:
+    """Returns the first detail of a type that a status has."""
+    found = kind()
+    for detail in status.details:
+        if detail.Unpack(found):
+            return found
+    return None
 
 
 def failure_of(error: BaseException) -> Failure:
@@ -108,6 +137,8 @@ def failure_of(error: BaseException) -> Failure:
 
     What nobody foresaw is logged in full and answered in general words.
     """
+    if isinstance(error, CallFailed):
+        return replace(failure_of(error.error), call_index=error.index)
     if isinstance(error, EdgeError):
         return _own_failure(error)
     if isinstance(error, grpc.aio.AioRpcError):
@@ -122,8 +153,8 @@ def failure_of(error: BaseException) -> Failure:
 def rest_text(failure: Failure) -> str:
     """Returns what went wrong in the words of REST, with the caller's own field names."""
     violations = [
-        f"{v.field if failure.is_own else _rest_field(v.field)}: {v.description}"
-        for v in _violations(failure.status)
+        f"{path if failure.is_own else _rest_field(path)}: {description}"
+        for path, description in failure.violations()
     ]
     message = "; ".join(violations) or failure.message
     prefix = failure.traits.rest_prefix
@@ -167,14 +198,6 @@ def _status_of(error: grpc.aio.AioRpcError) -> status_pb2.Status:
             return status_pb2.Status.FromString(value)
     code: int = error.code().value[0]
     return status_pb2.Status(code=code, message=error.details() or "")
-
-
-def _violations(
-    status: status_pb2.Status,
-) -> Iterator[error_details_pb2.BadRequest.FieldViolation]:
-    request = error_details_pb2.BadRequest()
-    if any(detail.Unpack(request) for detail in status.details):
-        yield from request.field_violations
 
 
 def _text(value: str) -> str:

@@ -227,12 +227,12 @@ def _translated(request: web.Request, error: web.HTTPException) -> Exception:
     if isinstance(error, web.HTTPNotFound):
         return EdgeError("NOT_FOUND", request[DIALECT].describe_missing(path))
     if isinstance(error, web.HTTPMethodNotAllowed):
-        allowed = ", ".join(sorted(error.allowed_methods))
-        verb = "is" if len(error.allowed_methods) == 1 else "are"
+        methods = sorted(error.allowed_methods)
+        verb = "is" if len(methods) == 1 else "are"
         return EdgeError(
             "METHOD_NOT_ALLOWED",
-            f"{request.method} is not allowed on {path}, {allowed} {verb}",
-            headers={"Allow": allowed},
+            f"{request.method} is not allowed on {path}, {' and '.join(methods)} {verb}",
+            headers={"Allow": ", ".join(methods)},
         )
     if isinstance(error, web.HTTPRequestEntityTooLarge):
         limit = request.client_max_size

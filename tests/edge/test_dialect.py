@@ -172,7 +172,8 @@ async def test_broken_http_has_the_dialect_of_its_path(
     [
         ("/tiny/say", TINY),
         ("/tiny/", TINY),
-        ("/tiny", API),
+        ("/tiny", TINY),
+        ("/tinys", API),
         ("/tokenwire/v1/chat", CANONICAL),
         ("/api/tiny/", API),
         ("*", API),

@@ -48,6 +48,15 @@ async def test_a_wrong_method_is_a_json_405(scripted_http: aiohttp.ClientSession
         }
 
 
+async def test_two_right_methods_are_told_as_two(scripted_http: aiohttp.ClientSession) -> None:
+    """In words in the text, as a list in `Allow`."""
+    async with scripted_http.post("/v1/models") as response:
+        assert response.status == 405
+        assert response.headers["Allow"] == "GET, HEAD"
+        message = (await response.json())["error"]["message"]
+    assert message == "POST is not allowed on /v1/models, GET and HEAD are"
+
+
 async def test_canonical_paths_answer_in_their_own_shape(
     scripted_http: aiohttp.ClientSession,
 ) -> None:

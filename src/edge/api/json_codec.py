@@ -18,7 +18,7 @@ from ...item_limits import max_items_of
 from ..body import shown
 from ..errors import invalid
 from ..fields import Fields, to_float32
-from ..openai.json_codec import CompletionHead, encode_completion
+from ..openai.json_codec import AnswerHead, encode_completion
 from .content import decode_content
 from .refusals import KNOWN, KNOWN_OF_A_MESSAGE, refuse
 
@@ -154,7 +154,7 @@ def encode_chat(finished: events_pb2.Finished) -> dict[str, Any]:
     }
 
 
-def encode_completions(head: CompletionHead, finished: events_pb2.Finished) -> dict[str, Any]:
+def encode_completions(head: AnswerHead, finished: events_pb2.Finished) -> dict[str, Any]:
     """Returns the body of `/api/completions`, with all that OpenAI's clients look for."""
     return {**encode_text(finished), **encode_completion(head, finished)}
 
@@ -233,7 +233,7 @@ def _decode_message(fields: Fields) -> chat_pb2.Message:
 def _check_stream(fields: Fields, *, is_stream: bool, instead: str) -> None:
     # A stream route streams either way; the type is checked.
     if fields.optional_boolean("stream") and not is_stream:
-        raise invalid("stream", f"is not supported here, use {instead}")
+        raise invalid("stream", f"is not supported here, which is not Ollama's API: use {instead}")
 
 
 def _size(num_parameters: int, model_id: str) -> str:

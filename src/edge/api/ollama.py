@@ -47,10 +47,10 @@ def _headers(headers: Mapping[str, str]) -> list[str]:
     found: list[str] = []
     # `ollama-python/0.6.1 …`, `ollama-js/0.6.3 …`, `ollama/0.13.0 …` of the program itself.
     if headers.get("User-Agent", "").lower().startswith("ollama"):
-        found.append("User-Agent")
+        found.append("the header User-Agent")
     # Alone: others name it behind JSON, and are content with that.
     if headers.get("Accept", "").lower() == _NDJSON:
-        found.append("Accept")
+        found.append("the header Accept")
     return found
 
 

@@ -16,7 +16,7 @@ from ..client import FrontClient
 from ..context import CONTEXT
 from ..dialect import DIALECT, Dialect
 from ..fields import Fields
-from ..openai.json_codec import CompletionHead, decode_includes_usage
+from ..openai.json_codec import AnswerHead, decode_includes_usage
 from ..openai.streams import CompletionStream
 from ..sse import EventEncoder, send_stream
 from .errors import encode_failure, encode_stream_failure
@@ -98,7 +98,7 @@ class _Handlers:
 
     async def completions(self, request: web.Request) -> web.StreamResponse:
         """Continues a text, as one object or, with `stream`, as OpenAI's events."""
-        head = CompletionHead(request[CONTEXT].request_id, int(time.time()))
+        head = AnswerHead.of_completion(request[CONTEXT].request_id, int(time.time()))
 
         def decode(
             body: dict[str, Any],

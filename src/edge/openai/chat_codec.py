@@ -14,12 +14,12 @@ from .constraints import decode_constraint
 from .conversation import decode_messages, decode_tool_choice, decode_tools
 from .errors import FieldNames
 from .json_codec import (
-    FINISH_REASONS,
+    AnswerHead,
     completion_usage,
     decode_shared,
     decode_stream_options,
+    finish_reason,
     num_choices_of,
-    system_fingerprint,
 )
 from .known_fields import CHAT, check_names
 from .logprobs import chat_logprobs
@@ -27,23 +27,6 @@ from .sampling import decode_sampling
 
 _EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
 _MAX_DEPTH = 64
-_FINISH_REASONS = {**FINISH_REASONS, events_pb2.FINISH_REASON_TOOL_CALLS: "tool_calls"}
-
-
-@dataclass(frozen=True, slots=True)
-class ChatHead:
-    """What every object of one chat begins with."""
-
-    request_id: str
-    created_unix_s: int
-
-    def fields(self, kind: str) -> dict[str, Any]:
-        """Returns the leading fields of an object of a kind, such as `chat.completion`."""
-        return {
-            "id": f"chatcmpl-{self.request_id}",
-            "object": kind,
-            "created": self.created_unix_s,
-        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,14 +90,13 @@ def decode_chat(body: dict[str, Any]) -> ChatAsked:
     )
 
 
-def encode_chat(head: ChatHead, asked: ChatAsked, finished: events_pb2.Finished) -> dict[str, Any]:
+def encode_chat(
+    head: AnswerHead, asked: ChatAsked, finished: events_pb2.Finished
+) -> dict[str, Any]:
     """Returns a whole answer."""
-    started = finished.started
     return {
-        **head.fields("chat.completion"),
-        "model": started.model,
+        **head.fields("chat.completion", finished.started),
         "service_tier": "default",
-        "system_fingerprint": system_fingerprint(started),
         "choices": [_encode_choice(asked, choice) for choice in finished.choices],
         "usage": chat_usage(finished.usage),
     }
@@ -126,11 +108,6 @@ def chat_usage(usage: events_pb2.Usage) -> dict[str, Any]:
         **completion_usage(usage),
         "completion_tokens_details": {"reasoning_tokens": usage.num_reasoning_tokens},
     }
-
-
-def finish_reason(finished: events_pb2.ChoiceFinished) -> str:
-    """Says why an answer ended, in OpenAI's words."""
-    return _FINISH_REASONS[finished.finish_reason]
 
 
 def _encode_choice(asked: ChatAsked, choice: events_pb2.Choice) -> dict[str, Any]:

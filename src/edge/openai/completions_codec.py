@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, cast
 
 from ...generated.tokenwire.v1 import events_pb2, inference_pb2, sampling_pb2
@@ -13,14 +14,14 @@ from ..fields import Fields
 from .constraints import decode_constraint
 from .errors import FieldNames
 from .json_codec import (
-    CompletionHead,
+    COMPLETION,
+    AnswerHead,
     completion_choice,
     completion_usage,
     decode_shared,
     decode_stream_options,
     num_choices_of,
     sum_usage,
-    system_fingerprint,
 )
 from .known_fields import COMPLETIONS, check_names
 from .logprobs import completion_logprobs
@@ -33,7 +34,7 @@ MAX_PROMPTS = 16
 class CompletionsAsked:
     """A request of `/v1/completions`: a call of the front for each of its prompts.
 
-    `echoes` are the texts of the prompts where the answers begin with them, else empty.
+    `is_list`: they came as a list, which may be of one.
     """
 
     requests: list[inference_pb2.GenerateRequest]
@@ -42,7 +43,6 @@ class CompletionsAsked:
     includes_usage: bool
     wants_echo: bool
     is_list: bool
-    echoes: list[str] = field(default_factory=list[str])
 
     @property
     def num_choices(self) -> int:
@@ -60,7 +60,7 @@ def decode_completions(body: dict[str, Any]) -> CompletionsAsked:
     check_names(fields, COMPLETIONS)
     given: dict[str, str] = {}
     model = fields.string("model")
-    prompts = _decode_prompts(fields.get("prompt"))
+    prompts, is_list = _decode_prompts(fields.get("prompt"))
     sampling = decode_sampling(fields, given)
     wants_echo = fields.optional_boolean("echo") or False
     _decode_logprobs(fields, sampling, wants_echo=wants_echo)
@@ -75,25 +75,31 @@ def decode_completions(body: dict[str, Any]) -> CompletionsAsked:
         sampling=sampling,
         constraint=decode_constraint(fields, given),
         delivery=events_pb2.DELIVERY_DELTAS if is_stream else events_pb2.DELIVERY_FINAL,
+        progress=is_stream and is_list,  # which tells of each prompt that it is accepted
     )
     decode_shared(fields, request)
     return CompletionsAsked(
         [_with_prompt(request, prompt) for prompt in prompts],
-        FieldNames(given),
+        FieldNames(given, has_prompts=is_list),
         is_stream=is_stream,
         includes_usage=includes_usage,
         wants_echo=wants_echo,
-        is_list=len(prompts) > 1,
+        is_list=is_list,
     )
 
 
 def encode_completions(
-    head: CompletionHead, asked: CompletionsAsked, answers: list[events_pb2.Finished]
+    head: AnswerHead,
+    asked: CompletionsAsked,
+    answers: list[events_pb2.Finished],
+    echoes: Sequence[str],
 ) -> dict[str, Any]:
-    """Returns the whole completions of all prompts, numbered through."""
+    """Returns the whole completions of all prompts, numbered through.
+
+    `echoes` are what the answers to each prompt begin with.
+    """
     choices: list[dict[str, Any]] = []
-    for prompt, finished in enumerate(answers):
-        echo = asked.echoes[prompt] if asked.wants_echo else ""
+    for prompt, (finished, echo) in enumerate(zip(answers, echoes, strict=True)):
         wants_logprobs = asked.requests[prompt].sampling.HasField("logprobs")
         for choice in finished.choices:
             index = prompt * asked.num_choices + choice.choice
@@ -101,11 +107,8 @@ def encode_completions(
             if wants_logprobs:
                 encoded["logprobs"], _ = completion_logprobs(choice.logprobs, 0)
             choices.append(encoded)
-    started = answers[0].started
     return {
-        **head.fields(),
-        "model": started.model,
-        "system_fingerprint": system_fingerprint(started),
+        **head.fields(COMPLETION, answers[0].started),
         "choices": choices,
         "usage": completion_usage(sum_usage([answer.usage for answer in answers])),
     }
@@ -114,11 +117,12 @@ def encode_completions(
 _Prompt = str | list[int]
 
 
-def _decode_prompts(value: object) -> list[_Prompt]:
+def _decode_prompts(value: object) -> tuple[list[_Prompt], bool]:
+    """Returns the prompts, and whether they are a list rather than one alone."""
     if value is None:
         raise invalid("prompt", "is required and must be a string, token ids, or an array of them")
     if isinstance(value, str):
-        return [value]
+        return [value], False
     if not isinstance(value, list):
         raise invalid(
             "prompt", f"must be a string, token ids, or an array of them, got {json_type(value)}"
@@ -127,7 +131,7 @@ def _decode_prompts(value: object) -> list[_Prompt]:
     if not items:
         raise invalid("prompt", "must have at least 1 item, got 0")
     if not isinstance(items[0], str | list):
-        return [decode_ids(items, "prompt")]
+        return [decode_ids(items, "prompt")], False
     if len(items) > MAX_PROMPTS:
         raise invalid("prompt", describe_excess(MAX_PROMPTS, len(items)))
     prompts: list[_Prompt] = []
@@ -139,7 +143,7 @@ def _decode_prompts(value: object) -> list[_Prompt]:
             raise invalid(path, f"must be a string as the first one is, got {shown(item)}")
         else:
             prompts.append(decode_ids(item, path))
-    return prompts
+    return prompts, True
 
 
 def _with_prompt(

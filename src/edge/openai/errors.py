@@ -9,7 +9,7 @@ from typing import Any
 from google.rpc import error_details_pb2
 
 from ..dialect import FailureAnswer
-from ..errors import Failure
+from ..errors import Failure, find_detail
 
 _INVALID = "invalid_request_error"
 _SERVER = "server_error"
@@ -52,25 +52,34 @@ _PROMPT = re.compile(r"^(text|token_ids)(?=$|[.\[])(\.ids)?")
 class FieldNames:
     """How the caller of one request named what the proto's fields hold.
 
-    `prompt` is the path of the prompt that is meant: one of several may fail.
+    `has_prompts`: there is a list of prompts, each of them a call.
     """
 
     def __init__(
-        self, given: Mapping[str, str] | None = None, string_contents: Iterable[int] = ()
+        self,
+        given: Mapping[str, str] | None = None,
+        string_contents: Iterable[int] = (),
+        *,
+        has_prompts: bool = False,
     ) -> None:
         self._given = dict(given or {})
         self._string_contents = frozenset(string_contents)
-        self.prompt = "prompt"
+        self._has_prompts = has_prompts
 
-    def name_of(self, path: str) -> str:
-        """Returns the caller's path of a proto field; a path that is the caller's stays."""
+    def name_of(self, path: str, call_index: int | None = None) -> str:
+        """Returns the caller's path of a proto field; a path that is the caller's stays.
+
+        `call_index` says in which of several calls the field is.
+        """
         for field, name in self._given.items():
             if path == field or path.startswith((f"{field}.", f"{field}[")):
                 return name
         match = _TEXT_PART.match(path)
         if match is not None and int(match[1]) in self._string_contents:
             return f"messages[{match[1]}].content"
-        path = _PROMPT.sub(lambda _: self.prompt, path)
+        is_one_of_several = self._has_prompts and call_index is not None
+        prompt = f"prompt[{call_index}]" if is_one_of_several else "prompt"
+        path = _PROMPT.sub(prompt, path)
         for pattern, replacement in _RENAMED:
             path = pattern.sub(replacement, path)
         return path
@@ -93,26 +102,17 @@ def error_body(failure: Failure, names: FieldNames = _NO_NAMES) -> dict[str, Any
     kind, code = _TYPES_AND_CODES.get(
         failure.reason, (by_status, failure.reason.lower() or failure.traits.rest_code.lower())
     )
-    violations = [(names.name_of(path), text) for path, text in _violations(failure)]
+    violations = [
+        (names.name_of(path, failure.call_index), text) for path, text in failure.violations()
+    ]
     message = "; ".join(f"{path}: {text}" for path, text in violations) or failure.message
     param = violations[0][0] if violations else None
-    if failure.reason == "CONTEXT_TOO_LONG" and (limit := _metadata(failure).get("limit")):
-        # Programs look for OpenAI's own words, to shorten the conversation and try again.
-        message = f"This model's maximum context length is {limit} tokens. {message}"
+    if failure.reason == "CONTEXT_TOO_LONG":
+        info = find_detail(failure.status, error_details_pb2.ErrorInfo)
+        if info is not None and "limit" in info.metadata:
+            # Programs look for OpenAI's own words, to shorten the conversation and try again.
+            limit = info.metadata["limit"]
+            message = f"This model's maximum context length is {limit} tokens. {message}"
     elif failure.reason == "UNSUPPORTED_MODEL":
         param = "model"
     return {"error": {"message": message, "type": kind, "param": param, "code": code}}
-
-
-def _violations(failure: Failure) -> list[tuple[str, str]]:
-    request = error_details_pb2.BadRequest()
-    if any(detail.Unpack(request) for detail in failure.status.details):
-        return [(violation.field, violation.description) for violation in request.field_violations]
-    return []
-
-
-def _metadata(failure: Failure) -> Mapping[str, str]:
-    info = error_details_pb2.ErrorInfo()
-    if any(detail.Unpack(info) for detail in failure.status.details):
-        return dict(info.metadata)
-    return {}

@@ -9,13 +9,14 @@ from ...generated.tokenwire.v1 import events_pb2, inference_pb2, models_pb2, sam
 from ..errors import invalid
 from ..fields import Fields
 
+COMPLETION = "text_completion"
 # OpenAI knows no `eos`: the model's own end is a `stop` like any other.
-FINISH_REASONS = {
+_FINISH_REASONS = {
     events_pb2.FINISH_REASON_STOP: "stop",
     events_pb2.FINISH_REASON_EOS: "stop",
     events_pb2.FINISH_REASON_LENGTH: "length",
     events_pb2.FINISH_REASON_TIME_LIMIT: "length",
-    events_pb2.FINISH_REASON_TOOL_CALLS: "stop",
+    events_pb2.FINISH_REASON_TOOL_CALLS: "tool_calls",
 }
 # Beside the first, options without effect: padding against who measures encrypted chunks, and usage
 # on every chunk, which programs that measure speed send to all servers; it comes last here.
@@ -23,18 +24,30 @@ _STREAM_OPTIONS = ("include_usage", "include_obfuscation", "continuous_usage_sta
 
 
 @dataclass(frozen=True, slots=True)
-class CompletionHead:
-    """What every object of one completion begins with."""
+class AnswerHead:
+    """What every object of one answer begins with."""
 
-    request_id: str
+    id: str
     created_unix_s: int
 
-    def fields(self) -> dict[str, Any]:
-        """Returns the leading fields of an object."""
+    @classmethod
+    def of_chat(cls, request_id: str, created_unix_s: int) -> AnswerHead:
+        """Returns the head of a chat."""
+        return cls(f"chatcmpl-{request_id}", created_unix_s)
+
+    @classmethod
+    def of_completion(cls, request_id: str, created_unix_s: int) -> AnswerHead:
+        """Returns the head of a completion."""
+        return cls(f"cmpl-{request_id}", created_unix_s)
+
+    def fields(self, kind: str, started: events_pb2.Started) -> dict[str, Any]:
+        """Returns the leading fields of an object of a kind, such as `chat.completion`."""
         return {
-            "id": f"cmpl-{self.request_id}",
-            "object": "text_completion",
+            "id": self.id,
+            "object": kind,
             "created": self.created_unix_s,
+            "model": started.model,
+            "system_fingerprint": _fingerprint(started),
         }
 
 
@@ -82,12 +95,11 @@ def num_choices_of(sampling: sampling_pb2.Sampling) -> int:
     return sampling.n if sampling.HasField("n") else 1
 
 
-def encode_completion(head: CompletionHead, finished: events_pb2.Finished) -> dict[str, Any]:
+def encode_completion(head: AnswerHead, finished: events_pb2.Finished) -> dict[str, Any]:
     """Returns a whole completion of one prompt and one choice."""
     choice = finished.choices[0]
     return {
-        **head.fields(),
-        "model": finished.started.model,
+        **head.fields(COMPLETION, finished.started),
         "choices": [completion_choice(choice.text, choice.finished)],
         "usage": completion_usage(finished.usage),
     }
@@ -100,9 +112,14 @@ def completion_choice(
     return {
         "text": text,
         "index": index,
-        "finish_reason": None if finished is None else FINISH_REASONS[finished.finish_reason],
+        "finish_reason": None if finished is None else finish_reason(finished),
         "logprobs": None,
     }
+
+
+def finish_reason(finished: events_pb2.ChoiceFinished) -> str:
+    """Says why an answer ended, in OpenAI's words."""
+    return _FINISH_REASONS[finished.finish_reason]
 
 
 def completion_usage(usage: events_pb2.Usage) -> dict[str, Any]:
@@ -125,11 +142,6 @@ def sum_usage(usages: list[events_pb2.Usage]) -> events_pb2.Usage:
     )
 
 
-def system_fingerprint(started: events_pb2.Started) -> str | None:
-    """Names the files that answered: their revision, where that is known."""
-    return f"fp_{started.model_revision}" if started.model_revision else None
-
-
 def encode_model(model: models_pb2.Model, created_unix_s: int) -> dict[str, Any]:
     """Returns one model of `/v1/models`; the last three fields are those that vLLM adds."""
     return {
@@ -141,3 +153,8 @@ def encode_model(model: models_pb2.Model, created_unix_s: int) -> dict[str, Any]
         "parent": model.base_model or None,
         "max_model_len": model.context_length or None,
     }
+
+
+def _fingerprint(started: events_pb2.Started) -> str | None:
+    """Names the files that answered: their revision, where that is known, as one word."""
+    return "_".join(["fp", *started.model_revision.split()]) if started.model_revision else None

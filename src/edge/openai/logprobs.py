@@ -27,6 +27,7 @@ def completion_logprobs(
 ) -> tuple[dict[str, Any], int]:
     """Returns those of a completion, as four lists, and the offset of what follows them.
 
+    The token itself is among the likeliest, as OpenAI has it: that may be one more than asked for.
     Offsets count characters from the beginning of the answer. Bytes that are no whole character
     count one.
     """
@@ -35,10 +36,12 @@ def completion_logprobs(
     values: list[float] = []
     tops: list[dict[str, float]] = []
     for token in tokens:
-        texts.append(_text(token.text, "bytes:"))
+        text, value = _text(token.text, "bytes:"), max(token.logprob, _LEAST)
+        texts.append(text)
         offsets.append(text_offset)
-        values.append(max(token.logprob, _LEAST))
-        tops.append({_text(top.text, "bytes:"): max(top.logprob, _LEAST) for top in token.top})
+        values.append(value)
+        top = {_text(top.text, "bytes:"): max(top.logprob, _LEAST) for top in token.top}
+        tops.append({text: value} | top)
         text_offset += len(token.text.decode("utf-8", "replace"))
     lists = {
         "tokens": texts,

@@ -45,7 +45,7 @@ _STORED = f"{_SERVED[0]}/"
 
 
 def describe_missing(path: str) -> str:
-    """Says of a path below `/v1/` that there is no such route, and which there are."""
+    """Says of `/v1` or a path below it that there is no such route, and which there are."""
     sentence = no_route(path)
     behind = path.removeprefix(_PREFIX)
     if behind.startswith("v1/"):
@@ -54,8 +54,9 @@ def describe_missing(path: str) -> str:
         return f"{sentence}: there is one without the slash at its end"
     if path.startswith(_STORED):
         return f"{sentence}: completions are not stored here"
+    *served, last = _SERVED
+    routes = f"{', '.join(served)} and {last}"
     what = _NOT_SERVED.get(behind.split("/", 1)[0])
     if what is None:
-        return sentence
-    *served, last = _SERVED
-    return f"{sentence}: this server has no {what}, only {', '.join(served)} and {last}"
+        return f"{sentence}: there are {routes}"
+    return f"{sentence}: this server has no {what}, only {routes}"

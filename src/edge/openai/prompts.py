@@ -3,31 +3,31 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Sequence
 from contextlib import aclosing
 from typing import TypeVar
 
 from ...generated.tokenwire.v1 import events_pb2, inference_pb2
+from ..errors import CallFailed
 from .json_codec import sum_usage
 
 T = TypeVar("T")
 
 Response = inference_pb2.GenerateResponse
-OnFailure = Callable[[int], None]
 
 
-async def gather(calls: Sequence[Awaitable[T]], on_failure: OnFailure) -> list[T]:
+async def gather(calls: Sequence[Awaitable[T]]) -> list[T]:
     """Returns the results of calls that run at once. One that fails ends the others.
 
-    `on_failure` hears which call it was, before its failure is raised as it came.
+    Raises:
+        CallFailed: the first one that failed.
     """
 
     async def call(index: int, awaitable: Awaitable[T]) -> T:
         try:
             return await awaitable
-        except Exception:
-            on_failure(index)
-            raise
+        except Exception as error:
+            raise CallFailed(index, error) from error
 
     try:
         async with asyncio.TaskGroup() as group:
@@ -38,13 +38,16 @@ async def gather(calls: Sequence[Awaitable[T]], on_failure: OnFailure) -> list[T
 
 
 async def merge(
-    streams: Sequence[AsyncGenerator[Response]], num_choices: int, on_failure: OnFailure
+    streams: Sequence[AsyncGenerator[Response]], num_choices: int
 ) -> AsyncGenerator[Response]:
     """Yields the events of several streams as those of one, whose choices are numbered through.
 
     Nothing is yielded before every request is accepted, which their progress tells: so a prompt
-    that is refused is a failure of the whole request, and not the end of a stream. `on_failure`
-    does what it does for `gather`. Closing the iterator closes the streams.
+    that is refused is a failure of the whole request, and not the end of a stream. Closing the
+    iterator closes the streams.
+
+    Raises:
+        CallFailed: the first one that failed.
     """
     # Of one place: a stream waits for whoever reads.
     queue: asyncio.Queue[tuple[int, Response | Exception]] = asyncio.Queue(1)
@@ -60,8 +63,7 @@ async def merge(
         while len(usages) < len(streams):
             index, event = await queue.get()
             if isinstance(event, Exception):
-                on_failure(index)
-                raise event
+                raise CallFailed(index, event) from event
             pending.discard(index)
             kind = event.WhichOneof("event")
             if kind == "finished":

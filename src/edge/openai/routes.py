@@ -16,10 +16,10 @@ from ..context import CONTEXT, RequestContext
 from ..dialect import DIALECT, Dialect
 from ..errors import EdgeError
 from ..sse import send_stream
-from .chat_codec import ChatHead, decode_chat, encode_chat
+from .chat_codec import decode_chat, encode_chat
 from .completions_codec import CompletionsAsked, decode_completions, encode_completions
 from .errors import FieldNames, encode_failure
-from .json_codec import CompletionHead, encode_model
+from .json_codec import AnswerHead, encode_model
 from .not_served import describe_missing
 from .prompts import gather, merge
 from .streams import ChatStream, CompletionStream
@@ -81,7 +81,7 @@ class _Handlers:
         context = request[CONTEXT]
         asked = await self._bodies.read(request, decode_chat)
         _name_fields(request, asked.names)
-        head = ChatHead(context.request_id, int(time.time()))
+        head = AnswerHead.of_chat(context.request_id, int(time.time()))
         if asked.is_stream:
             events = self._front.events(self._front.stub.Chat, asked.request, context)
             return await send_stream(request, events, ChatStream(head, asked))
@@ -93,30 +93,27 @@ class _Handlers:
         context = request[CONTEXT]
         asked = await self._bodies.read(request, decode_completions)
         _name_fields(request, asked.names)
-        if asked.wants_echo:
-            asked = replace(asked, echoes=await self._echoes(asked, context))
-        head = CompletionHead(context.request_id, int(time.time()))
+        echoes = await self._echoes(asked, context)
+        head = AnswerHead.of_completion(context.request_id, int(time.time()))
         if asked.is_stream:
-            encoder = CompletionStream.of(head, asked)
+            encoder = CompletionStream.of(head, asked, echoes)
             return await send_stream(request, self._stream(asked, context), encoder)
         calls = [
             self._front.final(self._front.stub.Generate, call, context) for call in asked.requests
         ]
-        answers = await gather(calls, partial(_name_prompt, asked))
+        answers = await gather(calls)
         finished = [answer.finished for answer in answers]
-        return json_response(encode_completions(head, asked, finished))
+        return json_response(encode_completions(head, asked, finished, echoes))
 
     def _stream(
         self, asked: CompletionsAsked, context: RequestContext
     ) -> AsyncGenerator[inference_pb2.GenerateResponse]:
         if not asked.is_list:
             return self._front.events(self._front.stub.Generate, asked.requests[0], context)
-        for call in asked.requests:
-            call.progress = True
         streams = [
             self._front.events(self._front.stub.Generate, call, context) for call in asked.requests
         ]
-        return merge(streams, asked.num_choices, partial(_name_prompt, asked))
+        return merge(streams, asked.num_choices)
 
     async def _list_models(self, request: web.Request) -> inference_pb2.ListModelsResponse:
         question = inference_pb2.ListModelsRequest()
@@ -134,17 +131,11 @@ class _Handlers:
             )
             return answer.text
 
-        return await gather(
-            [text_of(call) for call in asked.requests], partial(_name_prompt, asked)
-        )
+        if not asked.wants_echo:
+            return [""] * len(asked.requests)
+        return await gather([text_of(call) for call in asked.requests])
 
 
 def _name_fields(request: web.Request, names: FieldNames) -> None:
     """Has the failures of a request name fields as its caller did."""
     request[DIALECT] = replace(OPENAI, encode_failure=partial(encode_failure, names=names))
-
-
-def _name_prompt(asked: CompletionsAsked, index: int) -> None:
-    """Has a failure name the prompt that it is about."""
-    if asked.is_list:
-        asked.names.prompt = f"prompt[{index}]"

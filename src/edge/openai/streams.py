@@ -9,14 +9,15 @@ from typing import Any
 from ...generated.tokenwire.v1 import events_pb2
 from ..errors import Failure
 from ..sse import Event, data_event
-from .chat_codec import ChatAsked, ChatHead, chat_usage, finish_reason
+from .chat_codec import ChatAsked, chat_usage
 from .completions_codec import CompletionsAsked
 from .errors import FieldNames, error_body
 from .json_codec import (
-    CompletionHead,
+    COMPLETION,
+    AnswerHead,
     completion_choice,
     completion_usage,
-    system_fingerprint,
+    finish_reason,
 )
 from .logprobs import chat_logprobs, completion_logprobs
 
@@ -81,17 +82,15 @@ class _OpenAIStream(ABC):
 class ChatStream(_OpenAIStream):
     """A chat in chunks: for each choice its role, its pieces, and why it ended."""
 
-    def __init__(self, head: ChatHead, asked: ChatAsked) -> None:
+    def __init__(self, head: AnswerHead, asked: ChatAsked) -> None:
         super().__init__(asked.request.model, asked.names, includes_usage=asked.includes_usage)
-        self._fields = head.fields("chat.completion.chunk")
+        self._answer = head
         self._asked = asked
 
     def _head(self, started: events_pb2.Started) -> dict[str, Any]:
         return {
-            **self._fields,
-            "model": started.model,
+            **self._answer.fields("chat.completion.chunk", started),
             "service_tier": "default",
-            "system_fingerprint": system_fingerprint(started),
         }
 
     def _usage(self, usage: events_pb2.Usage) -> dict[str, Any]:
@@ -162,7 +161,7 @@ class CompletionStream(_OpenAIStream):
 
     def __init__(
         self,
-        head: CompletionHead,
+        head: AnswerHead,
         *,
         includes_usage: bool,
         model: str = "",
@@ -170,23 +169,25 @@ class CompletionStream(_OpenAIStream):
         echoes: Sequence[str] = (),
     ) -> None:
         super().__init__(model, names or FieldNames(), includes_usage=includes_usage)
-        self._fields = head.fields()
+        self._answer = head
         self._echoes = echoes
         self._text_offsets: dict[int, int] = {}
 
     @classmethod
-    def of(cls, head: CompletionHead, asked: CompletionsAsked) -> CompletionStream:
-        """Returns the stream of one request of `/v1/completions`."""
+    def of(
+        cls, head: AnswerHead, asked: CompletionsAsked, echoes: Sequence[str]
+    ) -> CompletionStream:
+        """Returns the stream of one request of `/v1/completions`, with the echo of each prompt."""
         return cls(
             head,
             includes_usage=asked.includes_usage,
             model=asked.requests[0].model,
             names=asked.names,
-            echoes=[echo for echo in asked.echoes for _ in range(asked.num_choices)],
+            echoes=[echo for echo in echoes for _ in range(asked.num_choices)],
         )
 
     def _head(self, started: events_pb2.Started) -> dict[str, Any]:
-        return {**self._fields, "model": started.model}
+        return self._answer.fields(COMPLETION, started)
 
     def _usage(self, usage: events_pb2.Usage) -> dict[str, Any]:
         return completion_usage(usage)
@@ -198,6 +199,7 @@ class CompletionStream(_OpenAIStream):
         return b"".join(
             self._chunk(completion_choice(echo, index=index))
             for index, echo in enumerate(self._echoes)
+            if echo
         )
 
     def _encode_delta(self, delta: events_pb2.Delta) -> bytes:

@@ -14,7 +14,7 @@ from tokenwire.edge.api.json_codec import (
 )
 from tokenwire.edge.errors import EdgeError
 from tokenwire.edge.openai.json_codec import (
-    CompletionHead,
+    AnswerHead,
     completion_choice,
     completion_usage,
 )
@@ -214,10 +214,10 @@ def test_an_answer_holds_both_dialects() -> None:
     )
     finished = events_pb2.Finished(
         usage=usage,
-        started=events_pb2.Started(model="m"),
+        started=events_pb2.Started(model="m", model_revision="llm-a 1.2"),
         choices=[events_pb2.Choice(text="a", finished=end)],
     )
-    assert encode_completions(CompletionHead("r1", 1767225600), finished) == {
+    assert encode_completions(AnswerHead.of_completion("r1", 1767225600), finished) == {
         "text": "a",
         "model": "m",
         "tokens_generated": 2,
@@ -225,6 +225,7 @@ def test_an_answer_holds_both_dialects() -> None:
         "id": "cmpl-r1",
         "object": "text_completion",
         "created": 1767225600,
+        "system_fingerprint": "fp_llm-a_1.2",
         "choices": [completion_choice("a", end)],
         "usage": completion_usage(usage),
     }

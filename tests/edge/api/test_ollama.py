@@ -24,10 +24,14 @@ SENTENCE = "Ollama's API, which is not served here: use OpenAI's, whose base URL
         (
             {},
             {"User-Agent": "ollama-python/0.6.1 (x86_64 linux) Python/3.11.7"},
-            "User-Agent belongs",
+            "the header User-Agent belongs",
         ),
-        ({}, {"User-Agent": "ollama/0.13.0 (amd64 linux) Go/go1.24"}, "User-Agent belongs"),
-        ({}, {"Accept": "application/x-ndjson"}, "Accept belongs"),
+        (
+            {},
+            {"User-Agent": "ollama/0.13.0 (amd64 linux) Go/go1.24"},
+            "the header User-Agent belongs",
+        ),
+        ({}, {"Accept": "application/x-ndjson"}, "the header Accept belongs"),
         ({"options": {"temperature": 0}}, {}, "options belongs"),
         ({"keep_alive": 0}, {}, "keep_alive belongs"),
         ({"keep_alive": "5m", "stream": True}, {}, "keep_alive belongs"),
@@ -42,7 +46,7 @@ SENTENCE = "Ollama's API, which is not served here: use OpenAI's, whose base URL
         (
             {"options": {"num_ctx": 2048}, "keep_alive": -1},
             {"User-Agent": "ollama-js/0.6.3"},
-            "User-Agent, options, keep_alive belong",
+            "the header User-Agent, options, keep_alive belong",
         ),
     ],
 )
@@ -64,6 +68,24 @@ async def test_what_is_meant_for_ollama_is_refused_by_name(
             "code": "BAD_REQUEST",
         }
     assert not scripted.requests
+
+
+async def test_the_first_call_of_ollamas_own_guide(scripted_http: aiohttp.ClientSession) -> None:
+    """Bare `curl -d` sends a form and is told how to send JSON, a stream whose it is not."""
+    form = {"Content-Type": "application/x-www-form-urlencoded"}
+    async with scripted_http.post("/api/generate", data=b"{}", headers=form) as response:
+        assert response.status == 415
+        assert (await response.json())["error"] == (
+            "Content-Type must be application/json, got application/x-www-form-urlencoded; "
+            "with curl, add -H 'Content-Type: application/json'"
+        )
+    body = {**BODIES["/api/generate"], "stream": True}
+    async with scripted_http.post("/api/generate", json=body) as response:
+        assert response.status == 400
+        assert (await response.json())["error"] == (
+            "Bad request: stream: is not supported here, which is not Ollama's API: "
+            "use /api/generate/stream"
+        )
 
 
 async def test_images_in_a_message(scripted_http: aiohttp.ClientSession) -> None:

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 from google.protobuf import json_format
 from tokenwire.edge.errors import EdgeError
-from tokenwire.edge.openai.chat_codec import ChatAsked, ChatHead, decode_chat, encode_chat
+from tokenwire.edge.openai.chat_codec import ChatAsked, decode_chat, encode_chat
+from tokenwire.edge.openai.json_codec import AnswerHead
 from tokenwire.generated.tokenwire.v1.chat_pb2 import Reasoning
 from tokenwire.generated.tokenwire.v1.events_pb2 import (
     DELIVERY_DELTAS,
@@ -185,7 +186,7 @@ def test_a_whole_answer() -> None:
     answer = finished(
         Choice(text="a", reasoning="hm", finished=end()), Choice(choice=1, finished=end())
     )
-    assert encode_chat(ChatHead("r1", 7), asked, answer) == {
+    assert encode_chat(AnswerHead.of_chat("r1", 7), asked, answer) == {
         "id": "chatcmpl-r1",
         "object": "chat.completion",
         "created": 7,
@@ -233,7 +234,7 @@ def test_calls_have_no_text_beside_them(has_one_call: bool) -> None:
     calls = [ToolCallDelta(index=i, id=f"c{i}", name="f", arguments="{}") for i in (0, 1)]
     choice = Choice(tool_calls=calls, finished=end(FINISH_REASON_TOOL_CALLS))
     asked = decode(parallel_tool_calls=not has_one_call)
-    encoded = encode_chat(ChatHead("r1", 7), asked, finished(choice))["choices"][0]
+    encoded = encode_chat(AnswerHead.of_chat("r1", 7), asked, finished(choice))["choices"][0]
     assert encoded["finish_reason"] == "tool_calls"
     assert encoded["message"]["content"] is None
     assert encoded["message"]["tool_calls"] == [
@@ -247,6 +248,6 @@ def test_logprobs_are_there_where_they_are_asked_for() -> None:
     token = TokenLogprob(text=b"a", logprob=-1)
     asked = decode(logprobs=True)
     answer = finished(Choice(text="a", logprobs=[token], finished=end()), Choice(finished=end()))
-    first, second = encode_chat(ChatHead("r1", 7), asked, answer)["choices"]
+    first, second = encode_chat(AnswerHead.of_chat("r1", 7), asked, answer)["choices"]
     assert [entry["token"] for entry in first["logprobs"]["content"]] == ["a"]
     assert second["logprobs"] == {"content": [], "refusal": None}

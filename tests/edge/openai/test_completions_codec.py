@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,7 +11,7 @@ from tokenwire.edge.openai.completions_codec import (
     decode_completions,
     encode_completions,
 )
-from tokenwire.edge.openai.json_codec import CompletionHead
+from tokenwire.edge.openai.json_codec import AnswerHead
 from tokenwire.generated.tokenwire.v1.events_pb2 import (
     DELIVERY_DELTAS,
     FINISH_REASON_LENGTH,
@@ -104,7 +103,7 @@ def test_what_cannot_be_honoured_is_named(fields: dict[str, Any], error: str) ->
 
 def test_choices_are_numbered_through() -> None:
     """Prompt times n plus choice; each begins with its echo, and the tokens are summed."""
-    asked = replace(decode(["x", "y"], n=2, echo=True), echoes=["x", "y"])
+    asked = decode(["x", "y"], n=2, echo=True)
     end = ChoiceFinished(finish_reason=FINISH_REASON_LENGTH)
     answers = [
         Finished(
@@ -114,7 +113,7 @@ def test_choices_are_numbered_through() -> None:
         )
         for _ in asked.requests
     ]
-    assert encode_completions(CompletionHead("r1", 7), asked, answers) == {
+    assert encode_completions(AnswerHead.of_completion("r1", 7), asked, answers, ["x", "y"]) == {
         "id": "cmpl-r1",
         "object": "text_completion",
         "created": 7,
@@ -138,5 +137,7 @@ def test_logprobs_stand_in_their_choice() -> None:
     choice = Choice(text="a", logprobs=[TokenLogprob(text=b"a", logprob=-1)])
     choice.finished.finish_reason = FINISH_REASON_LENGTH
     answers = [Finished(choices=[choice])]
-    encoded = encode_completions(CompletionHead("r1", 7), decode(logprobs=0), answers)
+    encoded = encode_completions(
+        AnswerHead.of_completion("r1", 7), decode(logprobs=0), answers, [""]
+    )
     assert encoded["choices"][0]["logprobs"]["tokens"] == ["a"]

@@ -132,7 +132,8 @@ def test_paths_are_the_callers(path: str, name: str) -> None:
 
 def test_one_of_several_prompts_is_named() -> None:
     """The prompt that failed is told by its index."""
-    names = FieldNames()
-    names.prompt = "prompt[2]"
-    assert names.name_of("text") == "prompt[2]"
-    assert names.name_of("token_ids.ids[3]") == "prompt[2][3]"
+    names = FieldNames(has_prompts=True)
+    assert names.name_of("text", 2) == "prompt[2]"
+    assert names.name_of("token_ids.ids[3]", 2) == "prompt[2][3]"
+    assert names.name_of("text") == "prompt"
+    assert FieldNames().name_of("text", 0) == "prompt"

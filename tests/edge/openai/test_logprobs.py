@@ -45,7 +45,14 @@ def test_completions_have_four_lists() -> None:
     assert lists == {
         "tokens": ["Hi", "bytes:a\\xf0\\x9f"],
         "token_logprobs": [-0.5, -9999.0],
-        "top_logprobs": [{"Hi": -0.5}, {}],
+        "top_logprobs": [{"Hi": -0.5}, {"bytes:a\\xf0\\x9f": -9999.0}],
         "text_offset": [10, 12],
     }
     assert offset == 14
+
+
+def test_a_token_that_is_not_the_likeliest_is_told_beside_it() -> None:
+    """As OpenAI does: one more than asked for; programs look it up by its text."""
+    likeliest = TokenLogprob.TopLogprob(text=b"Ho", logprob=-0.25)
+    lists, _ = completion_logprobs([TokenLogprob(text=b"Hi", logprob=-2, top=[likeliest])], 0)
+    assert lists["top_logprobs"] == [{"Hi": -2.0, "Ho": -0.25}]

@@ -7,6 +7,7 @@ import pytest
 from tokenwire.edge.openai.not_served import describe_missing
 
 SERVED = "only /v1/chat/completions, /v1/completions and /v1/models"
+THERE_ARE = ": there are /v1/chat/completions, /v1/completions and /v1/models"
 
 
 @pytest.mark.parametrize(
@@ -42,13 +43,15 @@ def test_what_is_known_is_told_by_name(path: str, what: str) -> None:
         ("/v1/chat/completions/c-1", ": completions are not stored here"),
         ("/v1/chat/completions/", ": there is one without the slash at its end"),
         ("/v1/models/", ": there is one without the slash at its end"),
-        ("/v1/", ""),
-        ("/v1/embeddingsx", ""),
-        ("/v1/chat/embeddings", ""),
+        ("/v1", THERE_ARE),
+        ("/v1/", THERE_ARE),
+        ("/v1/chat", THERE_ARE),
+        ("/v1/embeddingsx", THERE_ARE),
+        ("/v1/chat/embeddings", THERE_ARE),
     ],
 )
 def test_other_paths(path: str, told: str) -> None:
-    """Common mistakes are told, too; what nobody knows is told as it is."""
+    """Common mistakes are told, too; whoever asks for what nobody knows is told what there is."""
     assert describe_missing(path) == f"no route {path}{told}"
 
 

@@ -7,6 +7,7 @@ from collections.abc import AsyncGenerator
 from typing import Any
 
 import pytest
+from tokenwire.edge.errors import CallFailed
 from tokenwire.edge.openai.prompts import gather, merge
 from tokenwire.generated.tokenwire.v1.events_pb2 import (
     Delta,
@@ -38,7 +39,6 @@ class Streams:
     def __init__(self, number: int) -> None:
         self._events: list[asyncio.Queue[Any]] = [asyncio.Queue() for _ in range(number)]
         self.closed: list[int] = []
-        self.failed: list[int] = []
 
     def say(self, index: int, *events: Any) -> None:
         for event in events:
@@ -55,7 +55,7 @@ class Streams:
 
     def merged(self, num_choices: int = 1) -> AsyncGenerator[GenerateResponse]:
         streams = [self._stream(index) for index in range(len(self._events))]
-        return merge(streams, num_choices, self.failed.append)
+        return merge(streams, num_choices)
 
 
 async def test_choices_are_numbered_through_and_tokens_summed() -> None:
@@ -78,9 +78,9 @@ async def test_nothing_is_told_before_all_are_accepted() -> None:
     streams.say(0, STARTED, deltas("a"))
     first = asyncio.ensure_future(anext(merged))
     streams.say(1, Refused())
-    with pytest.raises(Refused):
+    with pytest.raises(CallFailed) as caught:
         await first
-    assert streams.failed == [1]
+    assert (caught.value.index, type(caught.value.error)) == (1, Refused)
     assert sorted(streams.closed) == [0, 1]
 
 
@@ -97,16 +97,16 @@ async def test_one_in_the_queue_does_not_hold_back_the_others() -> None:
 
 
 async def test_one_that_fails_later_ends_all() -> None:
-    """Its failure is raised as it came, and the other calls are closed."""
+    """Its failure is raised with its number, and the other calls are closed."""
     streams = Streams(2)
     merged = streams.merged()
     streams.say(0, STARTED)
     streams.say(1, STARTED)
     assert (await anext(merged)).WhichOneof("event") == "started"
     streams.say(0, Refused())
-    with pytest.raises(Refused):
+    with pytest.raises(CallFailed) as caught:
         await anext(merged)
-    assert streams.failed == [0]
+    assert (caught.value.index, type(caught.value.error)) == (0, Refused)
     assert sorted(streams.closed) == [0, 1]
 
 
@@ -122,13 +122,11 @@ async def test_gather_returns_all_in_order() -> None:
         turn.set()
         return "early"
 
-    failed: list[int] = []
-    assert await gather([late(), early()], failed.append) == ["late", "early"]
-    assert failed == []
+    assert await gather([late(), early()]) == ["late", "early"]
 
 
 async def test_gather_ends_all_with_the_first_failure() -> None:
-    """The others are cancelled, and the failure comes as it is."""
+    """The others are cancelled, and the failure comes with the number of its call."""
     cancelled = asyncio.Event()
 
     async def endless() -> None:
@@ -141,8 +139,24 @@ async def test_gather_ends_all_with_the_first_failure() -> None:
     async def refused() -> None:
         raise Refused
 
-    failed: list[int] = []
-    with pytest.raises(Refused):
-        await gather([endless(), refused()], failed.append)
-    assert failed == [1]
+    with pytest.raises(CallFailed) as caught:
+        await gather([endless(), refused()])
+    assert (caught.value.index, type(caught.value.error)) == (1, Refused)
     assert cancelled.is_set()
+
+
+async def test_calls_that_fail_at_once_are_not_mixed_up() -> None:
+    """The number that is told is that of the call whose failure is told."""
+    turn = asyncio.Event()
+
+    async def refused(index: int) -> None:
+        await turn.wait()
+        raise Refused(index)
+
+    async def last() -> None:
+        turn.set()
+        await asyncio.Event().wait()
+
+    with pytest.raises(CallFailed) as caught:
+        await gather([refused(0), refused(1), refused(2), last()])
+    assert caught.value.error.args == (caught.value.index,)

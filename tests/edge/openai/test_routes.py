@@ -146,9 +146,9 @@ async def test_an_answer_has_the_shape_that_is_asked_for(http: aiohttp.ClientSes
         ({"stop": ["x"] * 17}, "stop"),
         ({"messages": []}, "messages"),
         ({"tools": [{"type": "function", "function": {"name": "f"}}]}, "tools"),
-        ({"reasoning_effort": "none"}, "reasoning_effort"),
         ({"include_reasoning": False}, "include_reasoning"),
         ({"lora_path": "x"}, "lora_path"),
+        ({"priority": 101}, "priority"),
         ({"chat_template_kwargs": {"tools": []}}, "chat_template_kwargs"),
         ({"continue_final_message": True}, "continue_final_message"),
         (
@@ -199,6 +199,15 @@ async def test_what_the_front_refuses_has_the_callers_name(
     assert error["message"].startswith(f"{param}: ")
 
 
+async def test_no_thinking_is_no_wish_of_a_model_that_does_not_think(
+    http: aiohttp.ClientSession,
+) -> None:
+    """Its answer is the one to a request that says nothing of it."""
+    answer = await post(http, "/v1/chat/completions", {**CHAT, "reasoning_effort": "none"})
+    plain = await post(http, "/v1/chat/completions", CHAT)
+    assert answer["choices"] == plain["choices"]
+
+
 async def test_a_long_conversation_is_told_as_such(http: aiohttp.ClientSession) -> None:
     """With the code and the words that programs look for."""
     body = {**CHAT, "messages": [{"role": "user", "content": "x " * 3000}]}
@@ -230,10 +239,28 @@ async def test_one_bad_prompt_is_the_failure_of_all(
     http: aiohttp.ClientSession, is_stream: bool
 ) -> None:
     """It is named, and a stream has not begun."""
-    for prompts in (["x", "x " * 3000], [[1], [10**6]]):
+    for prompts, param in (
+        (["x", "x " * 3000], "prompt[1]"),
+        ([[1], [10**6]], "prompt[1]"),
+        ([""], "prompt[0]"),
+        ("", "prompt"),
+    ):
         body = {**GREEDY, "prompt": prompts, "stream": is_stream}
         error = (await post(http, "/v1/completions", body, 400))["error"]
-        assert error["param"].startswith("prompt[1]")
+        assert error["param"] == param
+
+
+@pytest.mark.parametrize("is_stream", [False, True])
+async def test_of_bad_prompts_one_is_told_as_it_is(
+    http: aiohttp.ClientSession, is_stream: bool
+) -> None:
+    """Its number and what is wrong with it belong together, whichever is found first."""
+    ids = [10**6 + index for index in range(8)]
+    body = {**GREEDY, "prompt": [[token] for token in ids], "stream": is_stream}
+    for _ in range(5):
+        error = (await post(http, "/v1/completions", body, 400))["error"]
+        index = next(index for index, token in enumerate(ids) if str(token) in error["message"])
+        assert error["param"] == f"prompt[{index}]"
 
 
 async def test_a_completion_has_logprobs(http: aiohttp.ClientSession) -> None:
@@ -335,6 +362,7 @@ async def test_a_body_that_cannot_be_read(
     ("method", "path", "status", "code"),
     [
         ("GET", "/v1/nothing", 404, "unknown_url"),
+        ("POST", "/v1", 404, "unknown_url"),
         ("GET", "/v1/chat/completions", 405, "method_not_supported"),
         ("DELETE", "/v1/models/owner/model", 405, "method_not_supported"),
     ],

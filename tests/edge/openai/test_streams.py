@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 from tokenwire.edge.errors import EdgeError, failure_of
-from tokenwire.edge.openai.chat_codec import ChatHead, decode_chat
+from tokenwire.edge.openai.chat_codec import decode_chat
 from tokenwire.edge.openai.completions_codec import decode_completions
-from tokenwire.edge.openai.json_codec import CompletionHead
+from tokenwire.edge.openai.json_codec import AnswerHead
 from tokenwire.edge.openai.streams import ChatStream, CompletionStream
 from tokenwire.generated.tokenwire.v1 import events_pb2, inference_pb2
 
@@ -18,7 +18,13 @@ from ..sse_reading import parse_events
 REQUEST = inference_pb2.GenerateRequest()
 CHAT = inference_pb2.ChatRequest()
 BODY: dict[str, Any] = {"model": MODEL, "messages": [{"role": "user", "content": "Hi"}]}
-HEAD = {"id": "cmpl-r1", "object": "text_completion", "created": 7, "model": MODEL}
+HEAD = {
+    "id": "cmpl-r1",
+    "object": "text_completion",
+    "created": 7,
+    "model": MODEL,
+    "system_fingerprint": None,
+}
 CHAT_HEAD = {
     "id": "chatcmpl-r1",
     "object": "chat.completion.chunk",
@@ -44,7 +50,9 @@ def delta(**kind: Any) -> inference_pb2.ChatResponse:
 
 def chat(*events: Any, **fields: Any) -> list[Any]:
     """Returns what a chat with these fields tells of some events."""
-    stream = ChatStream(ChatHead("r1", 7), decode_chat({**BODY, "stream": True, **fields}))
+    stream = ChatStream(
+        AnswerHead.of_chat("r1", 7), decode_chat({**BODY, "stream": True, **fields})
+    )
     return parse_events(b"".join(stream.encode(event) for event in events).decode())
 
 
@@ -56,7 +64,7 @@ def pieces(*events: Any, **fields: Any) -> list[Any]:
 @pytest.mark.parametrize("includes_usage", [False, True])
 def test_a_completion_is_chunks_and_done(includes_usage: bool) -> None:
     """A chunk for every text, one that tells the end, on request one with usage, and `[DONE]`."""
-    stream = CompletionStream(CompletionHead("r1", 7), includes_usage=includes_usage)
+    stream = CompletionStream(AnswerHead.of_completion("r1", 7), includes_usage=includes_usage)
     events = (
         started(REQUEST),
         text(REQUEST, "a", "", "b"),
@@ -83,8 +91,7 @@ def test_a_completion_is_chunks_and_done(includes_usage: bool) -> None:
 def test_echoes_come_first() -> None:
     """Each choice begins with its prompt."""
     asked = decode_completions({"model": MODEL, "prompt": ["x", "y"], "n": 2, "echo": True})
-    asked.echoes.extend(["x", "y"])
-    stream = CompletionStream.of(CompletionHead("r1", 7), asked)
+    stream = CompletionStream.of(AnswerHead.of_completion("r1", 7), asked, ["x", "y"])
     chunks = parse_events(stream.encode(started(REQUEST)).decode())
     assert [chunk["choices"] for chunk in chunks] == [
         [choice(text, index=index)] for index, text in enumerate(("x", "x", "y", "y"))
@@ -93,7 +100,7 @@ def test_echoes_come_first() -> None:
 
 def test_offsets_of_logprobs_go_on_for_each_choice() -> None:
     """A token without text of its own is told, too."""
-    stream = CompletionStream(CompletionHead("r1", 7), includes_usage=False)
+    stream = CompletionStream(AnswerHead.of_completion("r1", 7), includes_usage=False)
     stream.encode(started(REQUEST))
     offsets = []
     for index, said in ((0, "a"), (1, "a"), (0, "")):
@@ -183,19 +190,19 @@ def test_usage_of_a_chat_comes_last() -> None:
 
 def test_a_heartbeat_is_a_chunk_that_says_nothing() -> None:
     """Also before the engine has started; it has a choice, as many programs read the first one."""
-    chats = ChatStream(ChatHead("r1", 7), decode_chat(BODY))
+    chats = ChatStream(AnswerHead.of_chat("r1", 7), decode_chat(BODY))
     nothing = {"index": 0, "delta": {}, "logprobs": None, "finish_reason": None}
     assert parse_events(chats.heartbeat().decode()) == [{**CHAT_HEAD, "choices": [nothing]}]
     asked = decode_completions({"model": MODEL, "prompt": "x"})
-    stream = CompletionStream.of(CompletionHead("r1", 7), asked)
+    stream = CompletionStream.of(AnswerHead.of_completion("r1", 7), asked, [""])
     assert parse_events(stream.heartbeat().decode()) == [{**HEAD, "choices": [choice("")]}]
 
 
 @pytest.mark.parametrize(
     "stream",
     [
-        CompletionStream(CompletionHead("r1", 7), includes_usage=True),
-        ChatStream(ChatHead("r1", 7), decode_chat(BODY)),
+        CompletionStream(AnswerHead.of_completion("r1", 7), includes_usage=True),
+        ChatStream(AnswerHead.of_chat("r1", 7), decode_chat(BODY)),
     ],
 )
 def test_a_failure_is_an_error_object(stream: Any) -> None:

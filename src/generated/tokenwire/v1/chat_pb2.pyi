@@ -280,8 +280,8 @@ class Reasoning(_message.Message):
     ENABLED_FIELD_NUMBER: _builtins.int
     HIDDEN_FIELD_NUMBER: _builtins.int
     enabled: _builtins.bool
-    """Turns thinking on or off, for models with the capability `reasoning_switch`. Unset: the
-    model's own default.
+    """Turns thinking on or off, for models with the capability `reasoning_switch`; off also for those
+    without `reasoning`, where it changes nothing. Unset: the model's own default.
     """
     hidden: _builtins.bool
     """Leaves the thinking out of the answer, for models with the capability `reasoning`; it still

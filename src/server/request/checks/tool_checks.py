@@ -17,7 +17,9 @@ def check_tools(prompt: ChatPrompt, model: ModelInfo) -> None:
     can = model.capabilities
     if not can.tools and (field := _find_tool_field(prompt)):
         raise InvalidRequest(field, "needs a model with the capability `tools`")
-    if prompt.thinks is not None and not can.reasoning_switch:
+    # To turn off what a model does not do asks for nothing.
+    asks_for_nothing = not prompt.thinks and not can.reasoning
+    if prompt.thinks is not None and not can.reasoning_switch and not asks_for_nothing:
         raise InvalidRequest(
             "reasoning.enabled", "needs a model with the capability `reasoning_switch`"
         )

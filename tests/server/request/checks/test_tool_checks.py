@@ -32,7 +32,7 @@ ABLE = replace(
         ),
         (ChatPrompt((HELLO, CALL)), "messages[1].tool_calls", "`tools`"),
         (ChatPrompt((HELLO, RESULT)), "messages[1].tool_call_id", "`tools`"),
-        (ChatPrompt((HELLO,), thinks=False), "reasoning.enabled", "`reasoning_switch`"),
+        (ChatPrompt((HELLO,), thinks=True), "reasoning.enabled", "`reasoning_switch`"),
     ],
 )
 def test_the_field_and_the_capability_are_named(
@@ -45,6 +45,15 @@ def test_the_field_and_the_capability_are_named(
     assert path == field
     assert capability in description
     check_tools(prompt, ABLE)
+
+
+def test_thinking_is_turned_off_where_there_is_none() -> None:
+    """That asks for nothing; a model that always thinks cannot be stopped."""
+    prompt = ChatPrompt((HELLO,), thinks=False)
+    check_tools(prompt, INFO)
+    always = replace(INFO, capabilities=replace(INFO.capabilities, reasoning=True))
+    with pytest.raises(InvalidRequest, match=r"reasoning\.enabled.*`reasoning_switch`"):
+        check_tools(prompt, always)
 
 
 def test_hidden_thinking_needs_a_parser() -> None:
