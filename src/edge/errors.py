@@ -107,7 +107,7 @@ class Failure:
 
     def has_violation(self, path: str) -> bool:
         """Whether the front found a field at fault, by its path in the proto."""
-        return any(violation.field == path for violation in _violations(self.status))
+        return any(field == path for field, _ in self.violations())
 
     @property
     def retry_after_s(self) -> int:

@@ -176,15 +176,16 @@ async def test_a_refusal_says_when_to_try_again(new_page: NewPage) -> None:
         await second.ends()
 
 
-async def test_an_engine_that_dies_is_told(page: Page, scripted_service: ScriptedService) -> None:
+async def test_an_engine_that_dies_is_told(page: Page) -> None:
     """A stream that breaks off keeps what came, with the reason below it."""
-    playground = await Playground(page, scripted_service.url).open()
-    await playground.ask("Count")
-    scripted_service.engine.allow(2)
-    await playground.shows(playground.answer, "0 1")
-    scripted_service.engine.die()
-    await playground.ends("failed")
-    assert "0 1" in await playground.answer.inner_text()
+    async with scripted_services(front={"LLM_CRASH_CONTINUATION": "false"}) as service:
+        playground = await Playground(page, service.url).open()
+        await playground.ask("Count")
+        service.engine.allow(2)
+        await playground.shows(playground.answer, "0 1")
+        service.engine.die()
+        await playground.ends("failed")
+        assert "0 1" in await playground.answer.inner_text()
 
 
 async def test_thinking_is_folded(page: Page) -> None:
