@@ -18,6 +18,8 @@ from .fuzzing import Judge, fuzz, inside_of, num_cases
 from .mutated_http import write_request
 
 _TIMEOUT_S: Final = 60.0
+# What is written to be read by anyone: there the words of errors are explained.
+_PAGES: Final = (b"# HELP ", b'"openapi": "3', b"<!doctype html")
 _PATIENCE_S: Final = 0.5
 _USER: Final = {"role": "user", "content": "two words"}
 _TOOL: Final = {
@@ -110,16 +112,14 @@ def _problem_of(answer: bytes) -> str:
     """Judges all that came back on one connection, which may be several answers."""
     if not answer:
         return ""  # there is nothing to answer: half a request, and its sender gone
-    head, _, body = answer.partition(b"\r\n\r\n")
-    status_line = head.partition(b"\r\n")[0]
+    status_line = answer.partition(b"\r\n")[0]
     status = status_line.split(b" ")[1:2]
     if not status_line.startswith(b"HTTP/1.") or not status or not status[0].isdigit():
         return f"is no HTTP: {answer[:200]!r}"
     text = answer.decode(errors="replace")
     if int(status[0]) >= 500 or b"\r\nHTTP/1.1 5" in answer:
         return f"fails: {text[:600]}"
-    is_page = b"text/html" in head or b"openapi" in body[:20] or b"# HELP" in body[:100]
-    if is_page or b"\n# HELP" in answer[:2000]:
+    if any(mark in answer for mark in _PAGES):
         return ""
     if b'"INTERNAL' in answer or b"GENERATION_ERROR" in answer:
         return f"tells of a failure of ours: {text[:600]}"
