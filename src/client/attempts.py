@@ -71,5 +71,5 @@ class Attempts:
         if self._num_elsewhere >= max_tries:
             return None
         self._num_elsewhere += 1
-        soon_s = _FIRST_DELAY_S * 2 ** (self._num_elsewhere - 1)
+        soon_s = _FIRST_DELAY_S * (1 << (self._num_elsewhere - 1))
         return soon_s if error.retry_after_s is None else min(soon_s, error.retry_after_s)
