@@ -17,7 +17,7 @@ from typing import Final
 # What an answer must never hold: the inside of a program in Python, and where it stands.
 _INSIDE: Final = re.compile(
     r"Traceback|File \"|<class| object at 0x|\b[A-Za-z]*(?:Error|Exception)\b(?<!_Error)"
-    r"|\bNoneType\b|\bNone\b|\bself\.|__\w+__|\.py\b|site-packages|/usr/|/tmp/|/home/|/root/|/work/"
+    r"|\bNoneType\b|\bNone\b|\bself\.|__\w+__|\.py\b|site-packages|/(?:usr|tmp|home|root|work)/"
     r"|\b(?:aiohttp|grpcio|protobuf|pydantic|orjson|asyncio|protovalidate|llguidance)\b"
     r"|\b(?:int|str|bytes|float|dict|tuple) object\b|\b[a-z]+_pb2\b|codec can't"
 )
