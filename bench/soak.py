@@ -220,8 +220,8 @@ class Traffic:
     async def _sse(self, num_tokens: int) -> None:
         async with self._http.post("/api/generate/stream", json=_body(num_tokens)) as response:
             text = await response.text()
-        assert response.status == 200
-        assert text.count(" token") == num_tokens
+        assert response.status == 200, text
+        assert text.count(" token") == num_tokens, f"{num_tokens}: {text[-300:]}"
 
     async def _leave_sse(self, num_tokens: int) -> None:
         async with self._http.post("/api/generate/stream", json=_body(num_tokens)) as response:
