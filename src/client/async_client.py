@@ -25,8 +25,9 @@ from .connection import (
     Connection,
     Timeout,
 )
-from .errors import error_of
+from .errors import error_of, make_error
 from .messages import Messages, Tools, chat_request, conversation, generate_request
+from .stream import ENDED
 from .toolbox import Toolbox
 
 ResponseT = TypeVar("ResponseT")
@@ -195,4 +196,13 @@ class AsyncClient:
                 delay_s = attempts.delay_after(error)
                 if delay_s is None:
                     raise error from rpc_error
+            except asyncio.CancelledError:
+                task = asyncio.current_task()
+                if task is None or task.cancelling():
+                    raise
+                # It is the call that was cancelled, by a server that ended.
+                error = make_error(ENDED)
+                delay_s = attempts.delay_after(error)
+                if delay_s is None:
+                    raise error from None
             await asyncio.sleep(delay_s)

@@ -16,7 +16,7 @@ from .course import Course
 from .errors import TokenwireError, ToolLoopUnfinished, error_of, make_error
 from .events import Event, ToolResult
 from .messages import tool_result
-from .stream import CLOSED, NO_END, START_OVER
+from .stream import CLOSED, ENDED, NO_END, START_OVER
 from .tool_choice import after_first_turn
 from .toolbox import Toolbox
 
@@ -81,6 +81,7 @@ class AsyncStream:
             while not self._closed.is_set():
                 self._call = call = course.start_call()
                 cause: grpc.RpcError | None = None
+                end = NO_END
                 try:
                     async for response in call:
                         for event in course.take(response):
@@ -89,15 +90,17 @@ class AsyncStream:
                     cause = rpc_error
                 except asyncio.CancelledError:
                     task = asyncio.current_task()
-                    # Without a cancelled task it was the call that was cancelled, by `close`.
-                    if self._closed.is_set() and task is not None and not task.cancelling():
+                    if task is None or task.cancelling():
+                        raise
+                    # It is the call that was cancelled: by `close`, or by a server that ended.
+                    if self._closed.is_set():
                         break
-                    raise
+                    end = ENDED
                 finally:
                     call.cancel()  # without effect on one that has ended
                 if course.is_whole:
                     return
-                error = make_error(NO_END) if cause is None else error_of(cause)
+                error = make_error(end) if cause is None else error_of(cause)
                 if self._closed.is_set():
                     raise make_error(CLOSED) from cause
                 try:

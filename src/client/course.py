@@ -29,6 +29,7 @@ _MAX_TIMES_BROKEN = 3
 # gRPC's own words of a call that was never sent.
 _NEVER_SENT = "last error: "
 _EXPIRED = "RESUME_EXPIRED"
+_DRAINING = "DRAINING"
 _LOSSES = (
     grpc.StatusCode.UNAVAILABLE,
     grpc.StatusCode.INTERNAL,
@@ -51,7 +52,8 @@ class Course:
         call = course.start_leaving()        # where the reader has enough
 
     With a `detach_timeout` in the request a call that is lost in the middle is followed by one that
-    resumes the same generation; no other call ever does what one before may have begun.
+    resumes the same generation. Only one that no server knows any more, and of which nothing had
+    been told, is sent anew.
     """
 
     def __init__(
@@ -138,10 +140,13 @@ class Course:
             is_unsent = not self._has_started and _NEVER_SENT in error.failure.message
             if not _is_loss(error) or is_unsent:
                 return None
-        elif error.reason == _EXPIRED:
+        elif error.reason in (_EXPIRED, _DRAINING):
             self._num_unknown += 1
             is_known = "oldest_position" in error.failure.metadata
             if is_known or self._num_unknown >= _MAX_TIMES_UNKNOWN:
+                again_s = None if is_known else self._delay_anew()
+                if again_s is not None:
+                    return again_s
                 self._is_over = True
                 raise self._give_up(error)
         elif not _is_loss(error) and error.code is not grpc.StatusCode.RESOURCE_EXHAUSTED:
@@ -149,13 +154,26 @@ class Course:
         if self._is_heard or self._lost is None:
             self._lost_s = time.monotonic()
             self._is_heard = False
-        if error.reason != _EXPIRED:
+        if error.reason not in (_EXPIRED, _DRAINING):
             self._lost = error
         self._num_losses += 1
         is_away = error.code is grpc.StatusCode.UNAVAILABLE or error.reason == _EXPIRED
         if not is_away and self._num_losses > _MAX_TIMES_BROKEN:
             raise self._give_up(error)
         return self._wait_of(error)
+
+    def _delay_anew(self) -> float | None:
+        """Returns how long to wait before the request is sent anew; None: it is not.
+
+        No server knows it and none had told of it: one that ended took it along, unbegun mostly.
+        """
+        if self._has_started or self._lost is None:
+            return None
+        delay_s = self._attempts.delay_after(self._lost)
+        if delay_s is not None:
+            self._lost = None
+            self._num_losses = self._num_unknown = 0
+        return delay_s
 
     def _wait_of(self, error: TokenwireError) -> float:
         delay_s = error.retry_after_s

@@ -22,6 +22,7 @@ from .toolbox import Toolbox
 START_OVER = "a stream is read once; make another call"
 NO_END = Failure(grpc.StatusCode.INTERNAL, "the stream ended without its last event")
 CLOSED = Failure(grpc.StatusCode.CANCELLED, "the stream was closed")
+ENDED = Failure(grpc.StatusCode.CANCELLED, "the server ended the call")
 
 
 class Stream:

@@ -102,7 +102,7 @@ class FrontClient:
 
         Raises:
             AioRpcError: the call failed.
-            EdgeError: `end_calls` ended it.
+            EdgeError: `end_calls` ended it, or the front did without a word.
         """
         timeout_s = context.remaining_s()
         with self._span(request, context) as metadata:
@@ -121,7 +121,7 @@ class FrontClient:
 
         Raises:
             AioRpcError: the call failed.
-            EdgeError: `end_calls` ended it.
+            EdgeError: `end_calls` ended it, or the front did without a word.
         """
         async with aclosing(self.events(method, request, context)) as events:
             answers = [event async for event in events]
@@ -143,7 +143,7 @@ class FrontClient:
 
         Raises:
             AioRpcError: the call failed.
-            EdgeError: `end_calls` ended it.
+            EdgeError: `end_calls` ended it, or the front did without a word.
         """
         limits_s = [limit for limit in (context.remaining_s(), max_wait_s) if limit is not None]
         timeout_s = min(limits_s, default=None)
@@ -189,10 +189,13 @@ class FrontClient:
             yield
         except asyncio.CancelledError:
             task = asyncio.current_task()
-            # Without a cancelled task it was the call that was cancelled, by `end_calls`.
-            if self._is_ended and task is not None and not task.cancelling():
+            if task is None or task.cancelling():
+                raise
+            # It is the call that was cancelled: by `end_calls`, or by a front that ended, whose
+            # gRPC has no other word for what had arrived and was not begun.
+            if self._is_ended:
                 raise EdgeError("DRAINING", "the server is draining") from None
-            raise
+            raise EdgeError("ENGINE_LOST", "the inference server ended the call") from None
         finally:
             call.cancel()
             self._calls.discard(call)

@@ -63,6 +63,9 @@ _logger = structlog.get_logger(__name__)
 
 # What calls have left to write their last event, once the drain has ended them.
 _LAST_EVENT_S = 5.0
+# What calls have left that came while the others ended: each is answered that the server drains.
+# Without it gRPC cuts them off, and their callers cannot know what became of them.
+_LAST_CALLS_S = 1.0
 
 
 class ServerApp:
@@ -177,7 +180,7 @@ class ServerApp:
             await self._closing.aclose()
             raise
         self._closing.push_async_callback(self._constraints.close)
-        self._closing.push_async_callback(self._server.stop, 0)
+        self._closing.push_async_callback(self._server.stop, _LAST_CALLS_S)
         self._metrics.engines.attach()
         self._closing.callback(self._metrics.engines.detach)
         loading = asyncio.create_task(self.models.run(), name="models")

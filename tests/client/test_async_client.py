@@ -24,7 +24,19 @@ from tokenwire.client import (
 )
 
 from ..certificates import HOSTNAME, PairFiles
-from .answers import CALLED, HELLO, Response, deltas, end, failing, started, text, tool_call, whole
+from .answers import (
+    CALLED,
+    HELLO,
+    Response,
+    Status,
+    deltas,
+    end,
+    failing,
+    started,
+    text,
+    tool_call,
+    whole,
+)
 from .scripted_service import ScriptedService, asking, serving
 
 GUARD_S = 20
@@ -216,3 +228,14 @@ async def test_tls(tmp_path: Path) -> None:
         async with AsyncClient(f"127.0.0.1:{port}") as client:
             with pytest.raises(Unavailable):
                 await client.list_models(timeout_s=5)
+
+
+async def test_a_server_that_cancels_cancels_nobody() -> None:
+    """A bare CANCELLED, as gRPC sends when a server stops, is tried again, and then a failure."""
+    ended = Status(grpc.StatusCode.CANCELLED, "", ())
+    service = ScriptedService([ended], HELLO, [ended], [ended], [ended])
+    async with asyncio.timeout(GUARD_S), asking(service) as client:
+        assert (await client.chat("Hi").answer()).text == "Hello"
+        with pytest.raises(Cancelled):
+            await client.chat("Hi").answer()
+    assert len(service.requests) == 5

@@ -9,6 +9,7 @@ from contextlib import aclosing, asynccontextmanager
 from typing import Any
 
 import aiohttp
+import grpc
 import pytest
 from tokenwire.edge.app import EdgeApp
 from tokenwire.edge.client import FrontClient
@@ -122,6 +123,24 @@ async def test_sixteen_streams_do_not_mix(http: aiohttp.ClientSession) -> None:
     answers = await asyncio.gather(*map(answer, CAPITALS))
     for capital, told in zip(CAPITALS.values(), answers, strict=True):
         assert capital in told
+
+
+@pytest.mark.parametrize("path", ["/api/chat", "/api/chat/stream"])
+async def test_a_front_that_cancels_is_503(scripted: ScriptedFront, path: str) -> None:
+    """A call that the gRPC of a stopping front cancelled is answered all the same."""
+
+    async def cancel(_request: Any, context: Any) -> AsyncIterator[Any]:
+        await context.abort(grpc.StatusCode.CANCELLED)
+        yield
+
+    scripted.script = cancel
+    async with (
+        EdgeApp(edge_config(LLM_GRPC_TARGET=scripted.target)) as app,
+        aiohttp.ClientSession(f"http://127.0.0.1:{app.port}") as http,
+        http.post(path, json=CHAT) as response,
+    ):
+        assert response.status == 503
+        assert "the inference server ended the call" in await response.text()
 
 
 @pytest.mark.parametrize("path", ["/api/chat", "/api/chat/stream", "/api/llms"])

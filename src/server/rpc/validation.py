@@ -152,7 +152,14 @@ def _describe_rule(rule_id: str, violation: protovalidate.Violation) -> str:
         return f"must be {limit}".lower()
     message = violation.proto.message or rule_id
     if isinstance(value, Duration):
-        return f"{message}, got {value.ToJsonString()}"
+        return f"{message}, got {_shown(value)}"
     if isinstance(value, float):
         return f"{message}, got {_shortest(value)}"
     return f"{message}, got {value}" if isinstance(value, int) else message
+
+
+def _shown(duration: Duration) -> str:
+    try:
+        return duration.ToJsonString()
+    except ValueError:  # protobuf carries what is none: more than a second of nanoseconds
+        return "no valid duration"

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from PIL import Image
+from tokenwire.server.media import decoding
 from tokenwire.server.media.decoder import decode
 from tokenwire.server.media.decoding import ImageDecoder
 from tokenwire.server.media.image_limits import ImageLimits
@@ -151,3 +152,25 @@ async def test_cancelled_decoding_ends_its_process(monkeypatch: pytest.MonkeyPat
     assert all(task.cancelled() for task in running)
     assert [process.returncode for process in processes] == [-signal.SIGKILL] * 2
     assert isinstance((await decoder.decode([image_file()]))[0], bytes)
+
+
+async def test_one_request_more_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beyond the limit a request waits until another one's images are decoded."""
+    monkeypatch.setattr(decoding, "MAX_CONCURRENT_DECODES", 1)
+    gate, entered = asyncio.Event(), asyncio.Semaphore(0)
+
+    class SlowDecoder(ImageDecoder):
+        async def _run(self, files: bytes) -> bytes:  # noqa: ARG002
+            entered.release()
+            await gate.wait()
+            return b""  # of no files
+
+    decoder = SlowDecoder(LIMITS)
+    async with asyncio.timeout(20), asyncio.TaskGroup() as group:
+        for _ in range(2):
+            group.create_task(decoder.decode([]))
+        await entered.acquire()
+        await asyncio.sleep(0)
+        assert entered.locked()  # the second has not come
+        gate.set()
+        await entered.acquire()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
+from collections.abc import Sequence
 
 import pytest
 from tokenwire.server.contract.errors import AtCapacity, InvalidRequest
@@ -10,7 +12,7 @@ from tokenwire.server.media import images as images_module
 from tokenwire.server.media.decoding import ImageDecoder
 from tokenwire.server.media.fetching import ImageFetcher
 from tokenwire.server.media.image_limits import ImageLimits
-from tokenwire.server.media.image_source import ImageSource
+from tokenwire.server.media.image_source import ImageSource, RefusedImage
 from tokenwire.server.media.images import Images
 
 from .files import image_file, opened, png_of_size
@@ -91,3 +93,45 @@ async def test_held_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_shown_without_contents() -> None:
     """Neither bytes nor address of an image are in its text."""
     assert "secret" not in repr(ImageSource(FIELD, b"secret", "https://secret"))
+
+
+async def test_bytes_of_one_request(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the images of a request are decoded to has a limit: one byte above is refused."""
+    images = make_images()
+    source = ImageSource(FIELD, data=PNG)
+    async with images.provide([source]) as provided:
+        num_bytes = len(provided[0])
+    monkeypatch.setattr(images_module, "MAX_REQUEST_IMAGE_BYTES", num_bytes)
+    async with images.provide([source]):
+        pass
+    monkeypatch.setattr(images_module, "MAX_REQUEST_IMAGE_BYTES", num_bytes - 1)
+    with pytest.raises(InvalidRequest, match=f"at most {num_bytes - 1} bytes"):
+        async with images.provide([source]):
+            pass
+
+
+async def test_one_request_more_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beyond the limit a request waits until the images of another one are here."""
+    monkeypatch.setattr(images_module, "MAX_CONCURRENT_FETCHES", 1)
+    gate, entered = asyncio.Event(), asyncio.Semaphore(0)
+
+    class SlowDecoder(ImageDecoder):
+        async def decode(self, files: Sequence[bytes]) -> list[bytes | RefusedImage]:
+            entered.release()
+            await gate.wait()
+            return [*files]
+
+    images = Images(LIMITS, ImageFetcher([]), SlowDecoder(LIMITS))
+
+    async def provide() -> None:
+        async with images.provide([ImageSource(FIELD, data=PNG)]):
+            pass
+
+    async with asyncio.timeout(20), asyncio.TaskGroup() as group:
+        for _ in range(2):
+            group.create_task(provide())
+        await entered.acquire()
+        await asyncio.sleep(0)
+        assert entered.locked()  # the second has not come
+        gate.set()
+        await entered.acquire()

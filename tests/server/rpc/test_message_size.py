@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import grpc
+from tokenwire.generated.tokenwire.v1 import inference_pb2, tokenizer_pb2
 from tokenwire.server.contract.events import (
     ChoiceFinished,
     Finished,
@@ -9,8 +11,9 @@ from tokenwire.server.contract.events import (
     Started,
     TextDelta,
 )
+from tokenwire.server.settings.fixed_limits import MAX_METADATA_BYTES
 
-from ..fronts import start_front
+from ..fronts import failure_of, start_front
 from ..scripted_engine import ScriptedEngine, ScriptedLauncher
 from .test_sender_events import read
 
@@ -51,3 +54,32 @@ async def test_backlog_fits_into_the_messages_that_clients_take() -> None:
     assert ids == [number % 100 for number in range(NUM_DELTAS)]
     assert has_ended
     assert num_joined  # otherwise no reader was late
+
+
+async def test_request_at_its_limit_and_above() -> None:
+    """A message of the limit is read, one of a byte more refused; the call after works."""
+    limit = 4096
+    async with start_front(
+        ScriptedLauncher(ScriptedEngine()).prepare, LLM_MAX_MESSAGE_BYTES=str(limit)
+    ) as client:
+        tokenize = client.channel.unary_unary("/tokenwire.v1.TokenizerService/Tokenize")
+        request = tokenizer_pb2.TokenizeRequest(model=client.model)
+        request.text = "x" * (limit - request.ByteSize() - 3)  # tag, and two bytes of its length
+        assert request.ByteSize() == limit
+        await tokenize(request.SerializeToString())
+        request.text += "x"
+        failure = await failure_of(tokenize(request.SerializeToString()))
+        assert failure.code is grpc.StatusCode.RESOURCE_EXHAUSTED
+        request.text = "x"
+        await tokenize(request.SerializeToString())
+
+
+async def test_metadata_above_its_limit() -> None:
+    """More metadata than the limit is refused, and nothing else on the connection is hurt."""
+    async with start_front(ScriptedLauncher(ScriptedEngine()).prepare) as client:
+        stub = client.inference.ListModels
+        request = inference_pb2.ListModelsRequest()
+        await stub(request, metadata=(("x", "y" * (MAX_METADATA_BYTES // 2)),))
+        failure = await failure_of(stub(request, metadata=(("x", "y" * MAX_METADATA_BYTES),)))
+        assert failure.code is grpc.StatusCode.RESOURCE_EXHAUSTED
+        await stub(request)

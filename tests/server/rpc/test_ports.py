@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -9,12 +10,16 @@ from pathlib import Path
 import grpc
 import pytest
 import pytest_asyncio
+from grpc_health.v1 import health_pb2
 from tokenwire.environment import ConfigurationError
 from tokenwire.listening import Listener
+from tokenwire.server.rpc import ports
 from tokenwire.server.rpc.ports import open_port, open_socket
 from tokenwire.tls import WatchedCredentials
 
 from ...certificates import PairFiles
+from ..fronts import start_front
+from ..scripted_engine import ScriptedEngine, ScriptedLauncher
 
 
 @pytest_asyncio.fixture
@@ -77,3 +82,22 @@ async def test_a_socket_that_cannot_be_made(
     with pytest.raises(ConfigurationError) as raised:
         open_socket(server, path)
     assert raised.value.problems == (f"LLM_GRPC_SOCKET: cannot listen on {path}: {why}",)
+
+
+async def test_streams_of_a_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One stream more than a connection has waits in the client, until another one ends."""
+    monkeypatch.setattr(ports, "MAX_CONCURRENT_STREAMS", 2)
+    async with start_front(ScriptedLauncher(ScriptedEngine()).prepare) as client:
+        request = health_pb2.HealthCheckRequest()
+        held = [client.health.Watch(request) for _ in range(2)]
+        for watch in held:
+            await watch.read()
+        third = client.health.Watch(request)
+        waiting = asyncio.ensure_future(third.read())
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(asyncio.shield(waiting), 0.2)
+        held[0].cancel()
+        async with asyncio.timeout(20):
+            assert await waiting
+        for watch in (held[1], third):
+            watch.cancel()

@@ -69,6 +69,8 @@ def test_good_requests_pass(request_: Any) -> None:
         (chat(message(chat_pb2.ROLE_UNSPECIFIED)), "messages[0].role", ""),
         (chat(message(99)), "messages[0].role", "99"),
         (chat(message(2, content=[chat_pb2.ContentPart()])), "messages[0].content[0].part", ""),
+        (chat(tool_choice=chat_pb2.ToolChoice(mode=100)), "tool_choice.mode", "got 100"),  # type: ignore[arg-type]
+        (generate(time_limit=Duration(nanos=-(2**31))), "time_limit", "got no valid duration"),
         (sampling(temperature=2.5), "sampling.temperature", "between 0 and 2, got 2.5"),
         (sampling(temperature=-1), "sampling.temperature", "got -1"),
         (sampling(temperature=math.nan), "sampling.temperature", ""),

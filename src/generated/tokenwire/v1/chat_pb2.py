@@ -26,7 +26,7 @@ from ...buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
 from google.protobuf import struct_pb2 as google_dot_protobuf_dot_struct__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17tokenwire/v1/chat.proto\x12\x0ctokenwire.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/protobuf/struct.proto\"\xc5\x01\n\x07Message\x12,\n\x04role\x18\x01 \x01(\x0e\x32\x12.tokenwire.v1.RoleB\n\xbaH\x07\x82\x01\x04\x10\x01 \x00\x12\x35\n\x07\x63ontent\x18\x02 \x03(\x0b\x32\x19.tokenwire.v1.ContentPartB\t\xbaH\x06\x92\x01\x03\x10\x80\x02\x12\x35\n\ntool_calls\x18\x03 \x03(\x0b\x32\x16.tokenwire.v1.ToolCallB\t\xbaH\x06\x92\x01\x03\x10\x80\x01\x12\x1e\n\x0ctool_call_id\x18\x04 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x02\"R\n\x0b\x43ontentPart\x12\x0e\n\x04text\x18\x01 \x01(\tH\x00\x12$\n\x05image\x18\x02 \x01(\x0b\x32\x13.tokenwire.v1.ImageH\x00\x42\r\n\x04part\x12\x05\xbaH\x02\x08\x01\"7\n\x05Image\x12\x0e\n\x04\x64\x61ta\x18\x01 \x01(\x0cH\x00\x12\r\n\x03url\x18\x02 \x01(\tH\x00\x42\x0f\n\x06source\x12\x05\xbaH\x02\x08\x01\"f\n\x04Tool\x12\x18\n\x04name\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x02\x12\x1e\n\x0b\x64\x65scription\x18\x02 \x01(\tB\t\xbaH\x06r\x04\x18\x80\x80\x04\x12$\n\x11parameters_schema\x18\x03 \x01(\tB\t\xbaH\x06r\x04\x18\x80\x80\x04\"O\n\x08ToolCall\x12\x16\n\x02id\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x02\x12\x18\n\x04name\x18\x02 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x02\x12\x11\n\targuments\x18\x03 \x01(\t\"\xa9\x01\n\nToolChoice\x12-\n\x04mode\x18\x01 \x01(\x0e\x32\x1d.tokenwire.v1.ToolChoice.ModeH\x00\x12\x0e\n\x04name\x18\x02 \x01(\tH\x00\"M\n\x04Mode\x12\x14\n\x10MODE_UNSPECIFIED\x10\x00\x12\r\n\tMODE_AUTO\x10\x01\x12\r\n\tMODE_NONE\x10\x02\x12\x11\n\rMODE_REQUIRED\x10\x03\x42\r\n\x04kind\x12\x05\xbaH\x02\x08\x01\"=\n\tReasoning\x12\x14\n\x07\x65nabled\x18\x01 \x01(\x08H\x00\x88\x01\x01\x12\x0e\n\x06hidden\x18\x02 \x01(\x08\x42\n\n\x08_enabled\"<\n\x11TemplateArguments\x12\'\n\x06values\x18\x01 \x01(\x0b\x32\x17.google.protobuf.Struct*_\n\x04Role\x12\x14\n\x10ROLE_UNSPECIFIED\x10\x00\x12\x0f\n\x0bROLE_SYSTEM\x10\x01\x12\r\n\tROLE_USER\x10\x02\x12\x12\n\x0eROLE_ASSISTANT\x10\x03\x12\r\n\tROLE_TOOL\x10\x04\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17tokenwire/v1/chat.proto\x12\x0ctokenwire.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/protobuf/struct.proto\"\xc5\x01\n\x07Message\x12,\n\x04role\x18\x01 \x01(\x0e\x32\x12.tokenwire.v1.RoleB\n\xbaH\x07\x82\x01\x04\x10\x01 \x00\x12\x35\n\x07\x63ontent\x18\x02 \x03(\x0b\x32\x19.tokenwire.v1.ContentPartB\t\xbaH\x06\x92\x01\x03\x10\x80\x02\x12\x35\n\ntool_calls\x18\x03 \x03(\x0b\x32\x16.tokenwire.v1.ToolCallB\t\xbaH\x06\x92\x01\x03\x10\x80\x01\x12\x1e\n\x0ctool_call_id\x18\x04 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x02\"R\n\x0b\x43ontentPart\x12\x0e\n\x04text\x18\x01 \x01(\tH\x00\x12$\n\x05image\x18\x02 \x01(\x0b\x32\x13.tokenwire.v1.ImageH\x00\x42\r\n\x04part\x12\x05\xbaH\x02\x08\x01\"7\n\x05Image\x12\x0e\n\x04\x64\x61ta\x18\x01 \x01(\x0cH\x00\x12\r\n\x03url\x18\x02 \x01(\tH\x00\x42\x0f\n\x06source\x12\x05\xbaH\x02\x08\x01\"f\n\x04Tool\x12\x18\n\x04name\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x02\x12\x1e\n\x0b\x64\x65scription\x18\x02 \x01(\tB\t\xbaH\x06r\x04\x18\x80\x80\x04\x12$\n\x11parameters_schema\x18\x03 \x01(\tB\t\xbaH\x06r\x04\x18\x80\x80\x04\"O\n\x08ToolCall\x12\x16\n\x02id\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x02\x12\x18\n\x04name\x18\x02 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x02\x12\x11\n\targuments\x18\x03 \x01(\t\"\xb3\x01\n\nToolChoice\x12\x37\n\x04mode\x18\x01 \x01(\x0e\x32\x1d.tokenwire.v1.ToolChoice.ModeB\x08\xbaH\x05\x82\x01\x02\x10\x01H\x00\x12\x0e\n\x04name\x18\x02 \x01(\tH\x00\"M\n\x04Mode\x12\x14\n\x10MODE_UNSPECIFIED\x10\x00\x12\r\n\tMODE_AUTO\x10\x01\x12\r\n\tMODE_NONE\x10\x02\x12\x11\n\rMODE_REQUIRED\x10\x03\x42\r\n\x04kind\x12\x05\xbaH\x02\x08\x01\"=\n\tReasoning\x12\x14\n\x07\x65nabled\x18\x01 \x01(\x08H\x00\x88\x01\x01\x12\x0e\n\x06hidden\x18\x02 \x01(\x08\x42\n\n\x08_enabled\"<\n\x11TemplateArguments\x12\'\n\x06values\x18\x01 \x01(\x0b\x32\x17.google.protobuf.Struct*_\n\x04Role\x12\x14\n\x10ROLE_UNSPECIFIED\x10\x00\x12\x0f\n\x0bROLE_SYSTEM\x10\x01\x12\r\n\tROLE_USER\x10\x02\x12\x12\n\x0eROLE_ASSISTANT\x10\x03\x12\r\n\tROLE_TOOL\x10\x04\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -57,8 +57,10 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_TOOLCALL'].fields_by_name['name']._serialized_options = b'\272H\007r\005\020\001\030\200\002'
   _globals['_TOOLCHOICE'].oneofs_by_name['kind']._loaded_options = None
   _globals['_TOOLCHOICE'].oneofs_by_name['kind']._serialized_options = b'\272H\002\010\001'
-  _globals['_ROLE']._serialized_start=923
-  _globals['_ROLE']._serialized_end=1018
+  _globals['_TOOLCHOICE'].fields_by_name['mode']._loaded_options = None
+  _globals['_TOOLCHOICE'].fields_by_name['mode']._serialized_options = b'\272H\005\202\001\002\020\001'
+  _globals['_ROLE']._serialized_start=933
+  _globals['_ROLE']._serialized_end=1028
   _globals['_MESSAGE']._serialized_start=101
   _globals['_MESSAGE']._serialized_end=298
   _globals['_CONTENTPART']._serialized_start=300
@@ -70,11 +72,11 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_TOOLCALL']._serialized_start=545
   _globals['_TOOLCALL']._serialized_end=624
   _globals['_TOOLCHOICE']._serialized_start=627
-  _globals['_TOOLCHOICE']._serialized_end=796
-  _globals['_TOOLCHOICE_MODE']._serialized_start=704
-  _globals['_TOOLCHOICE_MODE']._serialized_end=781
-  _globals['_REASONING']._serialized_start=798
-  _globals['_REASONING']._serialized_end=859
-  _globals['_TEMPLATEARGUMENTS']._serialized_start=861
-  _globals['_TEMPLATEARGUMENTS']._serialized_end=921
+  _globals['_TOOLCHOICE']._serialized_end=806
+  _globals['_TOOLCHOICE_MODE']._serialized_start=714
+  _globals['_TOOLCHOICE_MODE']._serialized_end=791
+  _globals['_REASONING']._serialized_start=808
+  _globals['_REASONING']._serialized_end=869
+  _globals['_TEMPLATEARGUMENTS']._serialized_start=871
+  _globals['_TEMPLATEARGUMENTS']._serialized_end=931
 # @@protoc_insertion_point(module_scope)
