@@ -6,7 +6,7 @@ import asyncio
 import json
 import random
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import aiohttp
@@ -33,6 +33,8 @@ class Stream:
     whole: str
     num_tokens: int
     seed: int
+    told: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set with the first text."""
     leaves: bool = False
     resumes: bool = False
 
@@ -95,6 +97,7 @@ class GrpcCaller:
         try:
             while (response := await reading.read()) is not grpc.aio.EOF:
                 _note_response(call, response)
+                _mark_told(stream, call)
                 if leaves_after is not None and len(call.messages) > leaves_after:
                     call.ends = [End.LEFT]
                     reading.cancel()
@@ -169,6 +172,7 @@ class SseCaller:
                     _note_chunk(call, data)
                 else:
                     _note_json(call, data)
+                _mark_told(stream, call)
                 if leaves_after is not None and len(call.messages) > leaves_after:
                     call.ends = [End.LEFT]
                     return
@@ -189,6 +193,11 @@ class SseCaller:
             "stream": True,
             "stream_options": {"include_usage": True},
         }
+
+
+def _mark_told(stream: Stream, call: Call) -> None:
+    if call.messages and call.messages[-1].text:
+        stream.told.set()
 
 
 def _position(history: History) -> int:

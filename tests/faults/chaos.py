@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from .callers import GrpcCaller, SseCaller, Stream
 from .history import End, Finding, History, check
 from .lines import Line, line_to
-from .processes import Edge, Front
+from .processes import Edge, Front, eventually
 
 _NUM_LINES = 8
 
@@ -46,17 +46,18 @@ class Chaos:
         )
 
 
-async def run_streams(
-    front: Front,
-    edge: Edge,
-    streams: Sequence[Stream],
-    *,
-    model: str,
-    seed: int,
-    at_once: int,
-    pause_s: tuple[float, float],
-) -> Chaos:
-    """Runs the streams over gRPC and SSE, `at_once` at a time, with a fault each pause."""
+@dataclass(frozen=True, slots=True)
+class Crowd:
+    """Streams of a model, `at_once` at a time, with a fault each pause; None: without faults."""
+
+    model: str
+    streams: Sequence[Stream]
+    at_once: int
+    pause_s: tuple[float, float] | None
+
+
+async def run_streams(front: Front, edge: Edge, crowd: Crowd, seed: int) -> Chaos:
+    """Runs the streams over gRPC and SSE; `seed` draws the faults."""
     chaos = Chaos()
     async with AsyncExitStack() as opened:
         lines = [
@@ -65,14 +66,14 @@ async def run_streams(
         ]
         runs: list[Callable[[Stream], Awaitable[History]]] = []
         for line in lines[0]:
-            caller = GrpcCaller(line, model)
+            caller = GrpcCaller(line, crowd.model)
             opened.push_async_callback(caller.channel.close)
             runs.append(caller.run)
         for i, line in enumerate(lines[1]):
-            over_http = SseCaller(line, model, lambda: edge.num_kills, is_openai=i % 2 == 1)
+            over_http = SseCaller(line, crowd.model, lambda: edge.num_kills, is_openai=i % 2 == 1)
             opened.push_async_callback(over_http.session.close)
             runs.append(over_http.run)
-        places = asyncio.Semaphore(at_once)
+        places = asyncio.Semaphore(crowd.at_once)
 
         async def run_one(i: int, stream: Stream) -> None:
             async with places:
@@ -83,11 +84,10 @@ async def run_streams(
                 finally:
                     chaos.num_open -= 1
 
-        hurting = asyncio.create_task(
-            _hurt(chaos, front, edge, [*lines[0], *lines[1]], random.Random(seed), pause_s)
-        )
+        everything = _Everything(front, edge, [*lines[0], *lines[1]])
+        hurting = asyncio.create_task(_hurt(chaos, everything, random.Random(seed), crowd.pause_s))
         async with asyncio.TaskGroup() as tasks:
-            for i, stream in enumerate(streams):
+            for i, stream in enumerate(crowd.streams):
                 tasks.create_task(run_one(i, stream))
         hurting.cancel()
         with contextlib.suppress(asyncio.CancelledError):
@@ -95,34 +95,45 @@ async def run_streams(
     return chaos
 
 
+@dataclass(frozen=True, slots=True)
+class _Everything:
+    """What may be killed."""
+
+    front: Front
+    edge: Edge
+    lines: Sequence[Line]
+
+
 async def _hurt(
-    chaos: Chaos,
-    front: Front,
-    edge: Edge,
-    lines: Sequence[Line],
-    rng: random.Random,
-    pause_s: tuple[float, float],
+    chaos: Chaos, everything: _Everything, rng: random.Random, pause_s: tuple[float, float] | None
 ) -> None:
     """Kills one thing after another, for as long as it is let."""
-    while True:
+    while pause_s is not None:
         await asyncio.sleep(rng.uniform(*pause_s))  # the pace of the faults, not a wait
         fault = rng.choice(["engine", "engine", "edge", "connection", "connection"])
         if fault == "engine":
-            pids = front.engine_pids
-            if not pids or await front.gauge("llm_engine_up") < 1:
-                continue
-            restarts = await front.gauge("llm_engine_restarts_total")
-            start_s = time.monotonic()
-            os.kill(rng.choice(pids), signal.SIGKILL)
-            while (
-                await front.gauge("llm_engine_up") < 1
-                or await front.gauge("llm_engine_restarts_total") == restarts
-            ):
-                await asyncio.sleep(0.02)  # it is another process
-            chaos.recovery_s.append(time.monotonic() - start_s)
+            chaos.recovery_s.append(await replaced_engine(everything.front))
         elif fault == "edge":
-            await edge.kill()
-            await edge.start()
+            await everything.edge.kill()
+            await everything.edge.start()
         else:
-            rng.choice(lines).cut()
+            rng.choice(everything.lines).cut()
         chaos.faults[fault] += 1
+
+
+async def replaced_engine(front: Front, how: signal.Signals = signal.SIGKILL) -> float:
+    """Kills the engine that serves; returns the seconds until the next one does."""
+
+    async def is_replaced() -> bool:
+        return (
+            await front.is_serving()
+            and await front.gauge("llm_engine_restarts_total") > num_restarts
+        )
+
+    await eventually(front.is_serving)
+    num_restarts = await front.gauge("llm_engine_restarts_total")
+    start_s = time.monotonic()
+    for pid in front.engine_pids:
+        os.kill(pid, how)
+    await eventually(is_replaced)
+    return time.monotonic() - start_s

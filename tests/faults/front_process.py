@@ -1,7 +1,7 @@
 """A front that a test may kill: `python -m tests.faults.front_process`, set by its environment.
 
-It tells its ports, and then, for each line that it is sent, what it holds. It ends with its standard
-input.
+It tells its ports, and then, for each line that it is sent, how many tasks it has. It ends with its
+standard input.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import gc
 import json
 import os
 import sys
-from pathlib import Path
 
 import uvloop
 from tokenwire.environment import load
@@ -24,7 +23,7 @@ from tokenwire.server.preparation.kits import config_class
 from .child_engine import ChildLauncher
 
 # Deaths on demand come more often than those that the pauses between restarts are for.
-engine_keeper._RESTART_DELAYS_S = (0.0,) * 1000  # type: ignore[assignment] # noqa: SLF001
+engine_keeper._RESTART_DELAYS_S = (0.0,) * 1000
 
 PACE = "TEST_PACE_S"
 """Seconds for each token of the scripted child; unset: the engine that the settings choose."""
@@ -45,8 +44,7 @@ async def main() -> None:
         _tell({"port": app.port, "metrics_port": app.metrics_port})
         while await stdin.readline():
             gc.collect()
-            tasks = [task.get_name() for task in asyncio.all_tasks()]
-            _tell({"tasks": len(tasks), "descriptors": len(list(Path("/proc/self/fd").iterdir()))})
+            _tell({"tasks": len(asyncio.all_tasks())})
 
 
 def _tell(values: dict[str, int]) -> None:

@@ -100,9 +100,9 @@ def check(history: History) -> list[Finding]:
     if kind:
         findings.append(found(kind, f"{_around(history)}; {history.end}"))
     last = history.calls[-1] if history.calls else Call()
-    if last.end is End.FINISHED and None not in (last.num_tokens, history.num_tokens):
-        if last.num_tokens != history.num_tokens:
-            findings.append(found("count", f"{last.num_tokens} tokens, not {history.num_tokens}"))
+    counts = (last.num_tokens, history.num_tokens)
+    if last.end is End.FINISHED and None not in counts and counts[0] != counts[1]:
+        findings.append(found("count", f"{counts[0]} tokens, not {counts[1]}"))
     return findings
 
 
@@ -124,7 +124,7 @@ def _ends(call: Call) -> list[str]:
 
 
 def _positions(history: History) -> list[str]:
-    """Text has a position above all before it, in this call and, taken up again, in those before."""
+    """Text has a position above all before it, also where the stream was taken up again."""
     wrong, highest = list[str](), 0
     for call in history.calls:
         in_call = 0

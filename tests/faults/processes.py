@@ -7,8 +7,9 @@ import json
 import os
 import signal
 import sys
+import time
 import urllib.request
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,7 +50,17 @@ class Front:
         assert self.process.stdout is not None
         self.process.stdin.write(b"\n")
         answer = json.loads(await self.process.stdout.readline())
-        return Held(answer["tasks"], answer["descriptors"], resident_bytes(self.process.pid))
+        pid = self.process.pid
+        return Held(answer["tasks"], descriptors_of(pid), resident_bytes(pid))
+
+    async def is_serving(self) -> bool:
+        """Whether its engine is up."""
+        return await self.gauge("llm_engine_up") == 1
+
+    async def is_idle(self) -> bool:
+        """Whether nothing runs and nothing waits."""
+        running = await self.gauge("llm_requests_in_flight")
+        return running + await self.gauge("llm_queue_depth") == 0
 
     async def gauge(self, name: str) -> float:
         """The sum of a series of its metrics."""
@@ -80,7 +91,11 @@ class Edge:
             env=self._environment,
             cwd=_ROOT,
         )
-        await until(lambda: is_listening(self.port))
+        await eventually(self.is_listening)
+
+    async def is_listening(self) -> bool:
+        """Whether it, or another process, listens on its port."""
+        return is_listening(self.port)
 
     async def kill(self) -> None:
         """Kills it as the OOM killer does."""
@@ -102,6 +117,7 @@ async def running_front(*, pace_s: float | None = None, **variables: str) -> Asy
         "LLM_DRAIN_TIMEOUT_S": "5",
         "LLM_QUEUE_TIMEOUT_MS": "60000",
         "LOG_LEVEL": "error",
+        "GRPC_ENABLE_FORK_SUPPORT": "0",  # as `tokenwire` has it
         **({} if pace_s is None else {PACE: str(pace_s), "LLM_ALLOWED_MODELS": "test/scripted"}),
         **variables,
     }
@@ -116,9 +132,8 @@ async def running_front(*, pace_s: float | None = None, **variables: str) -> Asy
         assert process.stdout is not None
         async with asyncio.timeout(START_S):
             ports = json.loads(await process.stdout.readline())
-            front = Front(process, ports["port"], ports["metrics_port"])
-            while await front.gauge("llm_engine_up") < 1:
-                await asyncio.sleep(0.05)  # it is another process
+        front = Front(process, ports["port"], ports["metrics_port"])
+        await eventually(front.is_serving, START_S)
         yield front
     finally:
         if process.returncode is None:
@@ -148,11 +163,13 @@ async def running_edge(front: Front, **variables: str) -> AsyncIterator[Edge]:
         await edge.kill()
 
 
-async def until(is_reached: Callable[[], bool], within_s: float = 60) -> None:
-    """Waits for what another process does, which nobody tells."""
+async def eventually(ask: Callable[[], Awaitable[bool]], within_s: float = 60) -> float:
+    """Waits for what another process does, which nobody tells; returns the seconds it took."""
+    start_s = time.monotonic()
     async with asyncio.timeout(within_s):
-        while not is_reached():
+        while not await ask():  # noqa: ASYNC110 - see above
             await asyncio.sleep(0.02)
+    return time.monotonic() - start_s
 
 
 def is_listening(port: int) -> bool:

@@ -1,7 +1,8 @@
 """An engine in a process of its own, which can be killed: `python -m tests.faults.scripted_child`.
 
 It says numbered tokens at a pace, each with the name of its stream. A connection is a request: one
-line of JSON, answered with a line for each token; closing it aborts. It ends with its standard input.
+line of JSON, answered with a line for each token; closing it aborts. It ends with its standard
+input.
 """
 
 from __future__ import annotations
