@@ -30,6 +30,7 @@ from .lines import line_to
 from .numbered import whole_text
 from .processes import Edge, Front, eventually, read_page, running_edge, running_front
 from .results import longest, note
+from .scripted_child import POISON
 
 pytestmark = pytest.mark.faults
 
@@ -116,12 +117,31 @@ async def test_metrics_while_the_engine_hangs() -> None:
             for port, path in (
                 (front.metrics_port, "/metrics"),
                 (edge.port, "/metrics"),
-                (edge.port, "/health"),
+                (edge.port, "/health/live"),
             )
         ]
         os.kill(pid, signal.SIGCONT)
     assert max(took_s) < GUARD_S
     note(25, num_tried=len(took_s), recovery_s=longest(took_s))
+
+
+async def test_poison_among_good_streams() -> None:
+    """One request that kills each engine fails alone; fifty good ones finish, whole."""
+    async with (
+        running_front(pace_s=PACE_S, **ROOM) as front,
+        running_edge(front) as edge,
+        open_streams(front, edge, 50, num_tokens=200) as reading,
+        line_to(front.port) as line,
+    ):
+        caller = GrpcCaller(line, MODEL)
+        poison = await caller.run(numbered(POISON))
+        histories = await asyncio.gather(*reading)
+        await caller.channel.close()
+        num_deaths = await front.gauge("llm_engine_restarts_total")
+    assert kinds_of([poison, *histories]) == []
+    assert (poison.end, poison.reason) == (End.FAILED, "GENERATION_FAILED")
+    assert {history.end for history in histories} == {End.FINISHED}
+    note(29, num_tried=int(num_deaths), num_open=51)
 
 
 async def timed(wait: Awaitable[object]) -> float:
