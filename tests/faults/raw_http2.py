@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import struct
 
 DATA, HEADERS, RST_STREAM, SETTINGS, PING, GOAWAY, CONTINUATION = 0, 1, 3, 4, 6, 7, 9
@@ -67,11 +68,9 @@ class Connection:
 
     async def send(self, *frames: bytes) -> None:
         """Sends frames; a server that has hung up is no failure."""
-        try:
+        with contextlib.suppress(ConnectionError):
             self.writer.write(b"".join(frames))
             await self.writer.drain()
-        except ConnectionError:
-            pass
 
     async def read_frame(self) -> tuple[int, int, int, bytes] | None:
         """Reads one frame: kind, flags, stream, payload; None at the end."""
@@ -99,6 +98,11 @@ class Connection:
                 return data, False
         return data, True
 
-    def close(self) -> None:
+    async def __aenter__(self) -> Connection:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
         """Hangs up."""
         self.writer.close()
+        with contextlib.suppress(ConnectionError):
+            await self.writer.wait_closed()
