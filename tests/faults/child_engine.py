@@ -8,7 +8,9 @@ import sys
 import tempfile
 from collections.abc import AsyncGenerator
 from pathlib import Path
+from typing import Any
 
+from tokenwire.server.contract import engine as contract
 from tokenwire.server.contract.engine import (
     Capabilities,
     EngineRequest,
@@ -47,6 +49,7 @@ class ChildEngine:
         self._socket = folder / "engine.sock"
         self._pace_s = pace_s
         self._num_running = 0
+        self._num_steps = 0
         self._died = asyncio.create_task(self._process.wait(), name="child")
         self.info = ModelInfo(
             engine="scripted child 1",
@@ -106,6 +109,7 @@ class ChildEngine:
                 line = await reader.readline()
                 if not line.endswith(b"\n"):
                     raise EngineLost
+                self._num_steps += 1
                 if number == 0:
                     yield Started(0)
                 yield TextDelta(json.loads(line), 1, (number,))
@@ -121,6 +125,14 @@ class ChildEngine:
     async def status(self) -> EngineStatus:
         self._check()
         return EngineStatus(self._num_running, 0, None)
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    async def count_steps(self) -> Any:
+        self._check()
+        return contract.StepCount(self._num_steps)
 
     async def read_metrics(self) -> str:
         self._check()
