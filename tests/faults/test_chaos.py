@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 import sys
 from collections import Counter
@@ -11,8 +12,10 @@ import pytest
 from tokenwire.server.settings.server_config import ServerConfig
 
 from ..conftest import MODEL_ID
-from .callers import Stream
-from .chaos import Chaos, Crowd, run_streams
+from .callers import GrpcCaller, Stream
+from .chaos import Chaos, Crowd, replaced_engine, run_streams
+from .history import End, check
+from .lines import line_to
 from .numbered import whole_text
 from .processes import Held, eventually, running_edge, running_front
 from .results import longest, note
@@ -53,6 +56,25 @@ def assert_clean(chaos: Chaos) -> None:
     assert not set(chaos.ends) - allowed, chaos.ends
     # Killed while it was the only one that had come back, twice: docs/reliability.md.
     assert chaos.ends["GENERATION_FAILED"] <= len(chaos.histories) // 100
+
+
+async def test_the_short_form() -> None:
+    """One engine is killed under 24 streams over gRPC: each is whole, with one end."""
+    async with (
+        running_front(pace_s=0.02, LLM_MAX_CONCURRENT_REQUESTS="24") as front,
+        line_to(front.port) as line,
+    ):
+        caller = GrpcCaller(line, "test/scripted")
+        streams = [Stream(f"s{i}", f"s{i}", whole_text(f"s{i}", 40), 40, i) for i in range(24)]
+        reading = [asyncio.create_task(caller.run(stream)) for stream in streams]
+        async with asyncio.timeout(60):
+            await asyncio.gather(*(stream.told.wait() for stream in streams))
+            await replaced_engine(front)
+            histories = await asyncio.gather(*reading)
+        await caller.channel.close()
+        await eventually(front.is_idle)
+    assert [finding for history in histories for finding in check(history)] == []
+    assert {history.end for history in histories} == {End.FINISHED}
 
 
 @pytest.mark.faults
