@@ -20,9 +20,10 @@ _HEAD = ("Fault", "What is promised", "Tried", "Streams open", "Lost", "Doubled"
 def main(file: Path) -> int:
     """Replaces the table of the page, where every row has a result."""
     results = read(file)
-    missing = [fault.name for fault in FAULTS if not _of(fault, results)]
-    if missing:
-        print(f"not all tests ran (no result of {missing}): docs/reliability.md stays")
+    missing = [fault for fault in FAULTS if not _of(fault, results)]
+    if any(not fault.needs_time for fault in missing):
+        names = [fault.name for fault in missing]
+        print(f"not all tests ran (no result of {names}): docs/reliability.md stays")
         return 0
     rows = [_HEAD, ("---",) * len(_HEAD), *(_row(fault, _of(fault, results)) for fault in FAULTS)]
     lines = [
@@ -45,6 +46,8 @@ def _of(fault: Fault, results: Sequence[Result]) -> list[Result]:
 
 
 def _row(fault: Fault, results: Sequence[Result]) -> tuple[str, ...]:
+    if not results:
+        return (fault.name, fault.promise, "not in this run", *("-",) * 4)
     num_open = max(result.num_open for result in results)
     times_s = [result.recovery_s for result in results if result.recovery_s is not None]
     return (

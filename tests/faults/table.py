@@ -18,6 +18,8 @@ class Fault:
     elsewhere: tuple[str, ...] = ()
     has_own: bool = False
     """Whether tests of this folder try it, too."""
+    needs_time: bool = False
+    """Whether it takes minutes on an idle machine: the table may be written without it."""
 
 
 _KEEPER = "tests/server/models/test_engine_keeper.py::"
@@ -308,6 +310,7 @@ FAULTS = (
         "100 streams, everything killed at random: llama.cpp",
         "the text is that of an undisturbed run, or its beginning",
         has_own=True,
+        needs_time=True,
     ),
 )
 CHAOS = {"scripted": 101, "llama.cpp": 102}
