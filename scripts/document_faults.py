@@ -55,12 +55,14 @@ def _row(fault: Fault, results: Sequence[Result]) -> tuple[str, ...]:
         fault.promise,
         f"{sum(result.num_tried for result in results):,}",
         f"{num_open:,}" if num_open else "-",
-        *(
-            str(sum(getattr(result, name) for result in results)) if num_open else "-"
-            for name in ("num_lost", "num_doubled")
-        ),
+        *(_sum(name, results) if num_open else "-" for name in ("num_lost", "num_doubled")),
         f"{max(times_s):.1f}" if times_s else "-",
     )
+
+
+def _sum(name: str, results: Sequence[Result]) -> str:
+    counts = [getattr(result, name) for result in results]
+    return "-" if None in counts else str(sum(counts))
 
 
 if __name__ == "__main__":

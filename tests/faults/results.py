@@ -16,15 +16,16 @@ VARIABLE = "TOKENWIRE_FAULT_RESULTS"
 class Result:
     """What was seen of one fault of `table.FAULTS`, by its number.
 
-    `num_open` streams were open, `num_lost` and `num_doubled` of them lost text or told it twice.
+    `num_open` streams were open, `num_lost` and `num_doubled` of them lost text or told it twice;
+    None: nobody looked.
     `recovery_s` is the longest time until the service was whole again.
     """
 
     number: int
     num_tried: int = 1
     num_open: int = 0
-    num_lost: int = 0
-    num_doubled: int = 0
+    num_lost: int | None = 0
+    num_doubled: int | None = 0
     recovery_s: float | None = None
 
 

@@ -70,7 +70,7 @@ async def test_disconnect_storm() -> None:
     assert held[-1][0].descriptors <= held[0][0].descriptors
     assert held[-1][0].tasks <= held[0][0].tasks
     assert held[-1][1] <= held[0][1]
-    note(7, num_tried=3, num_open=300, recovery_s=max(freed_s))
+    note(7, num_tried=3, num_open=300, num_lost=None, num_doubled=None, recovery_s=max(freed_s))
 
 
 async def test_clients_that_stop_reading() -> None:

@@ -71,7 +71,7 @@ async def test_pulled_cable() -> None:
             finally:
                 client.kill()
                 await client.wait()
-    note(8, num_open=2, recovery_s=gone_s)
+    note(8, num_open=2, num_lost=None, num_doubled=None, recovery_s=gone_s)
 
 
 async def test_no_descriptors_left() -> None:
