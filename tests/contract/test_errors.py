@@ -82,9 +82,13 @@ async def test_rows(stage: Stage) -> None:
     assert "secret" not in await fails(http, "/api/chat", CHAT, "INTERNAL_ERROR")
 
 
-async def test_an_engine_that_dies(stage: Stage) -> None:
-    """Its death in the middle of a call is told as such, and a new one may be asked later."""
-    async with asyncio.timeout(GUARD_S), asyncio.TaskGroup() as tasks:
+async def test_an_engine_that_dies() -> None:
+    """Where calls do not go on behind its death it is told as such, and when to ask again."""
+    async with (
+        asyncio.timeout(GUARD_S),
+        start_stage(LLM_CRASH_CONTINUATION="false") as stage,
+        asyncio.TaskGroup() as tasks,
+    ):
         asked = tasks.create_task(fails(stage.http, "/api/chat", CHAT, "SERVICE_UNAVAILABLE"))
         await stage.engine.wait_until(running=1)
         stage.engine.die()
