@@ -13,7 +13,7 @@ from ..request.batch import Batch
 from ..request.calls import CallFinished, CallStarted, Decoding, ProgressEvent, Restarting
 from ..request.request_log import LogReader
 from ..settings.fixed_limits import PROGRESS_INTERVAL_S
-from .event_codec import (
+from .codecs.event_codec import (
     OneText,
     add_delta,
     encode_final,

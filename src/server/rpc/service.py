@@ -28,10 +28,10 @@ from ..request.calls import (
 from ..request.kept_requests import KeptRequest, KeptRequests
 from ..request.request_log import LogReader, RequestLog
 from ..request.running_request import RunningRequests
+from .codecs.model_codec import encode_models
+from .codecs.request_codec import Request, decode_chat, decode_detach_timeout, decode_generate
+from .codecs.resume_codec import check_resumed, decode_resume
 from .known_context import KnownContext, has_deadline_passed
-from .model_codec import encode_models
-from .request_codec import Request, decode_chat, decode_detach_timeout, decode_generate
-from .resume_codec import check_resumed, decode_resume
 from .sender import Response, Sender
 from .validation import validate
 

@@ -35,7 +35,7 @@ from tokenwire.server.request.running_request import (
     RunningRequests,
 )
 from tokenwire.server.request.sampling import SamplingDefaults
-from tokenwire.server.rpc.request_codec import decode_generate
+from tokenwire.server.rpc.codecs.request_codec import decode_generate
 
 from ..fronts import Client, check, start_front, wait_for_state
 from ..random_deltas import said

@@ -18,7 +18,7 @@ from tokenwire.server.request.calls import (
 )
 from tokenwire.server.request.clock import Pause, Timeline
 from tokenwire.server.request.ended_request import EndedRequest
-from tokenwire.server.rpc.request_codec import decode_chat, decode_generate
+from tokenwire.server.rpc.codecs.request_codec import decode_chat, decode_generate
 from tokenwire.server.telemetry.request_line import log_request
 from tokenwire.tracing.trace_context import TraceContext
 

@@ -16,7 +16,7 @@ from tokenwire.server.request.calls import (
 )
 from tokenwire.server.request.clock import Pause, Timeline
 from tokenwire.server.request.ended_request import EndedRequest
-from tokenwire.server.rpc.request_codec import decode_chat, decode_generate
+from tokenwire.server.rpc.codecs.request_codec import decode_chat, decode_generate
 from tokenwire.server.telemetry.spans import RequestSpans
 from tokenwire.tracing.settings import TracingSettings
 from tokenwire.tracing.trace_context import TraceContext

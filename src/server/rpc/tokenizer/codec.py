@@ -11,7 +11,7 @@ from ...contract.prompts import PlainText, TokenizedText
 from ...contract.token_ids import TokenIds
 from ...request.calls import Call, CallContext
 from ...request.tokenizing import PromptSize
-from ..request_codec import decode_chat, decode_generate
+from ..codecs.request_codec import decode_chat, decode_generate
 
 _WaitingRequest = tokenizer_pb2.TokenizeRequest | tokenizer_pb2.DetokenizeRequest
 

@@ -26,7 +26,7 @@ from tokenwire.server.request.checks.prompt_checks import (
     choose_prompt,
     num_bytes_of,
 )
-from tokenwire.server.rpc.request_codec import decode_generate
+from tokenwire.server.rpc.codecs.request_codec import decode_generate
 
 from ..test_sampling import MODEL as ANY_MODEL
 

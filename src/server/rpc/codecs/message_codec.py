@@ -7,11 +7,11 @@ from typing import Any, Final, cast
 
 import orjson
 
-from ...generated.tokenwire.v1 import chat_pb2, inference_pb2
-from ..contract.errors import InvalidRequest
-from ..contract.prompts import ChatMessage, ChatPrompt, Role
-from ..contract.tools import Tool, ToolCall, ToolChoice, ToolMode
-from ..media.image_source import ImageSource
+from ....generated.tokenwire.v1 import chat_pb2, inference_pb2
+from ...contract.errors import InvalidRequest
+from ...contract.prompts import ChatMessage, ChatPrompt, Role
+from ...contract.tools import Tool, ToolCall, ToolChoice, ToolMode
+from ...media.image_source import ImageSource
 from .image_codec import decode_parts
 
 _ROLES: Final = {

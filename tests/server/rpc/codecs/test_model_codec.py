@@ -5,9 +5,9 @@ from __future__ import annotations
 from tokenwire.generated.tokenwire.v1 import models_pb2
 from tokenwire.server.contract.load_progress import LoadProgress
 from tokenwire.server.models.model_state import ModelView, State
-from tokenwire.server.rpc.model_codec import encode_models
+from tokenwire.server.rpc.codecs.model_codec import encode_models
 
-from ..scripted_engine import ScriptedEngine
+from ...scripted_engine import ScriptedEngine
 
 
 async def test_models() -> None:

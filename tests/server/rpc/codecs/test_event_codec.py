@@ -27,7 +27,7 @@ from tokenwire.server.request.calls import (
     ProgressEvent,
     Queued,
 )
-from tokenwire.server.rpc.event_codec import (
+from tokenwire.server.rpc.codecs.event_codec import (
     add_delta,
     encode_final,
     encode_finished,

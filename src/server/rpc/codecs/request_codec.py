@@ -8,10 +8,10 @@ from typing import Final
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.json_format import MessageToDict
 
-from ...generated.tokenwire.v1 import events_pb2, inference_pb2, sampling_pb2
-from ..contract.constraint import Constraint, ConstraintKind
-from ..contract.errors import InvalidRequest
-from ..contract.prompts import (
+from ....generated.tokenwire.v1 import events_pb2, inference_pb2, sampling_pb2
+from ...contract.constraint import Constraint, ConstraintKind
+from ...contract.errors import InvalidRequest
+from ...contract.prompts import (
     ChatMessage,
     ChatPrompt,
     InfillPrompt,
@@ -20,10 +20,10 @@ from ..contract.prompts import (
     TextPrompt,
     TokenPrompt,
 )
-from ..contract.template_arguments import RESERVED_TEMPLATE_ARGUMENTS
-from ..contract.token_ids import TokenIds
-from ..media.image_source import ImageSource
-from ..request.calls import Call, CallContext, SamplingRequest
+from ...contract.template_arguments import RESERVED_TEMPLATE_ARGUMENTS
+from ...contract.token_ids import TokenIds
+from ...media.image_source import ImageSource
+from ...request.calls import Call, CallContext, SamplingRequest
 from .message_codec import (
     check_continued,
     decode_messages,

@@ -6,8 +6,8 @@ from collections.abc import Iterable
 
 from google.protobuf.duration_pb2 import Duration
 
-from ...generated.tokenwire.v1 import events_pb2, inference_pb2
-from ..contract.events import (
+from ....generated.tokenwire.v1 import events_pb2, inference_pb2
+from ...contract.events import (
     ChoiceFinished,
     Delta,
     FinishReason,
@@ -17,8 +17,8 @@ from ..contract.events import (
     TokenLogprob,
     ToolCallDelta,
 )
-from ..request.answer import ChoiceAnswer
-from ..request.calls import (
+from ...request.answer import ChoiceAnswer
+from ...request.calls import (
     CallFinished,
     CallStarted,
     Decoding,

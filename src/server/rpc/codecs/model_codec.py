@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from ...generated.tokenwire.v1 import inference_pb2, models_pb2
-from ..contract.engine import ModelInfo
-from ..media.image_limits import ImageLimits
-from ..models.model_state import ModelView, State
+from ....generated.tokenwire.v1 import inference_pb2, models_pb2
+from ...contract.engine import ModelInfo
+from ...media.image_limits import ImageLimits
+from ...models.model_state import ModelView, State
 from .image_codec import encode_image_limits
 
 _STATES = {

@@ -9,8 +9,8 @@ from tokenwire.server.contract.prompts import ChatMessage, ChatPrompt, ImagePart
 from tokenwire.server.media.image_limits import ImageLimits
 from tokenwire.server.media.image_source import ImageSource
 from tokenwire.server.request.calls import CallContext
-from tokenwire.server.rpc.image_codec import encode_image_limits
-from tokenwire.server.rpc.request_codec import decode_chat
+from tokenwire.server.rpc.codecs.image_codec import encode_image_limits
+from tokenwire.server.rpc.codecs.request_codec import decode_chat
 
 USER = chat_pb2.ROLE_USER
 

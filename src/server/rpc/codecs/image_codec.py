@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from ...generated.tokenwire.v1 import chat_pb2, models_pb2
-from ..contract.errors import InvalidRequest
-from ..contract.prompts import ImagePart
-from ..media.image_header import FORMATS
-from ..media.image_limits import ImageLimits
-from ..media.image_source import ImageSource
-from ..settings.fixed_limits import MAX_IMAGE_RATIO, MAX_IMAGE_SIDE
+from ....generated.tokenwire.v1 import chat_pb2, models_pb2
+from ...contract.errors import InvalidRequest
+from ...contract.prompts import ImagePart
+from ...media.image_header import FORMATS
+from ...media.image_limits import ImageLimits
+from ...media.image_source import ImageSource
+from ...settings.fixed_limits import MAX_IMAGE_RATIO, MAX_IMAGE_SIDE
 
 
 def decode_parts(

@@ -9,7 +9,11 @@ from tokenwire.generated.tokenwire.v1 import chat_pb2, inference_pb2
 from tokenwire.server.contract.errors import InvalidRequest
 from tokenwire.server.contract.prompts import ChatMessage, Role
 from tokenwire.server.contract.tools import Tool, ToolCall, ToolChoice, ToolMode
-from tokenwire.server.rpc.message_codec import decode_messages, decode_tool_choice, decode_tools
+from tokenwire.server.rpc.codecs.message_codec import (
+    decode_messages,
+    decode_tool_choice,
+    decode_tools,
+)
 
 Message, Choice = chat_pb2.Message, chat_pb2.ToolChoice
 

@@ -19,7 +19,7 @@ from tokenwire.server.contract.prompts import (
 from tokenwire.server.contract.template_arguments import RESERVED_TEMPLATE_ARGUMENTS
 from tokenwire.server.contract.token_ids import TokenIds
 from tokenwire.server.request.calls import CallContext
-from tokenwire.server.rpc.request_codec import (
+from tokenwire.server.rpc.codecs.request_codec import (
     INSTRUCTION_SYSTEM_LINE,
     decode_chat,
     decode_generate,

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from ...generated.tokenwire.v1 import inference_pb2
-from ..contract.errors import InvalidRequest
-from ..request.kept_requests import KeptRequest
+from ....generated.tokenwire.v1 import inference_pb2
+from ...contract.errors import InvalidRequest
+from ...request.kept_requests import KeptRequest
+from ..validation import validate
 from .request_codec import Request
-from .validation import validate
 
 _BESIDE_RESUME = frozenset(
     ("resume", "model", "delivery", "progress", "return_token_ids", "detach_timeout")

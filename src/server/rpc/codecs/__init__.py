@@ -1,0 +1,1 @@
+"""Messages of gRPC to and from what the front works on: pure functions."""
