@@ -49,12 +49,14 @@ _RATE = 50.0
 _MAX_GROWTH = 0.05
 _LENGTHS = (1, 5, 20, 20, 60, 200)
 _SETTLE_S = 15.0
+# Well under it: what has ended is kept for so long, and counts as kept.
+_DETACH_S = 5
 _END_TIMEOUT_S = 20.0
 # What counts things that are there now, and is zero where nobody asks.
 _GAUGE = re.compile(r"^(\w*(?:in_flight|queue_depth|detached|kept)\w*(?:\{.*\})?) ([\d.e+]+)$")
 
 
-async def serve_front(pipe: Connection, at_once: int) -> None:
+async def serve_front(pipe: Connection, num_slots: int) -> None:
     """Runs the front; sends its port and that of its metrics."""
     config = ServerConfig.model_validate(
         {
@@ -62,12 +64,12 @@ async def serve_front(pipe: Connection, at_once: int) -> None:
             "LLM_GRPC_HOSTNAME": HOST,
             "LLM_GRPC_PORT": "0",
             "LLM_METRICS_PORT": "0",
-            "LLM_MAX_CONCURRENT_REQUESTS": str(at_once),
-            "LLM_MAX_QUEUED_REQUESTS": str(4 * at_once),
+            "LLM_MAX_CONCURRENT_REQUESTS": str(num_slots),
+            "LLM_MAX_QUEUED_REQUESTS": str(4 * num_slots),
         }
     )
     _log_to_nowhere(config)
-    launcher = PacedLauncher(PacedEngine(Pacer(_RATE), at_once))
+    launcher = PacedLauncher(PacedEngine(Pacer(_RATE), num_slots))
     async with ServerApp(config, launcher.prepare) as app:
         ready = asyncio.Event()
         app.models.observe(lambda: ready.set() if app.models.is_ready else None)
@@ -206,7 +208,7 @@ class Traffic:
 
     async def _resume(self, num_tokens: int) -> None:
         request = _request(num_tokens)
-        request.detach_timeout.FromSeconds(30)
+        request.detach_timeout.FromSeconds(_DETACH_S)
         request_id = uuid.uuid4().hex
         call = self._stub.Generate(request, metadata=(("x-request-id", request_id),))
         position = (await call.read()).position
@@ -313,7 +315,8 @@ def main(arguments: Sequence[str]) -> int:
         "--warm-up-minutes", type=float, default=5, help="growth until then is free"
     )
     options = parser.parse_args(arguments)
-    with start(serve_front, options.at_once) as front, start(serve_edge, front.port) as edge:
+    # /api has no queue, and a slot is free again only when the engine has let go of it.
+    with start(serve_front, 2 * options.at_once) as front, start(serve_edge, front.port) as edge:
         problems = uvloop.run(soak(options, {"front": front, "edge": edge}))
     for problem in problems:
         print(problem, file=sys.stderr)
