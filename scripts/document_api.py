@@ -4,7 +4,6 @@ import re
 import sys
 from collections.abc import Iterator
 from itertools import chain
-from typing import Any
 
 from descriptors import (
     FIELDS,
@@ -24,7 +23,6 @@ from google.protobuf.descriptor_pb2 import (
 )
 from google.protobuf.message import Message
 from tokenwire.generated.buf.validate import validate_pb2
-from tokenwire.generated.tokenwire.v1 import options_pb2
 
 OUT = ROOT / "docs" / "api.md"
 FILES = {
@@ -94,7 +92,7 @@ def main() -> int:
         for name, enum, path in source.enums():
             parts += [f"### {name}\n", f"{source.comment(*path)}\n"]
             rows = [
-                (f"`{value.name}`", str(value.number), _value_text(source, value, path, index))
+                (f"`{value.name}`", str(value.number), source.comment(*path, VALUES, index))
                 for index, value in enumerate(enum.value)
             ]
             parts.append(_table(("Value", "Number", "Meaning"), rows))
@@ -138,7 +136,7 @@ def _message(
                 str(field.number),
                 _type(field, message),
                 ", ".join(_rule_texts(field.options.Extensions[validate_pb2.field])),
-                _field_text(source, field, (*path, FIELDS, index)),
+                source.comment(*path, FIELDS, index),
             )
             for index, field in enumerate(message.field)
         ]
@@ -179,18 +177,6 @@ def _type(field: FieldDescriptorProto, message: DescriptorProto) -> str:
     if field.label == FieldDescriptorProto.LABEL_REPEATED:
         return f"repeated {text}"
     return f"optional {text}" if field.proto3_optional else text
-
-
-def _field_text(source: Source, field: FieldDescriptorProto, path: tuple[int, ...]) -> str:
-    text = source.comment(*path)
-    is_planned = field.options.Extensions[options_pb2.planned]
-    return f"**Not built yet.** {text}" if is_planned else text
-
-
-def _value_text(source: Source, value: Any, path: tuple[int, ...], index: int) -> str:
-    text = source.comment(*path, VALUES, index)
-    is_planned = value.options.Extensions[options_pb2.planned_value]
-    return f"**Not built yet.** {text}" if is_planned else text
 
 
 def _rule_texts(rules: Message) -> list[str]:

@@ -51,8 +51,6 @@ Some failures gRPC makes by itself, without reason and details: `DEADLINE_EXCEED
 caller's deadline passes, `RESOURCE_EXHAUSTED` for a message above `LLM_MAX_MESSAGE_BYTES`,
 `UNAVAILABLE` when the server cannot be reached. The edge answers them with 504, 413 and 503.
 
-"Not yet" marks a reason that this version never gives: its feature is not built.
-
 """
 
 
@@ -91,8 +89,6 @@ def _table(comments: dict[str, str]) -> Iterator[str]:
         if traits.api_retry_after_s:
             retry += f", on `/api` {traits.api_retry_after_s} s"
         meaning = comments[f"ERROR_REASON_{reason}"]
-        if not _is_given(reason):
-            meaning = f"**Not yet.** {meaning}"
         shown = _shown(reason)
         yield (
             f"| [`{shown}`](#{shown.lower()}) | {code} | {status} | `{traits.rest_code}` "
@@ -120,16 +116,6 @@ def _examples(comments: dict[str, str]) -> Iterator[str]:
 def _shown(reason: str) -> str:
     # What `ErrorInfo.reason` says of what nobody foresaw.
     return "INTERNAL" if reason == "UNSPECIFIED" else reason
-
-
-def _is_given(reason: str) -> bool:
-    return reason in ("UNSPECIFIED", BY_GRPC) or not TRAITS[reason].grpc_code or reason in _raised()
-
-
-def _raised() -> set[str]:
-    kinds = errors.InferenceError.__subclasses__()
-    # A base of several has no reason of its own.
-    return {leaf.reason for kind in kinds for leaf in (kind.__subclasses__() or [kind])}
 
 
 def _call_status(reason: str, traits: options_pb2.ErrorTraits) -> CallStatus:

@@ -9,7 +9,6 @@ from descriptors import FIELDS, Source
 from field_schemas import Schema, bounded_map, bounded_value, enum_schema, scalar_schema
 from google.protobuf.descriptor import Descriptor, FieldDescriptor, OneofDescriptor
 from tokenwire.generated.buf.validate import validate_pb2
-from tokenwire.generated.tokenwire.v1 import options_pb2
 
 _PACKAGE = "tokenwire.v1."
 _WELL_KNOWN: dict[str, Schema] = {
@@ -55,9 +54,7 @@ def message_schemas(
         name = schema_name(message)
         if name not in schemas:
             schemas[name] = _message(message, comments, is_request=is_request)
-            (asked if is_request else answered).extend(
-                _held_messages(message, is_request=is_request)
-            )
+            (asked if is_request else answered).extend(_held_messages(message))
     return dict(sorted(schemas.items()))
 
 
@@ -71,19 +68,14 @@ def reference(name: str) -> Schema:
     return {"$ref": f"#/components/schemas/{name}"}
 
 
-def _held_messages(message: Descriptor, *, is_request: bool) -> list[Descriptor]:
+def _held_messages(message: Descriptor) -> list[Descriptor]:
     held: list[Descriptor] = []
-    for field in _usable(message, is_request=is_request):
+    for field in message.fields:
         value = _map_value(field)
         kind = (value or field).message_type
         if kind is not None and kind.full_name.startswith(_PACKAGE):
             held.append(kind)
     return held
-
-
-def _usable(message: Descriptor, *, is_request: bool) -> list[FieldDescriptor]:
-    """Leaves out what is refused in a request because it is not built yet."""
-    return [f for f in message.fields if not (is_request and _options(f)[options_pb2.planned])]
 
 
 def _options(field: FieldDescriptor) -> Any:
@@ -96,7 +88,7 @@ def _message(message: Descriptor, comments: Comments, *, is_request: bool) -> Sc
     name = schema_name(message)
     properties: dict[str, Schema] = {}
     required: list[str] = []
-    for field in _usable(message, is_request=is_request):
+    for field in message.fields:
         rules: validate_pb2.FieldRules = _options(field)[validate_pb2.field]
         schema = _field(field, rules)
         if comment := comments.get(f"{name}.{field.name}"):

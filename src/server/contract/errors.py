@@ -43,7 +43,7 @@ class InferenceError(Exception):
 
 
 class InvalidRequest(InferenceError):
-    """Fields are missing, malformed, out of range or not built yet. `violations` names each one."""
+    """Fields are missing, malformed or out of range. `violations` names each one."""
 
     reason = "INVALID_REQUEST"
 

@@ -25,7 +25,7 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_UNSPECIFIED: _ErrorReason.ValueType  # 0
     """Unforeseen: logged in full under the request id, answered in general words."""
     ERROR_REASON_INVALID_REQUEST: _ErrorReason.ValueType  # 1
-    """A field is missing, malformed, out of range or not built yet. `google.rpc.BadRequest` names it."""
+    """A field is missing, malformed or out of range. `google.rpc.BadRequest` names it."""
     ERROR_REASON_CONTEXT_TOO_LONG: _ErrorReason.ValueType  # 2
     """The prompt leaves no room for one token in the model's context."""
     ERROR_REASON_UNSUPPORTED_MODEL: _ErrorReason.ValueType  # 3
@@ -85,7 +85,7 @@ class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
 ERROR_REASON_UNSPECIFIED: ErrorReason.ValueType  # 0
 """Unforeseen: logged in full under the request id, answered in general words."""
 ERROR_REASON_INVALID_REQUEST: ErrorReason.ValueType  # 1
-"""A field is missing, malformed, out of range or not built yet. `google.rpc.BadRequest` names it."""
+"""A field is missing, malformed or out of range. `google.rpc.BadRequest` names it."""
 ERROR_REASON_CONTEXT_TOO_LONG: ErrorReason.ValueType  # 2
 """The prompt leaves no room for one token in the model's context."""
 ERROR_REASON_UNSUPPORTED_MODEL: ErrorReason.ValueType  # 3

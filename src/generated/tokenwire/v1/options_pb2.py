@@ -26,13 +26,17 @@ from google.protobuf import descriptor_pb2 as google_dot_protobuf_dot_descriptor
 from google.rpc import code_pb2 as google_dot_rpc_dot_code__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1atokenwire/v1/options.proto\x12\x0ctokenwire.v1\x1a google/protobuf/descriptor.proto\x1a\x15google/rpc/code.proto\"\xc7\x02\n\x0b\x45rrorTraits\x12#\n\tgrpc_code\x18\x01 \x01(\x0e\x32\x10.google.rpc.Code\x12\x13\n\x0bhttp_status\x18\x02 \x01(\x05\x12\x17\n\x0f\x61pi_http_status\x18\x03 \x01(\x05\x12\x11\n\trest_code\x18\x04 \x01(\t\x12\x13\n\x0brest_prefix\x18\x05 \x01(\t\x12\x15\n\rretry_after_s\x18\x06 \x01(\x05\x12\x19\n\x11\x61pi_retry_after_s\x18\t \x01(\x05\x12\x17\n\x0f\x65xample_message\x18\x07 \x01(\t\x12\x43\n\x10\x65xample_metadata\x18\x08 \x03(\x0b\x32).tokenwire.v1.ErrorTraits.MetadataExample\x1a-\n\x0fMetadataExample\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:M\n\x05\x65rror\x12!.google.protobuf.EnumValueOptions\x18\xc5\x8a\x03 \x01(\x0b\x32\x19.tokenwire.v1.ErrorTraits::\n\rplanned_value\x12!.google.protobuf.EnumValueOptions\x18\xc6\x8a\x03 \x01(\x08:0\n\x07planned\x12\x1d.google.protobuf.FieldOptions\x18\xc7\x8a\x03 \x01(\x08\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1atokenwire/v1/options.proto\x12\x0ctokenwire.v1\x1a google/protobuf/descriptor.proto\x1a\x15google/rpc/code.proto\"\xc7\x02\n\x0b\x45rrorTraits\x12#\n\tgrpc_code\x18\x01 \x01(\x0e\x32\x10.google.rpc.Code\x12\x13\n\x0bhttp_status\x18\x02 \x01(\x05\x12\x17\n\x0f\x61pi_http_status\x18\x03 \x01(\x05\x12\x11\n\trest_code\x18\x04 \x01(\t\x12\x13\n\x0brest_prefix\x18\x05 \x01(\t\x12\x15\n\rretry_after_s\x18\x06 \x01(\x05\x12\x19\n\x11\x61pi_retry_after_s\x18\t \x01(\x05\x12\x17\n\x0f\x65xample_message\x18\x07 \x01(\t\x12\x43\n\x10\x65xample_metadata\x18\x08 \x03(\x0b\x32).tokenwire.v1.ErrorTraits.MetadataExample\x1a-\n\x0fMetadataExample\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:M\n\x05\x65rror\x12!.google.protobuf.EnumValueOptions\x18\xc5\x8a\x03 \x01(\x0b\x32\x19.tokenwire.v1.ErrorTraits:>\n\rplanned_value\x12!.google.protobuf.EnumValueOptions\x18\xc6\x8a\x03 \x01(\x08\x42\x02\x18\x01:4\n\x07planned\x12\x1d.google.protobuf.FieldOptions\x18\xc7\x8a\x03 \x01(\x08\x42\x02\x18\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'tokenwire.v1.options_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
+  _globals['planned_value']._loaded_options = None
+  _globals['planned_value']._serialized_options = b'\030\001'
+  _globals['planned']._loaded_options = None
+  _globals['planned']._serialized_options = b'\030\001'
   _globals['_ERRORTRAITS']._serialized_start=102
   _globals['_ERRORTRAITS']._serialized_end=429
   _globals['_ERRORTRAITS_METADATAEXAMPLE']._serialized_start=384

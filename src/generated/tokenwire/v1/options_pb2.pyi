@@ -109,6 +109,6 @@ PLANNED_FIELD_NUMBER: _builtins.int
 error: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.EnumValueOptions, Global___ErrorTraits]
 """How a failure with this reason is answered."""
 planned_value: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.EnumValueOptions, _builtins.bool]
-"""Marks a value whose feature is not built yet: a request that uses it is refused by name."""
+"""Marked values whose feature was not built. Nothing has it any more, and nothing reads it."""
 planned: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.FieldOptions, _builtins.bool]
-"""Marks a field whose feature is not built yet: a request that sets it is refused by name."""
+"""Marked fields whose feature was not built. Nothing has it any more, and nothing reads it."""
