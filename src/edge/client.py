@@ -208,7 +208,8 @@ class FrontClient:
             yield context.metadata(trace)
 
     async def close(self) -> None:
-        """Closes the channel, and those before it, and cancels what still runs on them."""
+        """Closes the channel, and those before it; what still runs on them ends with DRAINING."""
+        self._is_ended = True
         retired = dict(self._retired)
         for task in retired:
             task.cancel()

@@ -265,5 +265,6 @@ async def test_closing_ends_calls_of_earlier_channels(scripted: ScriptedFront) -
         client.renew(None)
         await client.close()
         await scripted.cancelled.wait()
-        with pytest.raises(asyncio.CancelledError):
+        with pytest.raises(EdgeError) as ended_by_us:
             await anext(events)
+    assert ended_by_us.value.reason == "DRAINING"
