@@ -76,6 +76,7 @@ class ContinuedGeneration:
                 async for event in events:
                     yield event
             return
+        record_sign = self._model.stall_timer.record_sign
         with self._model.readmission.presence() as presence:
             while not self._told.has_ended:
                 engine = await self._wait_for_turn(presence)
@@ -84,7 +85,7 @@ class ContinuedGeneration:
                     with self._model.stall_timer.work():
                         async with aclosing(engine.generate(self._next_request())) as events:
                             async for event in events:
-                                self._model.stall_timer.record_sign()
+                                record_sign()
                                 new = self._take(event, presence)
                                 if new is not None:
                                     yield new
@@ -130,8 +131,10 @@ class ContinuedGeneration:
             case TextDelta() | ReasoningDelta() | ToolCallDelta():
                 new = self._told.take(event)
                 if new is not None:
-                    presence.record_tokens(new.num_tokens)
-                    self._go_on()
+                    if not presence.has_gone_well:
+                        presence.record_tokens(new.num_tokens)
+                    if self._is_paused:
+                        self._go_on()
                 return new
             case ChoiceFinished():
                 self._told.take_end(event)

@@ -6,6 +6,7 @@ from array import array
 from collections import defaultdict
 from dataclasses import dataclass, field
 from io import StringIO
+from typing import Final
 
 from msgspec import structs
 
@@ -23,6 +24,11 @@ from ...contract.token_ids import TokenIds
 
 Said = TextDelta | ReasoningDelta | ToolCallDelta
 """A delta that says something of a choice."""
+
+
+_MAX_LOOSE: Final = 256
+"""Deltas that are gathered before they are sorted in: it is done for every token, and few engines
+die."""
 
 
 class AnsweredOtherwise(EngineLost):
@@ -50,7 +56,8 @@ class ToldAnswer:
 
     def __init__(self, num_choices: int) -> None:
         self._num_choices = num_choices
-        self._choices = defaultdict[int, _ToldChoice](_ToldChoice)
+        self._told = defaultdict[int, _ToldChoice](_ToldChoice)
+        self._loose: list[Said] = []
         self._is_again = False
 
     def take(self, delta: Said) -> Said | None:
@@ -59,10 +66,13 @@ class ToldAnswer:
         Raises:
             AnsweredOtherwise: it is not what was told before.
         """
-        choice = self._choices[delta.choice]
-        new = choice.leave_out(delta) if self._is_again else delta
+        new: Said | None = delta
+        if self._is_again:
+            new = self._choices[delta.choice].leave_out(delta)
         if new is not None:
-            choice.add(new)
+            self._loose.append(new)
+            if len(self._loose) >= _MAX_LOOSE:
+                self._sort_in()
         return new
 
     def take_end(self, end: ChoiceFinished) -> None:
@@ -104,6 +114,16 @@ class ToldAnswer:
         num_tokens += sum(choice.num_tokens_before for choice in self._choices.values())
         num_thought = sum(choice.num_thought_tokens for choice in self._choices.values())
         return Finished(num_tokens, num_cached_tokens, num_thought)
+
+    @property
+    def _choices(self) -> defaultdict[int, _ToldChoice]:
+        self._sort_in()
+        return self._told
+
+    def _sort_in(self) -> None:
+        loose, self._loose = self._loose, []
+        for delta in loose:
+            self._told[delta.choice].add(delta)
 
 
 @dataclass(slots=True)
