@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any
 
 import aiohttp
@@ -12,6 +11,7 @@ from structlog.testing import capture_logs
 from tokenwire.edge.app import EdgeApp
 from tokenwire.edge.config import EdgeConfig
 from tokenwire.server.contract.errors import GenerationFailed, ModelLoadFailed
+from tokenwire.server.models import engine_keeper
 from tokenwire.server.models.model_state import State
 
 from .server.fronts import Client, failure_of, scrape, start_front, wait_for_state
@@ -104,7 +104,7 @@ async def test_engine_that_dies() -> None:
 
 async def test_restarts_that_are_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     """After too many deaths the model is failed in general words; the last reason is logged."""
-    monkeypatch.setattr(asyncio, "sleep", _do_not_sleep)
+    monkeypatch.setattr(engine_keeper, "_RESTART_DELAYS_S", (0.0,) * 8)  # they add up to minutes
     first = ScriptedEngine()
     again = [ModelLoadFailed("it cannot be loaded again", detail=CANARY) for _ in range(9)]
     launcher = ScriptedLauncher(first, *again)
@@ -117,11 +117,3 @@ async def test_restarts_that_are_given_up(monkeypatch: pytest.MonkeyPatch) -> No
     assert "canary" not in seen
     (logged,) = [line for line in lines if line["event"] == "model_failed"]
     assert CANARY in logged["detail"]
-
-
-_sleep = asyncio.sleep
-
-
-async def _do_not_sleep(_delay_s: float, result: Any = None) -> Any:
-    """Gives the loop a turn: the waits between restarts add up to minutes."""
-    return await _sleep(0, result)
