@@ -9,7 +9,7 @@ VENV ?= .venv
 # What `make protos` compares the protos with.
 BASE ?= main
 # Tests that run beside each other: one of them has SGLang.
-WORKERS ?= 2
+WORKERS ?= 3
 UV_VERSION := 0.13.9
 BIN := $(VENV)/bin
 STAMPS := $(VENV)/.tokenwire

@@ -87,6 +87,7 @@ async def watched_service(folder: Path, model: str, **variables: str) -> AsyncGe
             "LLM_METRICS_PORT": str(free_port()),
             "LLM_MAX_MODEL_LEN": "1024",
             "LOG_LEVEL": "debug",
+            "LLM_CRASH_CONTINUATION": "false",  # the words of a death are looked at
             **variables,
         },
     )

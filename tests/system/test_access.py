@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +68,8 @@ ROUTES = {
     "/swagger-ui/": NOT_COUNTED,
     "/swagger-ui/{name}": NOT_COUNTED,
     "/api/openapi.json": NOT_COUNTED,
+    "/playground/service.json": NOT_COUNTED,
+    "/playground/{name}": NOT_COUNTED,
 }
 
 CHAT = {"model": MODEL_ID, "messages": [{"role": "user", "content": "go"}], "max_tokens": 1}
@@ -74,7 +77,10 @@ PROMPT = {"model": MODEL_ID, "prompt": "go", "max_tokens": 1}
 SAMPLING = {"maxTokens": 1, "temperature": 0}
 # A good body for each route that takes one: a new route needs one here.
 BODIES: dict[str, Any] = {
+    "/v1/chat/completions": CHAT,
+    "/v1/completions": PROMPT,
     "/api/generate": PROMPT,
+    "/api/generate/stream": PROMPT,
     "/api/chat": CHAT,
     "/api/chat/stream": CHAT,
     "/api/completions": PROMPT,
@@ -235,15 +241,18 @@ async def test_every_rpc_with_every_kind_of_key(service: Service) -> None:
 
 async def ask_route(service: Service, method: str, route: str, column: str) -> str:
     """How a caller of a column fares; a refusal has everything that belongs to it."""
-    lists_models = route in ("/api/llms", "/tokenwire/v1/models")
+    lists_models = route in ("/api/llms", "/tokenwire/v1/models") or route.startswith("/v1/models")
     headers = await service.headers(column, lists_models=lists_models)
-    path = route.replace("{name}", "swagger-ui.css")
+    asset = "main.js" if route.startswith("/playground/") else "swagger-ui.css"
+    path = route.replace("{name}", asset).replace("{id}", MODEL_ID).replace("{request_id}", "none")
     body = BODIES[route] if method == "POST" else None
     async with service.http.request(
         method, path, json=body, headers=headers, allow_redirects=False
     ) as response:
         refusals = {status: reason for reason, (_, status) in REFUSALS.items()}
         text = await response.text()
+        if response.status == HTTPStatus.GONE:  # of a stream: there is none of this id
+            return SERVED
         if response.status not in refusals:
             assert response.status < 400, (method, route, column, response.status, text)
             return SERVED
@@ -258,6 +267,9 @@ async def ask_route(service: Service, method: str, route: str, column: str) -> s
         if route.startswith("/tokenwire/"):
             assert value["details"][0]["reason"] == reason
             assert value["code"] == REFUSALS[reason][0].value[0]
+        elif route.startswith("/v1/"):
+            assert value.keys() == {"error"}
+            assert value["error"].keys() == {"message", "type", "param", "code"}
         else:
             assert value.keys() == {"error", "code"}
             assert value["code"] == reason
