@@ -6,6 +6,7 @@ import os
 import signal
 import socket
 import sys
+import tempfile
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -173,16 +174,17 @@ async def test_sigterm_ends_both_in_order(tmp_path: Path) -> None:
 
 async def test_children_end_with_a_killed_supervisor(tmp_path: Path) -> None:
     """SIGKILL of the supervisor leaves no process behind, and no file, such as its socket."""
-    temporary = tmp_path / "temporary"
-    temporary.mkdir()
     tls = PairFiles(tmp_path).variables()
-    async with serve(tmp_path, TMPDIR=str(temporary), **tls) as service:
-        await both_listen(service)
-        (folder,) = temporary.iterdir()
-        assert (folder / "grpc.sock").is_socket()
-        service.process.kill()
-        await service.closed()
-    assert list(temporary.iterdir()) == []
+    # Not below `tmp_path`, which is too long for the path of a socket.
+    with tempfile.TemporaryDirectory() as name:
+        temporary = Path(name)
+        async with serve(tmp_path, TMPDIR=name, **tls) as service:
+            await both_listen(service)
+            (folder,) = temporary.iterdir()
+            assert (folder / "grpc.sock").is_socket()
+            service.process.kill()
+            await service.closed()
+        assert list(temporary.iterdir()) == []
 
 
 async def test_a_taken_port_ends_the_start(tmp_path: Path) -> None:
