@@ -7,7 +7,7 @@ import signal
 import socket
 import sys
 import tempfile
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -172,19 +172,27 @@ async def test_sigterm_ends_both_in_order(tmp_path: Path) -> None:
                 os.kill(pid, 0)
 
 
-async def test_children_end_with_a_killed_supervisor(tmp_path: Path) -> None:
+def contents(folder: Path) -> list[Path]:
+    return list(folder.iterdir())
+
+
+@pytest.fixture
+def temporary() -> Iterator[Path]:
+    """A folder with a short path, as that of a socket must be; `tmp_path` is too long for it."""
+    with tempfile.TemporaryDirectory() as name:
+        yield Path(name)
+
+
+async def test_children_end_with_a_killed_supervisor(tmp_path: Path, temporary: Path) -> None:
     """SIGKILL of the supervisor leaves no process behind, and no file, such as its socket."""
     tls = PairFiles(tmp_path).variables()
-    # Not below `tmp_path`, which is too long for the path of a socket.
-    with tempfile.TemporaryDirectory() as name:
-        temporary = Path(name)
-        async with serve(tmp_path, TMPDIR=name, **tls) as service:
-            await both_listen(service)
-            (folder,) = temporary.iterdir()
-            assert (folder / "grpc.sock").is_socket()
-            service.process.kill()
-            await service.closed()
-        assert list(temporary.iterdir()) == []
+    async with serve(tmp_path, TMPDIR=str(temporary), **tls) as service:
+        await both_listen(service)
+        (folder,) = contents(temporary)
+        assert (folder / "grpc.sock").is_socket()
+        service.process.kill()
+        await service.closed()
+    assert contents(temporary) == []
 
 
 async def test_a_taken_port_ends_the_start(tmp_path: Path) -> None:
