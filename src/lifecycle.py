@@ -6,8 +6,9 @@ import asyncio
 import os
 import signal
 import threading
-from collections.abc import Awaitable, Generator
-from contextlib import contextmanager
+from collections.abc import AsyncGenerator, Awaitable, Coroutine, Generator
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any
 
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 _FORCE_EXIT_STATUS = 1
@@ -56,9 +57,24 @@ async def wait_first(*waits: Awaitable[object], timeout_s: float | None = None) 
     try:
         await asyncio.wait(tasks, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
     finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await end_tasks(*tasks)
+
+
+async def end_tasks(*tasks: asyncio.Future[Any]) -> None:
+    """Cancels tasks, and returns once all of them have ended, in whichever way."""
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+@asynccontextmanager
+async def running_beside(work: Coroutine[Any, Any, object], name: str) -> AsyncGenerator[None]:
+    """Runs `work` in a task of this name beside the body, and no longer."""
+    task = asyncio.create_task(work, name=name)
+    try:
+        yield
+    finally:
+        await end_tasks(task)
 
 
 def end_with_parent(parent_pipe: int, drain_timeout_s: float) -> None:

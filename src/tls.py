@@ -13,6 +13,7 @@ import grpc
 import structlog
 
 from .environment import ConfigurationError
+from .lifecycle import running_beside
 from .pem_files import Credentials, PemFiles, PemTexts
 
 _logger = structlog.get_logger(__name__)
@@ -100,12 +101,8 @@ class WatchedCredentials:
     @contextlib.asynccontextmanager
     async def watching(self) -> AsyncGenerator[None]:
         """Takes up files that are replaced, until the block ends."""
-        watch = asyncio.create_task(self._watch(), name=f"tls-{self.door}")
-        try:
+        async with running_beside(self._watch(), f"tls-{self.door}"):
             yield
-        finally:
-            watch.cancel()
-            await asyncio.gather(watch, return_exceptions=True)
 
     def _current_context(self) -> ssl.SSLContext:
         context = self.current.context

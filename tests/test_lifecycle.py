@@ -6,7 +6,7 @@ import asyncio
 import os
 import signal
 
-from tokenwire.lifecycle import shutdown_signals, wait_first
+from tokenwire.lifecycle import running_beside, shutdown_signals, wait_first
 
 GUARD_S = 30.0
 
@@ -63,3 +63,22 @@ async def test_first_signal_drains_and_second_forces() -> None:
             assert not shutdown.forced.is_set()
             os.kill(os.getpid(), signal.SIGINT)
             await shutdown.forced.wait()
+
+
+async def test_what_runs_beside_has_ended_behind_the_body() -> None:
+    """Its last words are spoken when the body's end is reached, and how it ended is no matter."""
+    said: list[str] = []
+
+    async def work() -> None:
+        try:
+            said.append("begun")
+            await asyncio.Event().wait()
+        finally:
+            await asyncio.sleep(0)
+            said.append("ended")
+            raise ValueError("on its way out")
+
+    async with running_beside(work(), "beside"):
+        await asyncio.sleep(0)
+        assert said == ["begun"]
+    assert said == ["begun", "ended"]

@@ -16,6 +16,7 @@ from ..generated.tokenwire.v1 import access_pb2, inference_pb2, tokenizer_pb2
 from ..generated.tokenwire.v1.access_pb2_grpc import AccessServiceStub
 from ..generated.tokenwire.v1.inference_pb2_grpc import InferenceServiceStub
 from ..generated.tokenwire.v1.tokenizer_pb2_grpc import TokenizerServiceStub
+from ..lifecycle import end_tasks
 from ..tracing.rpc_spans import calling
 from .context import RequestContext
 from .errors import EdgeError
@@ -211,8 +212,6 @@ class FrontClient:
         """Closes the channel, and those before it; what still runs on them ends with DRAINING."""
         self._is_ended = True
         retired = dict(self._retired)
-        for task in retired:
-            task.cancel()
-        await asyncio.gather(*retired, return_exceptions=True)
+        await end_tasks(*retired)
         for channel in (*retired.values(), self._channel):
             await channel.close()

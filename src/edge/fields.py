@@ -77,15 +77,11 @@ class Fields:
         return to_float32(value, self.path_of(name))
 
     def optional_integer(self, name: str) -> int | None:
-        """Returns a whole number, moved into 32 bits, None where it is absent.
-
-        One with a fraction of zero, such as 64.0, is whole: in JSON there is no other difference.
-        """
+        """Returns a whole number, moved into 32 bits, None where it is absent."""
         value = self.get(name)
         if value is None:
             return None
-        if isinstance(value, float) and value.is_integer():
-            value = int(value)
+        value = without_point(value)
         if isinstance(value, bool) or not isinstance(value, int):
             raise self._wrong(name, "an integer", value)
         return max(_INT32_MIN, min(_INT32_MAX, value))
@@ -155,6 +151,11 @@ def to_float32(value: object, path: str) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise invalid(path, f"must be a number, got {json_type(value)}")
     return max(-_FLOAT32_MAX, min(_FLOAT32_MAX, float(value)))
+
+
+def without_point(value: object) -> object:
+    """Returns a number such as 64.0 as the integer that it is to JSON, and all else as it came."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def json_text(value: object, path: str) -> str:

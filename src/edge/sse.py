@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import AsyncGenerator, Callable, Coroutine
-from contextlib import aclosing, asynccontextmanager, suppress
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -13,6 +13,7 @@ import orjson
 from aiohttp import web
 
 from ..generated.tokenwire.v1 import events_pb2, inference_pb2
+from ..lifecycle import running_beside
 from .context import FAILURE
 from .errors import Failure, failure_of
 
@@ -135,7 +136,7 @@ async def send_stream(
     sending = _Sending(request)
     heartbeat = _comment if pace.is_comment else encoder.heartbeat
     async with aclosing(events):
-        async with _running(sending.keep_alive(pace, heartbeat)):
+        async with running_beside(sending.keep_alive(pace, heartbeat), "keep-alive"):
             try:
                 end = await _relay(events, encoder, sending, is_early=is_early)
             except ConnectionError:
@@ -228,14 +229,3 @@ class _Sending:
 
 def _comment() -> bytes:
     return COMMENT
-
-
-@asynccontextmanager
-async def _running(work: Coroutine[Any, Any, None]) -> AsyncGenerator[None]:
-    """Runs something beside the body, and no longer."""
-    task = asyncio.create_task(work, name="keep-alive")
-    try:
-        yield
-    finally:
-        task.cancel()
-        await asyncio.wait([task])

@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from ..lifecycle import end_tasks
 from .client_watch import ClientWatch
 from .faces.exchange import Clock, Exchange, Failure
 from .faces.face import Face, LoadRequest, RequestFailed, Sending
@@ -87,9 +88,7 @@ class Measurement:
                 await asyncio.wait({sending, stopped}, return_when=asyncio.FIRST_COMPLETED)
                 measured.is_partial = not sending.done()
             finally:
-                sending.cancel()
-                stopped.cancel()
-                await asyncio.gather(sending, stopped, return_exceptions=True)
+                await end_tasks(sending, stopped)
             measured.ended_s = self._clock()
         if not sending.cancelled():
             sending.result()  # raises what nobody foresaw

@@ -21,7 +21,7 @@ from ..generated.tokenwire.v1 import (
     tokenizer_pb2_grpc,
 )
 from ..generated.xds.service.orca.v3 import orca_pb2_grpc
-from ..lifecycle import Shutdown, shutdown_signals, wait_first
+from ..lifecycle import Shutdown, end_tasks, shutdown_signals, wait_first
 from ..listening import warn_of_plaintext_keys
 from ..process_metrics import none_dropped
 from ..tls import WatchedCredentials
@@ -184,7 +184,7 @@ class ServerApp:
         self._metrics.engines.attach()
         self._closing.callback(self._metrics.engines.detach)
         loading = asyncio.create_task(self.models.run(), name="models")
-        self._closing.push_async_callback(_end, loading)
+        self._closing.push_async_callback(end_tasks, loading)
         self._closing.push_async_callback(self._requests.close)
         self._closing.callback(self._kept.close)
         self._closing.enter_context(self._watch_gpus())
@@ -285,8 +285,3 @@ async def serve(
             await app.drain(shutdown)
     _logger.info("stopped")
     return 0
-
-
-async def _end(task: asyncio.Task[None]) -> None:
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)

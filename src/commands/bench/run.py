@@ -11,7 +11,7 @@ import uvloop
 
 from ... import __version__
 from ...environment import EXIT_CONFIGURATION, ConfigurationError
-from ...lifecycle import EXIT_INTERRUPTED, Shutdown, shutdown_signals
+from ...lifecycle import EXIT_INTERRUPTED, Shutdown, end_tasks, shutdown_signals
 from ...load.faces.face import Face, LoadRequest, RequestFailed, Sending
 from ...load.measurement import Measurement
 from ...load.report.page import write_page
@@ -95,8 +95,7 @@ class _Bench:
             try:
                 await asyncio.wait({work})
             finally:
-                stopper.cancel()
-                await asyncio.gather(stopper, return_exceptions=True)
+                await end_tasks(stopper)
         return None if work.cancelled() else work.result()
 
     async def _stop_when_asked(self, shutdown: Shutdown, work: asyncio.Task[Run]) -> None:

@@ -12,6 +12,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
 
+from ...lifecycle import end_tasks
 from ...load.measurement import Measurement
 from ...load.pace import Extent
 from ...load.report.result import Result, Run, encode_result
@@ -75,8 +76,7 @@ class BenchView:
                 yield
             finally:
                 if refreshing is not None:
-                    refreshing.cancel()
-                    await asyncio.gather(refreshing, return_exceptions=True)
+                    await end_tasks(refreshing)
 
     def show(self, run: Run, result: Result) -> None:
         """Prints the numbers of a run."""

@@ -17,7 +17,7 @@ from ...generated.tokenwire.v1 import (
 from ...item_limits import max_items_of
 from ..body import shown
 from ..errors import invalid
-from ..fields import Fields, to_float32
+from ..fields import Fields, to_float32, without_point
 from ..openai.json_codec import AnswerHead, encode_completion
 from .content import decode_content
 from .refusals import KNOWN, KNOWN_OF_A_MESSAGE, refuse
@@ -206,9 +206,7 @@ def _decode_sampling(fields: Fields) -> sampling_pb2.Sampling:
                 "max_completion_tokens", f"must be greater than or equal to 0, got {max_tokens}"
             )
         sampling.max_tokens = max_tokens
-    seed = fields.get("seed")
-    if isinstance(seed, float) and seed.is_integer():
-        seed = int(seed)
+    seed = without_point(fields.get("seed"))
     if seed is not None:
         if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**32:
             raise invalid("seed", f"must be an integer from 0 to 4294967295, got {shown(seed)}")

@@ -8,6 +8,7 @@ from contextlib import aclosing
 from typing import TypeVar
 
 from ...generated.tokenwire.v1 import events_pb2, inference_pb2
+from ...lifecycle import end_tasks
 from ..errors import CallFailed
 from .json_codec import sum_usage
 
@@ -81,9 +82,7 @@ async def merge(
                 early.clear()
         yield Response(finished=events_pb2.Finished(usage=sum_usage(usages)))
     finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await end_tasks(*tasks)
 
 
 async def _pump(

@@ -8,7 +8,7 @@ from typing import cast
 from ...generated.tokenwire.v1 import sampling_pb2
 from ..body import json_type, shown
 from ..errors import invalid
-from ..fields import Fields, to_float32
+from ..fields import Fields, to_float32, without_point
 from .known_fields import INTEGERS, NUMBERS
 
 _UINT32 = 2**32
@@ -65,10 +65,10 @@ def decode_ids(value: object, path: str) -> list[int]:
         raise invalid(path, f"must be an array of token ids, got {json_type(value)}")
     ids: list[int] = []
     for index, item in enumerate(cast("list[object]", value)):
-        whole = int(item) if isinstance(item, float) and item.is_integer() else item
-        if type(whole) is not int or not 0 <= whole < _UINT32:
+        token_id = without_point(item)
+        if type(token_id) is not int or not 0 <= token_id < _UINT32:
             raise invalid(f"{path}[{index}]", f"must be the id of a token, got {shown(item)}")
-        ids.append(whole)
+        ids.append(token_id)
     return ids
 
 
@@ -81,8 +81,8 @@ def _decode_seed(fields: Fields, sampling: sampling_pb2.Sampling) -> None:
     seed = fields.get("seed")
     if seed is None:
         return
-    if isinstance(seed, float) and seed.is_integer() and abs(seed) < _BEYOND_64_BITS:
-        seed = int(seed)
+    if isinstance(seed, float) and abs(seed) < _BEYOND_64_BITS:
+        seed = without_point(seed)
     if type(seed) is not int:
         raise invalid("seed", f"must be an integer of at most 64 bits, got {shown(seed)}")
     # OpenAI's have 64 bits and a sign, ours 32: the same seed stays the same one.

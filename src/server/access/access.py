@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections import defaultdict
 from collections.abc import AsyncGenerator, Callable, Collection, Generator, Iterable
@@ -10,6 +9,7 @@ from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 
+from ...lifecycle import running_beside
 from ..contract.errors import AccessRefused, PermissionDenied, Unauthenticated, UnsupportedModel
 from ..models.model_state import ModelView
 from ..request.calls import Call
@@ -58,12 +58,8 @@ class Access:
         if self._ring is None:
             yield
             return
-        watching = asyncio.create_task(self._ring.watch(), name="keys")
-        try:
+        async with running_beside(self._ring.watch(), "keys"):
             yield
-        finally:
-            watching.cancel()
-            await asyncio.gather(watching, return_exceptions=True)
 
     def needs_key(self, call: str) -> bool:
         """Whether only callers with a key may make calls of this name."""

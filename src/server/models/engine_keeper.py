@@ -8,6 +8,7 @@ from contextlib import nullcontext
 
 import structlog
 
+from ...lifecycle import end_tasks
 from ...restart_backoff import RestartBackoff
 from ..contract.engine import EngineLauncher
 from ..contract.errors import LoadKilled, ModelLoadFailed
@@ -123,6 +124,7 @@ class EngineKeeper:
             self.stall_timer.stop()
             self._standing.end_engine()
             await engine.close()
+            await end_tasks(watching)
         return lived_s, end
 
     def _hang(self, reason: str) -> None:

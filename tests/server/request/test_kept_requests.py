@@ -9,48 +9,15 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from tokenwire.generated.tokenwire.v1 import inference_pb2
 from tokenwire.server.contract.errors import AtCapacity, NotKept, ResumeExpired
 from tokenwire.server.contract.events import TextDelta
-from tokenwire.server.contract.prompts import TextPrompt
-from tokenwire.server.request.calls import Call, CallContext, SamplingRequest
+from tokenwire.server.request.calls import Call, CallContext
 from tokenwire.server.request.kept_requests import KeptRequest, KeptRequests, ResumeOutcome
 from tokenwire.server.request.request_log import RequestLog
+from tokenwire.server.rpc.codecs.request_codec import decode_generate
 
 KIB = 1024
-SAMPLING = SamplingRequest(
-    temperature=None,
-    top_p=None,
-    top_k=0,
-    min_p=0.0,
-    repetition_penalty=None,
-    presence_penalty=0.0,
-    frequency_penalty=0.0,
-    seed=None,
-    max_tokens=None,
-    min_tokens=0,
-    stop=(),
-    stop_token_ids=(),
-    logit_bias={},
-    ignore_eos=False,
-    clamp=False,
-)
-
-
-def call(request_id: str) -> Call:
-    return Call(
-        context=CallContext(request_id),
-        model_id="m",
-        lora_adapter="",
-        prompt=TextPrompt("go"),
-        prompt_field="text",
-        prompt_without_template=None,
-        sampling=SAMPLING,
-        wants_progress=False,
-        wants_token_ids=False,
-        cache_salt="",
-        time_limit_s=None,
-        max_queue_wait_s=None,
-    )
 
 
 class Running:
@@ -67,7 +34,9 @@ class Running:
 
 def keep(requests: KeptRequests, request_id: str, num_kib: int = 0) -> KeptRequest:
     """Keeps a request that says so much, in deltas of about a kibibyte."""
-    running: Any = Running(call(request_id), requests.new_log())
+    asked = inference_pb2.GenerateRequest(model="m", text="go")
+    call = decode_generate(asked, CallContext(request_id))
+    running: Any = Running(call, requests.new_log())
     kept = requests.keep(running, "Chat", timeout_s=60)
     for _ in range(num_kib):
         kept.log.append(TextDelta("x" * KIB, 1))

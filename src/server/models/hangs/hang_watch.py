@@ -8,6 +8,7 @@ from typing import Final
 
 import structlog
 
+from ....lifecycle import end_tasks
 from ...contract.engine import Engine, StepCount
 from ...contract.errors import InferenceError
 from ...machine.process_group import observe_group
@@ -61,7 +62,7 @@ class HangWatch:
                     return
         finally:
             if asking is not None:
-                asking.cancel()
+                await end_tasks(asking)
 
     async def _look(self, engine: Engine, steps: StepCount | None) -> Look:
         activity = await asyncio.to_thread(observe_group, engine.pid)
