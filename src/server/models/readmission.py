@@ -53,6 +53,19 @@ _MAX_NEWS_DELAY_S: Final = 5.0
 class Presence:
     """One request, as the engines of its model have it. Made by `Readmission.presence`."""
 
+    __slots__ = (
+        "_readmission",
+        "displaced",
+        "has_come",
+        "has_gone_well",
+        "holding_up",
+        "is_held_up",
+        "is_suspect",
+        "next_turn",
+        "num_deaths",
+        "num_tokens",
+    )
+
     def __init__(self, readmission: Readmission) -> None:
         self.num_deaths = 0
         self.is_suspect = False

@@ -13,7 +13,7 @@ from ..contract.events import (
     TokenLogprob,
     ToolCallDelta,
 )
-from .joined_deltas import join_deltas
+from .log.joined_deltas import join_deltas
 
 
 @dataclass(slots=True)

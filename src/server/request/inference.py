@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections.abc import Callable
-from contextlib import AsyncExitStack, aclosing
+from contextlib import AsyncExitStack
 from dataclasses import replace
 
 from ..constraints.checker import ConstraintChecker
@@ -13,6 +13,7 @@ from ..contract.engine import EngineRequest, ModelInfo
 from ..contract.errors import InvalidRequest, ModelLoadFailed
 from ..contract.events import (
     ChoiceFinished,
+    Delta,
     Finished,
     FinishReason,
     Prefill,
@@ -35,7 +36,6 @@ from .checks.prompt_checks import check_rendered, choose_prompt, num_bytes_of
 from .clock import Clock
 from .continuing.continued_generation import NO_CONTINUATION, Continuation, ContinuedGeneration
 from .continuing.rendering import render_over_death
-from .generated import Generated
 from .hidden_thinking import hide_thinking
 from .image_checks import add_images, check_images
 from .sampling import SamplingDefaults, resolve_sampling
@@ -95,11 +95,19 @@ class Inference:
         route = self._models.route(call.model_id)
         async with AsyncExitStack() as slot:
             slot.enter_context(route.model.use())
-            return await self._run_on(route, call, clock, slot, emit)
+            request, started = await self._prepare(route, call, clock, slot, emit)
+            if request.params.max_tokens:
+                generating = self._generate(
+                    route.model, request, call=call, started=started, clock=clock, emit=emit
+                )
+            else:
+                generating = self._say_nothing(request, started, clock, emit)
+            return await generating
 
-    async def _run_on(
+    async def _prepare(
         self, route: Route, call: Call, clock: Clock, slot: AsyncExitStack, emit: Emit
-    ) -> CallFinished:
+    ) -> tuple[EngineRequest, CallStarted]:
+        """Renders a call and waits for its slots, unless it asks for no token."""
         model = route.model
         # Before it waits: a bad constraint needs neither a model nor a slot.
         grammar = await find_grammar(call, self._constraints)
@@ -140,14 +148,6 @@ class Inference:
             max_tokens=params.max_tokens,
             seed=params.seed,
         )
-        if params.max_tokens == 0:
-            emit(started)
-            answer = ConstrainedAnswer(grammar, self._constraints)
-            for choice in range(params.n):
-                emit(await answer.end(ChoiceFinished(FinishReason.LENGTH, choice=choice)))
-            end = clock.summarize(Finished(0, 0), FinishReason.LENGTH, num_prompt_tokens)
-            emit(end)
-            return end
         request = EngineRequest(
             request_id=uuid.uuid4().hex,
             prompt=prompt,
@@ -157,11 +157,21 @@ class Inference:
             trace_headers=call.context.trace.headers(),
             constraint=grammar,
         )
-        if is_rendered_first:
+        if is_rendered_first and params.max_tokens:
             await wait_for_slot()
-        return await self._generate(
-            model, request, call=call, started=started, clock=clock, emit=emit
-        )
+        return request, started
+
+    async def _say_nothing(
+        self, request: EngineRequest, started: CallStarted, clock: Clock, emit: Emit
+    ) -> CallFinished:
+        """Ends a request that asks for no token."""
+        emit(started)
+        answer = ConstrainedAnswer(request.constraint, self._constraints)
+        for choice in range(request.params.n):
+            emit(await answer.end(ChoiceFinished(FinishReason.LENGTH, choice=choice)))
+        end = clock.summarize(Finished(0, 0), FinishReason.LENGTH, started.num_prompt_tokens)
+        emit(end)
+        return end
 
     def _ticket(self, call: Call) -> Ticket:
         context = call.context
@@ -199,43 +209,39 @@ class Inference:
         clock: Clock,
         emit: Emit,
     ) -> CallFinished:
-        progress = Generated(request.params.n)
-        is_constrained = bool(request.constraint)
         constrained = ConstrainedAnswer(request.constraint, self._constraints)
         # The engine now may be another than the one that rendered: it holds the same model.
         generation = ContinuedGeneration(model, request, self._continuation, clock, emit)
-        async with aclosing(generation.events()) as events:
-            time_limit = asyncio.timeout(call.time_limit_s)
-            try:
-                async with time_limit:
-                    async for event in events:
-                        match event:
-                            case (
-                                TextDelta() | ReasoningDelta() | ToolCallDelta() | ChoiceFinished()
-                            ):
-                                told = await constrained.take(event) if is_constrained else event
-                                progress.add(told)
-                                clock.record(told)
-                                emit(hide_thinking(told) if call.hides_thinking else told)
-                            case Prefill():
-                                emit(event)
-                            case Started(cached):
-                                progress.start(cached)
-                                emit(replace(started, num_cached_prompt_tokens=cached))
-                            case Finished():
-                                end = clock.summarize(
-                                    event, progress.reason, started.num_prompt_tokens
-                                )
-                                emit(end)
-                                return end
-            except TimeoutError:
-                if not time_limit.expired():
-                    raise
-        if not progress.has_started:
-            emit(started)
-        for choice_end in progress.end_open(FinishReason.TIME_LIMIT):
-            emit(await constrained.end(choice_end))
-        end = clock.summarize(progress.finished, progress.reason, started.num_prompt_tokens)
+
+        record = clock.record
+        is_told_as_it_is = not (request.constraint or call.hides_thinking)
+
+        def tell(event: Prefill | Started | Delta) -> None:
+            match event:
+                case TextDelta() | ReasoningDelta() | ToolCallDelta() | ChoiceFinished():
+                    record(event)
+                    if not is_told_as_it_is:
+                        constrained.add(event)
+                        event = hide_thinking(event) if call.hides_thinking else event
+                    emit(event)
+                case Prefill():
+                    emit(event)
+                case Started(cached):
+                    emit(replace(started, num_cached_prompt_tokens=cached))
+
+        time_limit = asyncio.timeout(call.time_limit_s)
+        try:
+            async with time_limit:
+                finished = await generation.run(tell, constrained.end)
+        except TimeoutError:
+            if not time_limit.expired():
+                raise
+            if not generation.has_started:
+                emit(started)
+            for choice_end in generation.end_open(FinishReason.TIME_LIMIT):
+                emit(await constrained.end(choice_end))
+            finished = generation.finished
+        end = clock.summarize(finished, generation.reason, started.num_prompt_tokens)
         emit(end)
         return end
 

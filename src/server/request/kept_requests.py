@@ -10,7 +10,8 @@ from typing import Final
 
 from ..contract.errors import AtCapacity, InvalidRequest, NotKept, ResumeExpired, TakenOver
 from .calls import CallAborted
-from .request_log import LogReader, RequestLog
+from .log.log_reader import LogReader
+from .log.request_log import RequestLog
 from .running_request import RunningRequest
 
 _Name = tuple[str, str]

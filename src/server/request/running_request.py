@@ -13,7 +13,8 @@ from .calls import INTERNAL, Call, CallFailed, CallOutcome
 from .clock import Clock
 from .ended_request import EndedRequest, Observer
 from .inference import Inference
-from .request_log import LogReader, RequestLog
+from .log.log_reader import LogReader
+from .log.request_log import RequestLog
 
 _End = tuple[CallOutcome, BaseException | None]
 """How a request ended, and what readers get that have read all of it."""

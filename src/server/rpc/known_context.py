@@ -24,6 +24,8 @@ class KnownContext:
         call = decode_chat(request, context.call)
     """
 
+    __slots__ = ("_grpc", "_messages", "call")
+
     def __init__(self, context: _Context, call: CallContext, messages: MessageCounts) -> None:
         self.call = call
         self._grpc = context

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from functools import partial
-from typing import Any, cast
+from collections.abc import Awaitable
+from typing import Any, Final, cast
 
 from ...generated.tokenwire.v1 import inference_pb2
 from ..contract.events import ChoiceFinished, Delta, ReasoningDelta, TextDelta, ToolCallDelta
 from ..request.answer import collect_choices
-from ..request.batch import Batch
 from ..request.calls import CallFinished, CallStarted, Decoding, ProgressEvent, Restarting
-from ..request.request_log import LogReader
+from ..request.log.batch import Batch
+from ..request.log.log_reader import LogReader
 from ..settings.fixed_limits import PROGRESS_INTERVAL_S
 from .codecs.event_codec import (
     OneText,
@@ -26,8 +26,25 @@ from .known_context import KnownContext
 Response = type[inference_pb2.GenerateResponse] | type[inference_pb2.ChatResponse]
 
 
+_ONE_TEXT: Final = {
+    response: OneText(response())
+    for response in (inference_pb2.GenerateResponse, inference_pb2.ChatResponse)
+}
+
+
 class Sender:
     """Writes what a reader takes from a request's log to one caller, who has got to `position`."""
+
+    __slots__ = (
+        "_context",
+        "_has_sent",
+        "_interval_s",
+        "_one_text",
+        "_position",
+        "_request_id",
+        "_response",
+        "_wants_token_ids",
+    )  # few cache lines: each token touches it
 
     def __init__(
         self,
@@ -46,27 +63,33 @@ class Sender:
         self._interval_s = PROGRESS_INTERVAL_S if wants_progress else None
         self._has_sent = False
         self._position = position
-        self._one_text = OneText(response())
+        self._one_text = _ONE_TEXT[response]
+
+    def send(self, reader: LogReader, *, as_one: bool) -> Awaitable[None]:
+        """Sends events as they come, or the whole answer as one message."""
+        return self.send_final(reader) if as_one else self.send_deltas(reader)
 
     async def send_deltas(self, reader: LogReader) -> None:
         """Sends events as they come, until the log ends."""
         progress: ProgressEvent | None = None
         has_started = False
-        take = reader.take if self._interval_s is None else partial(self._take, reader)
         while True:
-            try:
-                batch = await take()
-            except TimeoutError:
-                if has_started and not isinstance(progress, Restarting):
-                    progress = Decoding(reader.num_tokens)
-                if progress is not None:
-                    await self._write(progress=encode_progress(progress))
-                continue
+            batch = reader.take_now()
             if batch is None:
-                return
+                if reader.has_ended:
+                    return
+                if self._interval_s is None:
+                    await reader.growth()
+                elif not await self._grows(reader, self._interval_s):
+                    if has_started and not isinstance(progress, Restarting):
+                        progress = Decoding(reader.num_tokens)
+                    if progress is not None:
+                        await self._write(progress=encode_progress(progress))
+                continue
             if batch.holds_deltas_alone and self._has_sent:
-                # Nearly every batch: no coroutine between this loop and gRPC.
-                message = self._message_of(batch)
+                # Nearly every batch: no coroutine between this loop and gRPC, which turns a message
+                # into bytes before it waits for anything.
+                message = self._one_text_of(batch) or self._message_of(batch)
                 if message is not None:
                     await self._context.write(message)
                 continue
@@ -90,9 +113,13 @@ class Sender:
         self._position = reader.position
         await self._write(finished=final)
 
-    async def _take(self, reader: LogReader) -> Batch | None:
-        async with asyncio.timeout(self._interval_s):
-            return await reader.take()
+    async def _grows(self, reader: LogReader, interval_s: float) -> bool:
+        try:
+            async with asyncio.timeout(interval_s):
+                await reader.growth()
+        except TimeoutError:
+            return False
+        return True
 
     async def _send(self, batch: Batch) -> None:
         # Both come before the deltas, so they have the position of those that went before.
@@ -117,18 +144,20 @@ class Sender:
             await self._context.send_initial_metadata((("x-request-id", self._request_id),))
         await self._context.write(message)
 
-    def _message_of(self, batch: Batch) -> Any:
-        """Makes the message of a batch's deltas; None where they say nothing.
+    def _one_text_of(self, batch: Batch) -> Any:
+        """Returns the message of a batch that is one piece of text, None for any other."""
+        if len(batch.deltas) == 1 and not self._wants_token_ids:
+            delta = batch.deltas[0]
+            if isinstance(delta, TextDelta) and delta.text and not delta.logprobs:
+                self._position = batch.position
+                return self._one_text.fill(batch.position, delta)
+        return None
 
-        It is written before the next one is made, which may be the same object.
-        """
+    def _message_of(self, batch: Batch) -> Any:
+        """Makes the message of a batch's deltas; None where they say nothing."""
         self._position = batch.position
         message = None
         with_ids = self._wants_token_ids
-        if len(batch.deltas) == 1 and not with_ids:
-            delta = batch.deltas[0]
-            if isinstance(delta, TextDelta) and delta.text and not delta.logprobs:
-                return self._one_text.fill(batch.position, delta)
         for delta in batch.deltas:
             if not _is_empty(delta, with_ids):
                 if message is None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Awaitable, Callable, Generator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TypeVar
 
 import grpc
@@ -26,7 +26,8 @@ from ..request.calls import (
     CallOutcome,
 )
 from ..request.kept_requests import KeptRequest, KeptRequests
-from ..request.request_log import LogReader, RequestLog
+from ..request.log.log_reader import LogReader
+from ..request.log.request_log import RequestLog
 from ..request.running_request import RunningRequests
 from .codecs.model_codec import encode_models
 from .codecs.request_codec import Request, decode_chat, decode_detach_timeout, decode_generate
@@ -107,11 +108,13 @@ class InferenceService(inference_pb2_grpc.InferenceServiceServicer):
             except InferenceError as error:
                 running.cancel(CallFailed(error.reason))
                 raise
-            await self._read(request, sender, running.log, kept)
+            with self._reading(running.log, kept) as reader:
+                await sender.send(reader, as_one=_is_final(request))
             return
         why: CallOutcome = CallFailed(INTERNAL)
         try:
-            await self._read(request, sender, running.log)
+            with self._reading(running.log) as reader:
+                await sender.send(reader, as_one=_is_final(request))
         except InferenceError as error:
             why = CallFailed(error.reason, error.detail)
             raise
@@ -145,21 +148,19 @@ class InferenceService(inference_pb2_grpc.InferenceServiceServicer):
             position=kept.log.position,
         )
         sender = _sender_of(request, context, response, resume.request_id, position)
-        await self._read(request, sender, kept.log, kept, position)
+        with self._reading(kept.log, kept, position) as reader:
+            await sender.send(reader, as_one=_is_final(request))
 
-    async def _read(
-        self,
-        request: Request,
-        sender: Sender,
-        log: RequestLog,
-        kept: KeptRequest | None = None,
-        after: int = 0,
-    ) -> None:
+    @contextmanager
+    def _reading(
+        self, log: RequestLog, kept: KeptRequest | None = None, after: int = 0
+    ) -> Generator[LogReader]:
         with self._requests.read(log, after) as reader, _attached(kept, reader):
-            if request.delivery == events_pb2.DELIVERY_FINAL:
-                await sender.send_final(reader)
-            else:
-                await sender.send_deltas(reader)
+            yield reader
+
+
+def _is_final(request: Request) -> bool:
+    return request.delivery == events_pb2.DELIVERY_FINAL
 
 
 def _attached(kept: KeptRequest | None, reader: LogReader) -> AbstractContextManager[None]:

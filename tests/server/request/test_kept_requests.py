@@ -14,7 +14,7 @@ from tokenwire.server.contract.errors import AtCapacity, NotKept, ResumeExpired
 from tokenwire.server.contract.events import TextDelta
 from tokenwire.server.request.calls import Call, CallContext
 from tokenwire.server.request.kept_requests import KeptRequest, KeptRequests, ResumeOutcome
-from tokenwire.server.request.request_log import RequestLog
+from tokenwire.server.request.log.request_log import RequestLog
 from tokenwire.server.rpc.codecs.request_codec import decode_generate
 
 KIB = 1024

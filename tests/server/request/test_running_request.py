@@ -28,7 +28,7 @@ from tokenwire.server.request.calls import (
 from tokenwire.server.request.clock import Timeline
 from tokenwire.server.request.ended_request import EndedRequest
 from tokenwire.server.request.inference import Inference
-from tokenwire.server.request.request_log import RequestLog
+from tokenwire.server.request.log.request_log import RequestLog
 from tokenwire.server.request.running_request import (
     RequestBroke,
     RunningRequest,

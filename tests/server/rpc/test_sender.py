@@ -20,7 +20,7 @@ from tokenwire.server.contract.events import (
     TokenLogprob,
 )
 from tokenwire.server.request.calls import CallFinished, CallStarted, Decoding, Queued, Restarting
-from tokenwire.server.request.request_log import RequestLog
+from tokenwire.server.request.log.request_log import RequestLog
 from tokenwire.server.rpc.codecs.event_codec import add_delta
 from tokenwire.server.rpc.sender import Sender
 

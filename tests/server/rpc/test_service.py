@@ -8,7 +8,7 @@ import grpc
 import pytest
 from grpc_health.v1 import health_pb2
 from tokenwire.generated.tokenwire.v1 import events_pb2
-from tokenwire.server.request.request_log import LogReader
+from tokenwire.server.request.log.log_reader import LogReader
 from tokenwire.server.rpc.sender import Sender
 
 from ..fronts import (

@@ -14,7 +14,7 @@ import pytest
 from structlog.testing import capture_logs
 from tokenwire.generated.tokenwire.v1 import events_pb2
 from tokenwire.server.contract.errors import GenerationFailed
-from tokenwire.server.request.request_log import RequestLog
+from tokenwire.server.request.log.request_log import RequestLog
 
 from ..fronts import Client, collect, failure_of, scrape, start_front
 from ..scripted_engine import MODEL_ID, ScriptedEngine, ScriptedLauncher

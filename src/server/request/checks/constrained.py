@@ -111,20 +111,17 @@ class ConstrainedAnswer:
         self._checker = checker
         self._texts = defaultdict[int, list[str]](list)
 
-    async def take(self, delta: Delta) -> Delta:
-        """Returns what is told of a delta: an end says whether the text is whole.
+    def add(self, delta: Delta) -> None:
+        """Takes what an engine says."""
+        if self._grammar and isinstance(delta, TextDelta):
+            self._texts[delta.choice].append(delta.text)
+
+    async def end(self, end: ChoiceFinished) -> ChoiceFinished:
+        """Returns the end of a choice, which says whether its text is whole.
 
         Raises:
             GenerationFailed: the text does not fit the grammar.
         """
-        if not self._grammar:
-            return delta
-        if isinstance(delta, TextDelta):
-            self._texts[delta.choice].append(delta.text)
-        return await self.end(delta) if isinstance(delta, ChoiceFinished) else delta
-
-    async def end(self, end: ChoiceFinished) -> ChoiceFinished:
-        """Returns the end of a choice, which says whether its text is whole; see `take`."""
         if not self._grammar:
             return end
         fit = await self._checker.compare(self._grammar, "".join(self._texts[end.choice]))

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import AsyncGenerator, Callable
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import AbstractContextManager, aclosing, asynccontextmanager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -13,8 +13,10 @@ from ...contract.engine import Engine, EngineRequest
 from ...contract.errors import EngineLost
 from ...contract.events import (
     ChoiceFinished,
+    Delta,
     EngineEvent,
     Finished,
+    FinishReason,
     Prefill,
     ReasoningDelta,
     Started,
@@ -25,7 +27,10 @@ from ...models.readmission import Presence
 from ...models.served_model import ServedModel
 from ..calls import Decoding, Restarting
 from ..clock import Clock
-from .told_answer import AnsweredOtherwise, ToldAnswer
+from .told_answer import AnsweredOtherwise, Said, ToldAnswer
+
+Tell = Callable[[Prefill | Started | Delta], None]
+FinishChoice = Callable[[ChoiceFinished], Awaitable[ChoiceFinished]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,12 +48,26 @@ class ContinuedGeneration:
     """Runs one request of an engine, and goes on with it on the next engine when that one dies.
 
         generation = ContinuedGeneration(model, request, continuation, clock, emit)
-        async with aclosing(generation.events()) as events:
-            async for event in events: ...
+        finished = await generation.run(tell, finish_choice)
 
-    What it yields is in the order of `contract/events.py`, with each thing once. `emit` gets a
+    What it tells is in the order of `contract/events.py`, with each thing once. `emit` gets a
     `Restarting` at each death, and a `Decoding` when it goes on; `clock` takes the time between.
+    Where `run` is cut short, `end_open` ends the choices that have no end, and `finished` is the
+    end that no engine came to say.
     """
+
+    __slots__ = (
+        "_clock",
+        "_continuation",
+        "_emit",
+        "_is_paused",
+        "_model",
+        "_num_cached_tokens",
+        "_num_engines_lost",
+        "_request",
+        "_told",
+        "has_started",
+    )
 
     def __init__(
         self,
@@ -66,46 +85,95 @@ class ContinuedGeneration:
         self._told = ToldAnswer(request.params.n)
         self._is_paused = False
         self._num_engines_lost = 0
-        self._has_started = False
+        self.has_started = False
         self._num_cached_tokens = 0
 
-    async def events(self) -> AsyncGenerator[EngineEvent]:
-        """Yields what engines tell, up to the end; raises as `Engine.generate` does."""
-        if not self._continuation.is_on:
-            async with aclosing(self._generate_once()) as events:
-                async for event in events:
-                    yield event
-            return
-        record_sign = self._model.stall_timer.record_sign
-        with self._model.readmission.presence() as presence:
-            while not self._told.has_ended:
-                engine = await self._wait_for_turn(presence)
+    async def run(self, tell: Tell, finish_choice: FinishChoice) -> Finished:
+        """Tells what engines tell, and returns the end; raises as `Engine.generate` does.
+
+        The end of a choice goes through `finish_choice` before it is told.
+        """
+        told, record_sign = self._told, self._model.stall_timer.record_sign
+        with self._presence() as presence:
+            while not told.has_ended:
+                engine = await self._next_engine(presence)
                 try:
-                    # One loop, and no generators within: it is gone through for every token.
-                    with self._model.stall_timer.work():
-                        async with aclosing(engine.generate(self._next_request())) as events:
-                            async for event in events:
-                                record_sign()
-                                new = self._take(event, presence)
-                                if new is not None:
-                                    yield new
-                                if isinstance(new, Finished):
-                                    return
+                    async with self._generating(engine) as events:
+                        # No coroutine and no generator of ours within: each token goes through.
+                        async for event in events:
+                            record_sign()
+                            match event:
+                                case ChoiceFinished():
+                                    told.take_end(event)
+                                    self._go_on()
+                                    tell(await finish_choice(event))
+                                case Finished():
+                                    self._go_on()
+                                    return told.finish(event, self._num_cached_tokens)
+                                case _:
+                                    self._tell_new(event, presence, tell)
                 except AnsweredOtherwise:
                     raise
                 except EngineLost:
+                    if presence is None:
+                        raise
                     self._pause()
-                self._told.rewind()
-        yield self._told.finish(None, self._num_cached_tokens)
+                told.rewind()
+        return told.finish(None, self._num_cached_tokens)
 
-    async def _generate_once(self) -> AsyncGenerator[EngineEvent]:
+    @property
+    def reason(self) -> FinishReason:
+        """Why the first choice ended."""
+        return self._told.first_reason
+
+    @property
+    def finished(self) -> Finished:
+        """The end of what was told so far, which no engine came to say."""
+        told = self._told
+        return Finished(told.num_tokens, self._num_cached_tokens, told.num_thought_tokens)
+
+    def end_open(self, reason: FinishReason) -> list[ChoiceFinished]:
+        """Ends the choices that have no end yet."""
+        return self._told.end_open(reason)
+
+    def _presence(self) -> AbstractContextManager[Presence | None]:
+        is_on = self._continuation.is_on
+        return self._model.readmission.presence() if is_on else nullcontext()
+
+    @asynccontextmanager
+    async def _generating(self, engine: Engine) -> AsyncGenerator[AsyncGenerator[EngineEvent]]:
         with self._model.stall_timer.work():
-            async with aclosing(self._model.engine.generate(self._request)) as events:
-                async for event in events:
-                    self._model.stall_timer.record_sign()
-                    yield event
+            async with aclosing(engine.generate(self._next_request())) as events:
+                yield events
 
-    async def _wait_for_turn(self, presence: Presence) -> Engine:
+    def _tell_new(
+        self,
+        event: Prefill | Started | Said,
+        presence: Presence | None,
+        tell: Tell,
+    ) -> None:
+        """Tells what was not told of an engine before."""
+        match event:
+            case TextDelta() | ReasoningDelta() | ToolCallDelta():
+                new = self._told.take(event)
+                if new is not None:
+                    if presence is not None and not presence.has_gone_well:
+                        presence.record_tokens(new.num_tokens)
+                    if self._is_paused:
+                        self._go_on()
+                    tell(new)
+            case Prefill():
+                if not self.has_started:
+                    tell(event)
+            case Started(num_cached_tokens):
+                if not self.has_started:
+                    self.has_started = True
+                    self._num_cached_tokens = num_cached_tokens or 0
+                    tell(event)
+
+    async def _next_engine(self, presence: Presence | None) -> Engine:
+        if presence is None:
+            return self._model.engine
         waiting = asyncio.timeout(self._continuation.max_wait_s)
         try:
             async with waiting:
@@ -124,33 +192,6 @@ class ContinuedGeneration:
             return self._request
         # Another id: an engine may know a request by it for ever.
         return replace(self._request, request_id=uuid.uuid4().hex, earlier=self._told.earlier)
-
-    def _take(self, event: EngineEvent, presence: Presence) -> EngineEvent | None:
-        """Returns what an event tells that was not told before."""
-        match event:
-            case TextDelta() | ReasoningDelta() | ToolCallDelta():
-                new = self._told.take(event)
-                if new is not None:
-                    if not presence.has_gone_well:
-                        presence.record_tokens(new.num_tokens)
-                    if self._is_paused:
-                        self._go_on()
-                return new
-            case ChoiceFinished():
-                self._told.take_end(event)
-                self._go_on()
-                return event
-            case Prefill():
-                return None if self._has_started else event
-            case Started(num_cached_tokens):
-                if self._has_started:
-                    return None
-                self._has_started = True
-                self._num_cached_tokens = num_cached_tokens or 0
-                return event
-            case Finished():
-                self._go_on()
-                return self._told.finish(event, self._num_cached_tokens)
 
     def _pause(self) -> None:
         self._is_paused = True

@@ -54,6 +54,8 @@ class ToldAnswer:
     told once, and none is left out.
     """
 
+    __slots__ = ("_is_again", "_loose", "_num_choices", "_told")
+
     def __init__(self, num_choices: int) -> None:
         self._num_choices = num_choices
         self._told = defaultdict[int, _ToldChoice](_ToldChoice)
@@ -98,9 +100,28 @@ class ToldAnswer:
         return sum(choice.num_tokens for choice in self._choices.values())
 
     @property
+    def num_thought_tokens(self) -> int:
+        """Those of them that were thinking."""
+        return sum(choice.num_thought_tokens for choice in self._choices.values())
+
+    @property
     def has_ended(self) -> bool:
         """Whether each choice has its end: there is nothing to generate any more."""
-        return all(self._choices[index].end is not None for index in range(self._num_choices))
+        return not self._open
+
+    @property
+    def first_reason(self) -> FinishReason:
+        """Why the first choice ended, which has its end."""
+        end = self._choices[0].end
+        assert end is not None, "asked for when all have their ends"
+        return end.reason
+
+    def end_open(self, reason: FinishReason) -> list[ChoiceFinished]:
+        """Ends the choices that have no end, wherever they are, and returns their ends."""
+        ends = [ChoiceFinished(reason, choice=index) for index in self._open]
+        for end in ends:
+            self._choices[end.choice].end = end
+        return ends
 
     def finish(self, finished: Finished | None, num_cached_tokens: int) -> Finished:
         """Returns the end of the whole generation.
@@ -112,8 +133,11 @@ class ToldAnswer:
             return finished
         num_tokens = 0 if finished is None else finished.num_completion_tokens
         num_tokens += sum(choice.num_tokens_before for choice in self._choices.values())
-        num_thought = sum(choice.num_thought_tokens for choice in self._choices.values())
-        return Finished(num_tokens, num_cached_tokens, num_thought)
+        return Finished(num_tokens, num_cached_tokens, self.num_thought_tokens)
+
+    @property
+    def _open(self) -> list[int]:
+        return [index for index in range(self._num_choices) if self._choices[index].end is None]
 
     @property
     def _choices(self) -> defaultdict[int, _ToldChoice]:

@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
 from itertools import chain, takewhile
-from types import TracebackType
-from typing import Final, Self
+from typing import Final
 
-from ..contract.errors import ResumeExpired
-from ..contract.events import (
+from ...contract.errors import ResumeExpired
+from ...contract.events import (
     ChoiceFinished,
     Delta,
     ReasoningDelta,
     TextDelta,
     ToolCallDelta,
 )
-from .batch import Batch
-from .calls import CallEvent, CallFinished, CallStarted, ProgressEvent
+from ..calls import CallEvent, CallFinished, CallStarted, ProgressEvent
 from .joined_deltas import join_deltas, num_bytes_of
+from .log_reader import LogReader, copy_of
 
 MAX_LOG_BYTES: Final = 16 << 20
 """Of one request: far above the longest answer of a model, for readers that never read."""
@@ -52,6 +50,29 @@ class RequestLog:
     the last one has not taken is kept. Beyond `max_bytes` the oldest deltas go, and a reader that
     has not taken them gets `ResumeExpired`. `on_growth` is told of each delta.
     """
+
+    __slots__ = (
+        "__weakref__",
+        "_entries",
+        "_keeps_taken",
+        "_max_bytes",
+        "_num_loose",
+        "_num_loose_bytes",
+        "_oldest",
+        "_readers",
+        "error",
+        "finished",
+        "is_closed",
+        "num_bytes",
+        "num_facts",
+        "num_progress",
+        "num_reads",
+        "num_tokens",
+        "on_growth",
+        "position",
+        "progress",
+        "started",
+    )
 
     def __init__(self, max_bytes: int = MAX_LOG_BYTES, *, keeps_taken: bool = False) -> None:
         self._max_bytes = max_bytes
@@ -86,7 +107,7 @@ class RequestLog:
         """Ends the log: readers take what is left, then `error` is raised. The first counts."""
         if not self.is_closed:
             self.is_closed = True
-            self.error = None if error is None else _copy_of(error)
+            self.error = None if error is None else copy_of(error)
             self._wake()
 
     def read(self, after: int = 0) -> LogReader:
@@ -199,102 +220,3 @@ class RequestLog:
             waiting = reader.waiting
             if waiting is not None and not waiting.done():
                 waiting.set_result(None)
-
-
-class LogReader:
-    """One reader's place in a log. Made by `RequestLog.read`; `position` is what it has taken."""
-
-    def __init__(self, log: RequestLog, position: int) -> None:
-        self._log = log
-        self.position = position
-        self.waiting: asyncio.Future[None] | None = None
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._num_facts = 0
-        self._num_progress = 0
-        self._has_started = False
-        self._has_finished = False
-        self._error: BaseException | None = None
-
-    def __enter__(self) -> Self:
-        """Reads."""
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        """Leaves; another reader may go on from `position`."""
-        self._log.leave(self)
-
-    @property
-    def num_tokens(self) -> int:
-        """Tokens generated so far, taken or not."""
-        return self._log.num_tokens
-
-    def end(self, error: BaseException) -> None:
-        """Has the next `take`, or the one that waits, raise `error`."""
-        self._error = error
-        if self.waiting is not None and not self.waiting.done():
-            self.waiting.set_result(None)
-
-    async def take(self) -> Batch | None:
-        """Waits for the next batch; None once the log is closed and all of it taken.
-
-        Raises:
-            ResumeExpired: the reader was so slow that deltas before the next one were dropped.
-            BaseException: the error that the log was closed with, behind all that came before it.
-        """
-        log = self._log
-        while True:
-            if self._error is not None:
-                raise self._error
-            has_facts = log.num_facts != self._num_facts
-            if log.position != self.position:
-                deltas = log.take(self)
-                batch = Batch(self.position, deltas=deltas)
-                if has_facts:
-                    self._add_facts(batch)
-                return batch
-            if has_facts:
-                batch = Batch(log.position)
-                if self._add_facts(batch):
-                    return batch
-            elif log.is_closed:
-                if log.error is not None:
-                    raise _copy_of(log.error)
-                return None
-            else:
-                # A bare future, because this happens for every token: an event costs twice as much,
-                # and CPython 3.11 makes a system call each time that it is asked for the loop.
-                if self._loop is None:
-                    self._loop = asyncio.get_running_loop()
-                self.waiting = self._loop.create_future()
-                await self.waiting  # ended by the log
-
-    def _add_facts(self, batch: Batch) -> bool:
-        """Adds to a batch what is no delta; tells whether there is anything in it then."""
-        log = self._log
-        if self.position == log.position:
-            self._num_facts = log.num_facts  # otherwise there is more to tell, behind what is left
-        if log.num_progress != self._num_progress:
-            self._num_progress = log.num_progress
-            batch.progress = log.progress
-        if not self._has_started:
-            batch.started = log.started
-            self._has_started = log.started is not None
-        if not self._has_finished and self.position == log.position:
-            batch.finished = log.finished
-            self._has_finished = log.finished is not None
-        return bool(batch.deltas) or not batch.holds_deltas_alone
-
-
-def _copy_of(error: BaseException) -> BaseException:
-    """Copies an error: what is raised refers to its frames, and they to the log that has it.
-
-    Such a ring would keep a request's whole prompt until the garbage collector comes by.
-    """
-    copy = error.__class__.__new__(error.__class__, *error.args)
-    copy.__dict__.update(error.__dict__)
-    return copy

@@ -15,12 +15,13 @@ from tokenwire.server.contract.events import (
     TokenLogprob,
     TopLogprob,
 )
-from tokenwire.server.request.batch import Batch
 from tokenwire.server.request.calls import CallFinished, CallStarted, Queued
-from tokenwire.server.request.joined_deltas import join_deltas, num_bytes_of
-from tokenwire.server.request.request_log import MAX_BATCH_BYTES, LogReader, RequestLog
+from tokenwire.server.request.log.batch import Batch
+from tokenwire.server.request.log.joined_deltas import join_deltas, num_bytes_of
+from tokenwire.server.request.log.log_reader import LogReader
+from tokenwire.server.request.log.request_log import MAX_BATCH_BYTES, RequestLog
 
-from ..random_deltas import random_deltas, said
+from ...random_deltas import random_deltas, said
 
 STARTED = CallStarted("r", "m", "", 1, 0, 5, None)
 FINISHED = CallFinished(FinishReason.EOS, 1, 0, 2, 0, 0.0, 0.1, 0.1, 0.2)
@@ -122,7 +123,7 @@ async def test_reader_that_stops_costs_one_batch(monkeypatch: pytest.MonkeyPatch
         num_copied += sum(len(delta.text) for delta in given if isinstance(delta, TextDelta))
         return join_deltas(given)
 
-    monkeypatch.setattr("tokenwire.server.request.request_log.join_deltas", counted)
+    monkeypatch.setattr("tokenwire.server.request.log.request_log.join_deltas", counted)
     log = RequestLog()
     with log.read() as reader:
         for number in range(10_000):

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ..contract.events import Delta
-from .calls import CallFinished, CallStarted, ProgressEvent
+from ...contract.events import Delta
+from ..calls import CallFinished, CallStarted, ProgressEvent
 
 
 @dataclass(slots=True)

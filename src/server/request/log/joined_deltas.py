@@ -7,7 +7,7 @@ from itertools import chain, groupby
 from sys import getsizeof
 from typing import Final
 
-from ..contract.events import ChoiceFinished, Delta, ReasoningDelta, TextDelta, ToolCallDelta
+from ...contract.events import ChoiceFinished, Delta, ReasoningDelta, TextDelta, ToolCallDelta
 
 _DELTA_BYTES: Final = 200
 _ID_BYTES: Final = 36

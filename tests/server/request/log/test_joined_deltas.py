@@ -16,9 +16,9 @@ from tokenwire.server.contract.events import (
     ToolCallDelta,
     TopLogprob,
 )
-from tokenwire.server.request.joined_deltas import join_deltas, num_bytes_of
+from tokenwire.server.request.log.joined_deltas import join_deltas, num_bytes_of
 
-from ..random_deltas import random_deltas, said
+from ...random_deltas import random_deltas, said
 
 LOGPROB = TokenLogprob(1, -1.0, b"a")
 END = ChoiceFinished(FinishReason.EOS)

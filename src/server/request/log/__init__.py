@@ -1,0 +1,1 @@
+"""What a request has said, kept for those who read it."""
