@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import ssl
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-
-from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
-from cryptography.hazmat.primitives.serialization import load_pem_private_key
+from typing import TypeVar
 
 from .environment import ConfigurationError
 
 _ALPN_HTTPS = ("http/1.1",)
+
+Found = TypeVar("Found")
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,16 +93,23 @@ class PemFiles:
             ConfigurationError: they cannot be used; one sentence, naming the variable.
         """
         texts = texts or self.read()
+        if self.authorities is None and (self.certificate is None or self.key is None):
+            return Credentials(texts)
+
+        from . import certificates  # noqa: PLC0415 - 8 MB that nobody needs without TLS
+
+        def read(file: PemFile, reader: Callable[[bytes], Found], text: bytes | None) -> Found:
+            try:
+                return reader(text or b"")
+            except certificates.BadPem as error:
+                raise file.problem(str(error)) from None
+
         if self.authorities is not None:
-            _certificates(self.authorities, texts.authorities or b"")
+            read(self.authorities, certificates.check_authorities, texts.authorities)
         if self.certificate is None or self.key is None:
             return Credentials(texts)
-        leaf = _certificates(self.certificate, texts.certificate or b"")[0]
-        try:
-            public_key, hostnames = leaf.public_key(), _hostnames(leaf)
-        except (ValueError, UnsupportedAlgorithm):
-            raise self.certificate.problem("holds a certificate of an unknown kind") from None
-        if _private_key(self.key, texts.key or b"").public_key() != public_key:
+        leaf = read(self.certificate, certificates.read_leaf, texts.certificate)
+        if read(self.key, certificates.read_public_key, texts.key) != leaf.public_key:
             raise self.key.problem(
                 f"does not belong to the first certificate in {self.certificate.path} "
                 f"({self.certificate.variable})"
@@ -113,10 +119,10 @@ class PemFiles:
             raise self.certificate.problem("was replaced while it was read")
         return Credentials(
             texts,
-            valid_from_s=leaf.not_valid_before_utc.timestamp(),
-            expires_at_s=leaf.not_valid_after_utc.timestamp(),
-            hostnames=hostnames,
-            is_self_signed=leaf.issuer == leaf.subject,
+            valid_from_s=leaf.valid_from_s,
+            expires_at_s=leaf.expires_at_s,
+            hostnames=leaf.hostnames,
+            is_self_signed=leaf.is_self_signed,
             context=context,
         )
 
@@ -134,27 +140,3 @@ class PemFiles:
 
 def _read(file: PemFile | None) -> bytes | None:
     return None if file is None else file.read()
-
-
-def _certificates(file: PemFile, text: bytes) -> list[x509.Certificate]:
-    try:
-        return x509.load_pem_x509_certificates(text)
-    except ValueError:
-        raise file.problem("holds no certificate in PEM form") from None
-
-
-def _private_key(key: PemFile, text: bytes) -> PrivateKeyTypes:
-    try:
-        return load_pem_private_key(text, password=None)
-    except TypeError:  # it asks for a password
-        raise key.problem("is encrypted: the server has no password for it") from None
-    except (ValueError, UnsupportedAlgorithm):
-        raise key.problem("holds no private key in PEM form") from None
-
-
-def _hostnames(leaf: x509.Certificate) -> tuple[str, ...]:
-    try:
-        names = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    except x509.ExtensionNotFound:
-        return ()
-    return tuple(names.get_values_for_type(x509.DNSName))

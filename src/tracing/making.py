@@ -22,10 +22,11 @@ def make_tracer(settings: TracingSettings, service_name: str, process: str) -> T
     """
     if not settings.is_tracing:
         return None
-    # A start without traces does without these libraries.
-    from .tracer import Tracer  # noqa: PLC0415
-
     try:
+        # A start without traces does without these libraries, which read variables when they are
+        # imported.
+        from .tracer import Tracer  # noqa: PLC0415
+
         return Tracer(settings, service_name, process)
     except (ValueError, RuntimeError, OSError) as error:
         raise ConfigurationError([f"OTEL: {error}"]) from error

@@ -5,8 +5,6 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from llguidance import regex_to_lark
-
 from .bad_constraint import BadConstraint, check_repetitions
 
 _ESCAPE_AT_END: Final = re.compile(r"(?<!\\)(?:\\\\)*\\\Z")
@@ -23,6 +21,9 @@ def regex_terminal(expression: str) -> str:
         BadConstraint: it ends in the middle of an escape, or repeats something too often. Other
             mistakes are found by the trial.
     """
+    # Few requests have an expression, and the library takes 2 MB.
+    from llguidance import regex_to_lark  # noqa: PLC0415 - see above
+
     if _ESCAPE_AT_END.search(expression):
         raise BadConstraint("ends with an escape of nothing", f"column {len(expression)}")
     for found in _REPETITION.finditer(expression):

@@ -9,15 +9,13 @@ from __future__ import annotations
 
 import io
 import resource
-import struct
 import sys
 import warnings
 from typing import Final
 
 from PIL import Image, ImageOps
 
-SIZE: Final = struct.Struct(">?I")
-"""Before each file: whether it is one (otherwise nothing follows), and its bytes."""
+from .framing import SIZE
 
 _FORMATS: Final = ("PNG", "JPEG", "WEBP", "GIF")
 _BASE_BYTES: Final = 768 << 20

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from ..settings.fixed_limits import IMAGE_DECODE_S, MAX_CONCURRENT_DECODES
-from .decoder import SIZE
+from .framing import SIZE
 from .image_header import read_image_header
 from .image_limits import ImageLimits
 from .image_source import RefusedImage

@@ -21,6 +21,9 @@ from .unpacking import unpack
 
 _CPU_FLAGS: Final = ("avx2", "fma", "f16c")
 _PR_SET_PDEATHSIG: Final = 1
+# `common_log_main` and `common_log_flush` of llama.cpp, which the wheel exports but does not bind.
+_LOG: Final = "_Z15common_log_mainv"
+_FLUSH_LOG: Final = "_Z16common_log_flushP10common_log"
 
 
 class _MissingPart(Exception):
@@ -42,12 +45,15 @@ def main() -> None:
         os.environ["LLAMA_MEDIA_MARKER"] = arguments.image_mark  # read once, by the library
     try:
         xllamacpp = _import_xllamacpp()
-        model_path, packed_because = _model_path(arguments)
-        server = xllamacpp.Server(_params(xllamacpp, arguments, model_path))
     except _MissingPart as error:
         _report(ChildReport(error=str(error), detail=str(error.__cause__ or "")))
         sys.exit(1)
+    try:
+        model_path, packed_because = _model_path(arguments)
+        server = xllamacpp.Server(_params(xllamacpp, arguments, model_path))
     except (RuntimeError, ValueError) as error:
+        # Before the report: whoever reads it looks for llama.cpp's own words.
+        flush_log(xllamacpp)
         _report(ChildReport(detail=str(error)))
         sys.exit(1)
     # From here on stdin tells, and leaves time to remove the socket.
@@ -56,6 +62,21 @@ def main() -> None:
     sys.stdin.buffer.read()
     del server  # kept alive up to here
     _leave(arguments)
+
+
+def flush_log(xllamacpp: Any) -> None:
+    """Waits until llama.cpp's own thread has written what it has to log.
+
+    The end of a process does not wait for that thread, and the reason would be lost.
+    """
+    library = ctypes.CDLL(xllamacpp.xllamacpp.__file__)
+    try:
+        log, flush = library[_LOG], library[_FLUSH_LOG]
+    except AttributeError:  # a build that does not export them
+        return
+    log.restype = ctypes.c_void_p
+    flush.argtypes = (ctypes.c_void_p,)
+    flush(log())
 
 
 def _report(report: ChildReport) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final, Self
 
 from ....private_folders import PREFIX, PrivateFolder
+from .process_group import group_members
 
 _SHARED_MEMORY: Final = Path("/dev/shm")  # noqa: S108 - where Linux keeps it
 _KIND: Final = "sglang-"
@@ -39,7 +40,7 @@ class Leftovers:
     def record(self, group: int) -> None:
         """Records which shared memory the processes of `group` hold now. Takes about 20 ms."""
         inodes: set[int] = set()
-        for pid in _members(group):
+        for pid in group_members(group):
             with contextlib.suppress(OSError):  # it ended meanwhile
                 for line in Path(f"/proc/{pid}/maps").read_text().splitlines():
                     if str(_SHARED_MEMORY) in line:
@@ -68,13 +69,3 @@ def remove_own() -> None:
         leftovers = Leftovers(PrivateFolder(folder))
         leftovers.record(os.getpgrp())
         leftovers.remove()
-
-
-def _members(group: int) -> list[int]:
-    members: list[int] = []
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            with contextlib.suppress(OSError):
-                if os.getpgid(int(entry.name)) == group:
-                    members.append(int(entry.name))
-    return members

@@ -68,3 +68,30 @@ async def test_child_dies_with_parent(gguf_file: Path, moment: str) -> None:
     elif socket_path.parent.exists():
         socket_path.unlink(missing_ok=True)
         socket_path.parent.rmdir()
+
+
+# Far more than a pipe holds, told to the log of llama.cpp at once.
+LOGGER = """
+import ctypes, os, xllamacpp
+from tokenwire.server.engines.llama_cpp.child import flush_log
+library = ctypes.CDLL(xllamacpp.xllamacpp.__file__)
+log, add = library._Z15common_log_mainv, library._Z14common_log_addP10common_log14ggml_log_levelPKcz
+log.restype = ctypes.c_void_p
+add.argtypes = (ctypes.c_void_p, ctypes.c_int, ctypes.c_char_p)
+for number in range(5000):
+    add(log(), 4, b"%d of many lines\\n" % number)
+flush_log(xllamacpp)
+os._exit(0)
+"""
+
+
+async def test_log_is_written_before_the_end() -> None:
+    """What llama.cpp has to say is read to its last line, also where the child ends at once."""
+    child = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", LOGGER,
+        stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    async with asyncio.timeout(HANG_S):
+        _, written = await child.communicate()
+    assert written.decode().splitlines()[-1].endswith("4999 of many lines")
+    assert child.returncode == 0

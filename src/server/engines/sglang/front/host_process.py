@@ -10,10 +10,12 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from typing import Final, Self
 
 from ..leftovers import Leftovers
+from ..process_group import wait_group_gone
 from .output_tail import OutputTail
 
 _logger = logging.getLogger(__name__)
@@ -94,14 +96,17 @@ class HostProcess:
                 os.killpg(self._process.pid, signal.SIGKILL)
             if self._peer is not None:
                 self._peer.close()
-            # The pipe ends when the last process that could write into it is gone.
-            _, waiting = await asyncio.wait({self._listening}, timeout=END_S)
-            if waiting:
+            end_s = time.monotonic() + END_S
+            # The pipe ends when the last process that could write into it closes its files: it may
+            # live a moment longer, with what it has of a GPU, but it starts no other.
+            await asyncio.wait({self._listening}, timeout=END_S)
+            left_s = end_s - time.monotonic()
+            if not await asyncio.to_thread(wait_group_gone, self._process.pid, left_s):
                 _logger.error("group_outlived_sigkill", extra={"group": self._process.pid})
-                self._listening.cancel()
-                await asyncio.wait({self._listening})
+            self._listening.cancel()
+            await asyncio.wait({self._listening})
             with contextlib.suppress(subprocess.TimeoutExpired):
-                await asyncio.to_thread(self._process.wait, END_S)
+                await asyncio.to_thread(self._process.wait, 0)
             await asyncio.to_thread(self._leftovers.remove)
             self._is_ended = True
 
