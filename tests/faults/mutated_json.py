@@ -28,7 +28,12 @@ _NAMES: Final = (
     "a" * 300, "stream_options", "suffix", "best_of", "echo", "logprobs", "top_logprobs",
     "options", "keep_alive", "structured_outputs", "chat_template_kwargs", "reasoning_effort",
     "images", "system", "raw", "detach_timeout", "resume", "time_limit", "priority", "constraint",
-    "sampling", "delivery",
+    "sampling", "delivery", "lora_adapter", "cache_salt", "cacheSalt", "tool_calls", "tool_call_id",
+    "toolCallId", "content", "continue_last_message", "continue_final_message", "reasoning",
+    "template_arguments", "token_ids", "after_position", "request_id", "max_queue_wait",
+    "guided_json", "guided_regex", "guided_grammar", "guided_choice", "parallel_tool_calls",
+    "max_completion_tokens", "max_tokens", "image_url", "role", "regex", "ebnf", "choice", "name",
+    "arguments", "parameters", "json_schema", "progress", "returnTokenIds", "asInstruction",
 )  # fmt: skip
 
 
