@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import struct
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import grpc
@@ -47,93 +47,89 @@ def _message(num_tokens: int) -> bytes:
     return b"\0" + struct.pack(">I", len(data)) + data
 
 
-async def _rapid_reset(connection: Connection) -> None:
+def _rapid_reset() -> Iterator[bytes]:
     """Whole requests, each taken back at once (CVE-2023-44487)."""
     for stream in range(1, 10_000, 2):
-        await connection.send(
-            frame(HEADERS, END_HEADERS, stream, _HEAD),
-            frame(DATA, END_STREAM, stream, _message(1000)),
-            frame(RST_STREAM, 0, stream, _CANCEL),
+        yield (
+            frame(HEADERS, END_HEADERS, stream, _HEAD)
+            + frame(DATA, END_STREAM, stream, _message(1000))
+            + frame(RST_STREAM, 0, stream, _CANCEL)
         )
 
 
-async def _resets_by_the_server(connection: Connection) -> None:
+def _resets_by_the_server() -> Iterator[bytes]:
     """Streams that the server has to reset, as their windows overflow (CVE-2025-8671)."""
     for stream in range(1, 10_000, 2):
-        await connection.send(
-            frame(HEADERS, END_HEADERS, stream, _HEAD),
-            frame(WINDOW_UPDATE, 0, stream, struct.pack(">I", 2**31 - 1)),
+        yield frame(HEADERS, END_HEADERS, stream, _HEAD) + frame(
+            WINDOW_UPDATE, 0, stream, struct.pack(">I", 2**31 - 1)
         )
 
 
-async def _pings(connection: Connection) -> None:
+def _pings() -> Iterator[bytes]:
     for number in range(20_000):
-        await connection.send(frame(PING, 0, 0, struct.pack(">Q", number)))
+        yield frame(PING, 0, 0, struct.pack(">Q", number))
 
 
-async def _settings(connection: Connection) -> None:
+def _settings() -> Iterator[bytes]:
     for number in range(20_000):
-        await connection.send(frame(SETTINGS, 0, 0, struct.pack(">HI", 4, number)))
+        yield frame(SETTINGS, 0, 0, struct.pack(">HI", 4, number))
 
 
-async def _empty_frames(connection: Connection) -> None:
+def _empty_frames() -> Iterator[bytes]:
     """Nothing, many times, on a stream that stays open (CVE-2019-9518)."""
-    await connection.send(frame(HEADERS, END_HEADERS, 1, _HEAD))
+    yield frame(HEADERS, END_HEADERS, 1, _HEAD)
     for _ in range(20_000):
-        await connection.send(frame(DATA, 0, 1))
+        yield frame(DATA, 0, 1)
 
 
-async def _continuations(connection: Connection) -> None:
+def _continuations() -> Iterator[bytes]:
     """Headers that never end, in frames of nothing and of a byte (CVE-2024-27316)."""
-    await connection.send(frame(HEADERS, 0, 1, _HEAD))
+    yield frame(HEADERS, 0, 1, _HEAD)
     for number in range(20_000):
-        await connection.send(frame(CONTINUATION, 0, 1, b"" if number % 2 else b"\x80"))
+        yield frame(CONTINUATION, 0, 1, b"" if number % 2 else b"\x80")
 
 
-async def _header_bomb(connection: Connection) -> None:
+def _header_bomb() -> Iterator[bytes]:
     """One header kept in the table, and told again and again by a byte (CVE-2016-6581)."""
     kept = b"\x40\x05x-big\x7f\xa1\x1f" + b"a" * 4000 + b"\xbe" * 12_000
     for stream in range(1, 2_000, 2):
-        await connection.send(frame(HEADERS, END_HEADERS, stream, _HEAD + kept))
+        yield frame(HEADERS, END_HEADERS, stream, _HEAD + kept)
 
 
-async def _windows_of_nothing(connection: Connection) -> None:
+def _windows_of_nothing() -> Iterator[bytes]:
     """Increments of zero, which are a fault, and priorities, which nobody needs."""
-    await connection.send(frame(HEADERS, END_HEADERS, 1, _HEAD))
+    yield frame(HEADERS, END_HEADERS, 1, _HEAD)
     for _ in range(5_000):
-        await connection.send(
-            frame(PRIORITY, 0, 1, struct.pack(">IB", 3, 16)),
-            frame(WINDOW_UPDATE, 0, 1, bytes(4)),
-            frame(WINDOW_UPDATE, 0, 0, bytes(4)),
+        yield (
+            frame(PRIORITY, 0, 1, struct.pack(">IB", 3, 16))
+            + frame(WINDOW_UPDATE, 0, 1, bytes(4))
+            + frame(WINDOW_UPDATE, 0, 0, bytes(4))
         )
 
 
-async def _unread_answers(connection: Connection) -> None:
+def _unread_answers() -> Iterator[bytes]:
     """A window of nothing for the answers of as many requests as a connection may have."""
-    await connection.send(frame(SETTINGS, 0, 0, struct.pack(">HI", 4, 0)))
+    yield frame(SETTINGS, 0, 0, struct.pack(">HI", 4, 0))
     for stream in range(1, 2_048, 2):
-        await connection.send(
-            frame(HEADERS, END_HEADERS, stream, _HEAD),
-            frame(DATA, END_STREAM, stream, _message(5)),
+        yield frame(HEADERS, END_HEADERS, stream, _HEAD) + frame(
+            DATA, END_STREAM, stream, _message(5)
         )
 
 
-async def _half_bodies(connection: Connection) -> None:
+def _half_bodies() -> Iterator[bytes]:
     """Half a message on each of as many streams as a connection may have."""
     half = _message(5)[:-4]
     for stream in range(1, 2_048, 2):
-        await connection.send(
-            frame(HEADERS, END_HEADERS, stream, _HEAD), frame(DATA, 0, stream, half)
-        )
+        yield frame(HEADERS, END_HEADERS, stream, _HEAD) + frame(DATA, 0, stream, half)
 
 
-async def _body_first(connection: Connection) -> None:
+def _body_first() -> Iterator[bytes]:
     """Messages on streams that nobody opened."""
     for stream in range(1, 10_000, 2):
-        await connection.send(frame(DATA, END_STREAM, stream, _message(5)))
+        yield frame(DATA, END_STREAM, stream, _message(5))
 
 
-_FLOODS: list[Callable[[Connection], Awaitable[None]]] = [
+_FLOODS: list[Callable[[], Iterator[bytes]]] = [
     _rapid_reset,
     _resets_by_the_server,
     _pings,
@@ -169,13 +165,16 @@ async def test_each_flood_hurts_nobody() -> None:
     note(16, num_tried=len(_FLOODS), num_open=num_served)
 
 
-async def _beside(front: Front, stub: Any, flood: Callable[[Connection], Awaitable[None]]) -> int:
+async def _beside(front: Front, stub: Any, flood: Callable[[], Iterator[bytes]]) -> int:
     """Runs a flood on two connections; streams go on beside it, and then nothing is left."""
 
     async def run() -> None:
         async with await Connection.open(front.port) as connection:
             reading = asyncio.ensure_future(connection.end_of(0))  # as a client does
-            await flood(connection)
+            for frames in flood():
+                if connection.writer.is_closing():  # the server has had enough of it
+                    break
+                await connection.send(frames)
             reading.cancel()
             await asyncio.gather(reading, return_exceptions=True)
 

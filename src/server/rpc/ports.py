@@ -8,7 +8,11 @@ import grpc
 
 from ...environment import ConfigurationError
 from ...listening import MAX_SOCKET_PATH_BYTES, Listener, find_problem
-from ..settings.fixed_limits import MAX_CONCURRENT_STREAMS, MAX_METADATA_BYTES
+from ..settings.fixed_limits import (
+    MAX_CONCURRENT_STREAMS,
+    MAX_METADATA_BYTES,
+    MAX_PENDING_CALLS,
+)
 
 
 def server_options(max_message_bytes: int) -> list[tuple[str, int]]:
@@ -19,6 +23,8 @@ def server_options(max_message_bytes: int) -> list[tuple[str, int]]:
         ("grpc.max_metadata_size", MAX_METADATA_BYTES),
         ("grpc.absolute_max_metadata_size", MAX_METADATA_BYTES),
         ("grpc.max_concurrent_streams", MAX_CONCURRENT_STREAMS),
+        ("grpc.server.max_pending_requests", MAX_PENDING_CALLS),
+        ("grpc.server.max_pending_requests_hard_limit", MAX_PENDING_CALLS),
         ("grpc.http2.bdp_probe", 0),
         ("grpc.so_reuseport", 0),  # two servers on one port would share its calls
         # Pings of proxies are welcome; without data, too.
