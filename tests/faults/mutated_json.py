@@ -37,6 +37,10 @@ _NAMES: Final = (
 )  # fmt: skip
 
 
+# To make more of it takes seconds, in which the service stands still that is in our process.
+_MAX_REPEATED_CHARACTERS: Final = 2_000
+
+
 class _Literal:
     """Stands where a text is written as it is."""
 
@@ -82,7 +86,9 @@ def _change(random: Random, body: Any) -> Any:
     elif kind < 0.7:
         del parent[last]
     elif kind < 0.8:
-        parent[last] = [parent[last]] * random.choice((1, 2, 300, 1100))
+        number = random.choice((1, 2, 300, 1100))
+        is_long = len(_write(Random(0), parent[last])) > _MAX_REPEATED_CHARACTERS
+        parent[last] = [parent[last]] * (2 if is_long else number)
     elif kind < 0.9:
         parent[last] = {random.choice(_NAMES): parent[last]}
     elif isinstance(parent, dict):
