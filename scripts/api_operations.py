@@ -136,6 +136,7 @@ SCHEMAS: dict[str, Schema] = {
         content={
             "type": ["string", "array"],
             "items": reference("ApiTextPart"),
+            "minItems": 1,
             "maxItems": 256,
             "description": "A text, or parts of text, which are joined.",
         },

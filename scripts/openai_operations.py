@@ -194,7 +194,12 @@ SCHEMAS: dict[str, Schema] = {
             "description": "Text, or parts of text and images. An assistant's may be null.",
             "oneOf": [
                 {"type": ["string", "null"]},
-                {"type": "array", "items": reference("OpenAIContentPart"), "maxItems": 256},
+                {
+                    "type": "array",
+                    "items": reference("OpenAIContentPart"),
+                    "minItems": 1,
+                    "maxItems": 256,
+                },
             ],
         },
         tool_calls={"type": ["array", "null"], "items": reference("OpenAIToolCall")},

@@ -12,6 +12,9 @@ import structlog
 
 _logger = structlog.get_logger(__name__)
 
+MAX_SOCKET_PATH_BYTES = 107
+"""What the address of a Unix socket holds on Linux, less the zero at its end."""
+
 _BACKLOG = 1
 
 

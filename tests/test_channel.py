@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 import grpc
 import pytest
 import pytest_asyncio
+from tokenwire import channel
 from tokenwire.channel import open_blocking_channel, open_channel
 
 METHOD = "/test/Echo"
@@ -37,8 +38,8 @@ async def echoed(target: str, *, is_blocking: bool) -> bytes:
         with open_blocking_channel(target) as blocking:
             answer = await asyncio.to_thread(blocking.unary_unary(METHOD), LARGE, timeout=20)
     else:
-        async with open_channel(target) as channel:
-            answer = await channel.unary_unary(METHOD)(LARGE, timeout=20)
+        async with open_channel(target) as opened:
+            answer = await opened.unary_unary(METHOD)(LARGE, timeout=20)
     assert isinstance(answer, bytes)
     return answer
 
@@ -58,3 +59,19 @@ async def test_the_front_is_reached_past_proxies(
     monkeypatch.delenv("no_grpc_proxy", raising=False)
     monkeypatch.delenv("no_proxy", raising=False)
     assert await echoed(target, is_blocking=is_blocking) == LARGE
+
+
+async def test_an_answer_at_its_limit_and_above(
+    target: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An answer of the limit is read, one of a byte more is a failure and no hang."""
+    limit = 1000
+    options = [pair for pair in channel._OPTIONS if pair[1] != channel._MAX_RESPONSE_BYTES]
+    bounded = [*options, ("grpc.max_receive_message_length", limit)]
+    monkeypatch.setattr(channel, "_OPTIONS", bounded)
+    async with open_channel(target) as opened:
+        echo = opened.unary_unary(METHOD)
+        assert await echo(b"x" * limit, timeout=20) == b"x" * limit
+        with pytest.raises(grpc.aio.AioRpcError) as failure:
+            await echo(b"x" * (limit + 1), timeout=20)
+    assert failure.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
-from ..private_folders import PrivateFolder
+from ..listening import MAX_SOCKET_PATH_BYTES
+from ..private_folders import PREFIX, PrivateFolder
 from ..server.settings.server_config import ServerConfig
+
+_NAME = "grpc.sock"
+_FOLDER = f"{PREFIX}{'x' * 8}"  # as long as what `tempfile` makes of the prefix
+_VARIABLES = ("TMPDIR", "TEMP", "TMP")  # in the order in which `tempfile` asks them
 
 
 @contextmanager
@@ -17,11 +24,32 @@ def socket_between(server: ServerConfig) -> Generator[Path | None]:
     With TLS they always meet at one, so that neither the name in the certificate nor its end hurts
     the edge, and it needs no certificate to show.
     """
-    if server.grpc_socket is not None or not server.server_ssl_enabled:
+    if not _needs_folder(server):
         yield server.grpc_socket
         return
     folder = PrivateFolder.make()
     try:
-        yield folder.path / "grpc.sock"
+        yield folder.path / _NAME
     finally:
         folder.remove()
+
+
+def find_problem_between(server: ServerConfig) -> str | None:
+    """Says what is wrong where the socket would have too long a path, naming the variable."""
+    if not _needs_folder(server):
+        return None
+    root = tempfile.gettempdir()
+    num_bytes = len(os.fsencode(Path(root, _FOLDER, _NAME)))
+    if num_bytes <= MAX_SOCKET_PATH_BYTES:
+        return None
+    variable = next((name for name in _VARIABLES if os.environ.get(name)), _VARIABLES[0])
+    most = len(os.fsencode(root)) - (num_bytes - MAX_SOCKET_PATH_BYTES)
+    return (
+        f"{variable}: takes a folder of at most {most} bytes, so that the path of the socket "
+        f"between front and edge has at most {MAX_SOCKET_PATH_BYTES}, got '{root}'; "
+        "or name a socket with LLM_GRPC_SOCKET"
+    )
+
+
+def _needs_folder(server: ServerConfig) -> bool:
+    return server.grpc_socket is None and server.server_ssl_enabled

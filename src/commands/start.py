@@ -40,7 +40,7 @@ from ..welcome import StatusLine, welcome
 from .caller_settings import CallerSettings
 from .decisions import decide_all, describe
 from .metrics_port import MetricsPort, open_metrics_port
-from .socket_between import socket_between
+from .socket_between import find_problem_between, socket_between
 
 _logger = structlog.get_logger(__name__)
 
@@ -138,6 +138,8 @@ def run_both(*, has_welcome: bool) -> int:
     server, edge = load_both()
     # Before anything starts: a port that another service holds would answer in our place.
     problems = [problem for at in _listeners(server, edge) if (problem := find_problem(at))]
+    if problem := find_problem_between(server):
+        problems.append(problem)
     credentials = _load_pem_files(server.pem_files, problems)
     _load_pem_files(edge.target_pem_files if edge.grpc_target_tls else None, problems)
     _load_pem_files(server.collector_pem_files if server.is_tracing else None, problems)

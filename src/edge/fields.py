@@ -17,6 +17,9 @@ _FLOAT32_MAX = 3.4e38
 _MAX_SHOWN = 100
 # What orjson writes; it reads 1,024.
 _MAX_DEPTH = 255
+MAX_TEMPLATE_LEVELS = 32
+"""Objects and arrays in each other that go to a template: in a message they are three levels each,
+and protobuf reads a hundred."""
 
 
 class Fields:
@@ -168,3 +171,17 @@ def json_text(value: object, path: str) -> str:
         return orjson.dumps(value).decode()
     except orjson.JSONEncodeError:
         raise invalid(path, f"must be nested less than {_MAX_DEPTH} deep") from None
+
+
+def has_too_many_levels(value: object) -> bool:
+    """Whether more objects and arrays are in each other than may go to a template."""
+    level, num_levels = [value], 0
+    while any(isinstance(item, dict | list) for item in level):
+        below: list[object] = []
+        for item in level:
+            if isinstance(item, dict):
+                below += cast("dict[str, object]", item).values()
+            elif isinstance(item, list):
+                below += cast("list[object]", item)
+        level, num_levels = below, num_levels + 1
+    return num_levels > MAX_TEMPLATE_LEVELS

@@ -12,6 +12,7 @@ import orjson
 import structlog
 
 from .. import __version__
+from .client_words import leave_out_client_words
 from .redactor import Redactor
 from .settings import LogFormat, LogSettings
 
@@ -76,6 +77,7 @@ def configure_logging(settings: LogSettings, secrets: Iterable[str], sink: LogSi
     # What libraries tell for their own developers may hold anything: messages, headers, bodies.
     root.setLevel(max(level, logging.INFO))
     logging.getLogger(_PACKAGE).setLevel(level)
+    leave_out_client_words()
     for chatty in _CHATTY:
         logging.getLogger(chatty).setLevel(max(level, logging.WARNING))
     structlog.configure(

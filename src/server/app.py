@@ -140,7 +140,7 @@ class ServerApp:
         )
         self._tokenizer = TokenizerService(
             self._requests,
-            Tokenizing(self.models, config.queue_timeout_ms / 1000, images),
+            Tokenizing.of(config, self.models, self._constraints, images),
             self._access,
         )
         self._server: grpc.aio.Server | None = None

@@ -338,3 +338,24 @@ async def test_too_many_messages_are_not_looked_at(
     text = await refused(scripted_http, path, data)
     assert "messages" in text
     assert "must have at most 1024 items, got 1025" in text
+
+
+@pytest.mark.parametrize("path", ["/api/generate", "/v1/completions"])
+async def test_a_body_at_its_limit_and_above(
+    scripted_http: aiohttp.ClientSession, path: str
+) -> None:
+    """A body of the limit is read, packed or not, and a byte more is refused."""
+    body = PROMPT.ljust(MAX_BODY_BYTES)
+    for data, headers in (
+        (body, JSON),
+        (gzip.compress(body), {**JSON, "Content-Encoding": "gzip"}),
+    ):
+        async with scripted_http.post(path, data=data, headers=headers) as response:
+            assert response.status == 200, await response.text()
+    for data, headers in (
+        (body + b" ", JSON),
+        (gzip.compress(body + b" "), {**JSON, "Content-Encoding": "gzip"}),
+    ):
+        async with scripted_http.post(path, data=data, headers=headers) as response:
+            assert response.status == 413
+            assert str(MAX_BODY_BYTES) in await response.text()

@@ -28,8 +28,17 @@ _NAMES: Final = (
     "a" * 300, "stream_options", "suffix", "best_of", "echo", "logprobs", "top_logprobs",
     "options", "keep_alive", "structured_outputs", "chat_template_kwargs", "reasoning_effort",
     "images", "system", "raw", "detach_timeout", "resume", "time_limit", "priority", "constraint",
-    "sampling", "delivery",
+    "sampling", "delivery", "lora_adapter", "cache_salt", "cacheSalt", "tool_calls", "tool_call_id",
+    "toolCallId", "content", "continue_last_message", "continue_final_message", "reasoning",
+    "template_arguments", "token_ids", "after_position", "request_id", "max_queue_wait",
+    "guided_json", "guided_regex", "guided_grammar", "guided_choice", "parallel_tool_calls",
+    "max_completion_tokens", "max_tokens", "image_url", "role", "regex", "ebnf", "choice", "name",
+    "arguments", "parameters", "json_schema", "progress", "returnTokenIds", "asInstruction",
 )  # fmt: skip
+
+
+# To make more of it takes seconds, in which the service stands still that is in our process.
+_MAX_REPEATED_CHARACTERS: Final = 2_000
 
 
 class _Literal:
@@ -77,7 +86,9 @@ def _change(random: Random, body: Any) -> Any:
     elif kind < 0.7:
         del parent[last]
     elif kind < 0.8:
-        parent[last] = [parent[last]] * random.choice((1, 2, 300, 1100))
+        number = random.choice((1, 2, 300, 1100))
+        is_long = len(_write(Random(0), parent[last])) > _MAX_REPEATED_CHARACTERS
+        parent[last] = [parent[last]] * (2 if is_long else number)
     elif kind < 0.9:
         parent[last] = {random.choice(_NAMES): parent[last]}
     elif isinstance(parent, dict):

@@ -8,7 +8,7 @@ import struct
 
 DATA, HEADERS, RST_STREAM, SETTINGS, PING, GOAWAY, CONTINUATION = 0, 1, 3, 4, 6, 7, 9
 END_STREAM, END_HEADERS = 1, 4
-_PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 
 
 def frame(kind: int, flags: int, stream: int, payload: bytes = b"") -> bytes:
@@ -63,7 +63,7 @@ class Connection:
     async def open(port: int) -> Connection:
         """Connects and shakes hands."""
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
-        writer.write(_PREFACE + frame(SETTINGS, 0, 0))
+        writer.write(PREFACE + frame(SETTINGS, 0, 0))
         return Connection(reader, writer)
 
     async def send(self, *frames: bytes) -> None:

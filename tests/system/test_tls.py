@@ -310,6 +310,27 @@ async def test_replaced_authorities_of_clients(
         assert await is_refused(port, shown(olds))
 
 
+async def test_why_a_client_was_refused_is_told(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """The reason comes on standard error, which the log takes up as `native_output`."""
+    pair, other = PairFiles(tmp_path / "pair"), PairFiles(tmp_path / "other")
+    variables = {**pair.variables(), "TLS_CLIENT_CA_PATH": str(pair.authorities)}
+    foreign = (other.certificate.read_bytes(), other.key.read_bytes())
+    said = ""
+    async with start_front(ScriptedLauncher(ScriptedEngine()).prepare, **variables) as client:
+        for shown, why in (
+            ((None, None), "PEER_DID_NOT_RETURN_A_CERTIFICATE"),
+            (foreign, "CERTIFICATE_VERIFY_FAILED"),
+        ):
+            ends = ChannelTls(pair.authorities.read_bytes(), *shown, HOSTNAME)
+            assert await is_refused(client.app.port, ends)
+            async with asyncio.timeout(HANG_S):
+                while why not in said:
+                    said += capfd.readouterr().err
+                    await asyncio.sleep(0)  # a thread of gRPC's own writes it
+
+
 async def test_client_certificates_of_commands(mutual: Doors, tmp_path: Path) -> None:
     """`models` and `healthcheck` show one, too; and `buf curl`."""
     own = PairFiles(tmp_path / "own", mutual.pair.authority)

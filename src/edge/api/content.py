@@ -17,14 +17,16 @@ def decode_content(message: Fields) -> list[chat_pb2.ContentPart]:
     """Reads the content of a message.
 
     Raises:
-        EdgeError: absent, of the wrong type, or with a part that is no text; names the part.
+        EdgeError: absent, of the wrong type, without parts as OpenAI refuses it too, or with a part
+            that is no text; names the part.
     """
     content = message.get(_FIELD)
     if isinstance(content, str):
         return [chat_pb2.ContentPart(text=content)]
+    if isinstance(content, list) and not content:
+        raise invalid(message.path_of(_FIELD), "must have at least 1 item, got 0")
     if isinstance(content, list):
-        parts = [_decode_part(part) for part in message.objects(_FIELD, _MAX_PARTS)]
-        return parts or [chat_pb2.ContentPart(text="")]
+        return [_decode_part(part) for part in message.objects(_FIELD, _MAX_PARTS)]
     problem = "must be a string or an array of text parts"
     problem = (
         f"is required and {problem}" if content is None else f"{problem}, got {json_type(content)}"

@@ -35,10 +35,16 @@ class ChatStream(TextStream):
     def _encode_end(self, finished: events_pb2.Finished) -> bytes:
         return data_event(self._closing(finished))
 
+    @property
+    def _told_end(self) -> events_pb2.ChoiceFinished | None:
+        # A stream of another dialect may have told it before, with an id that does not say why.
+        return self._ended if self._ended.finish_reason else None
+
     def _closing(self, finished: events_pb2.Finished) -> dict[str, Any]:
+        end = self._told_end
         return {
             "done": True,
-            "finish_reason": finish_reason(self._ended),
+            "finish_reason": None if end is None else finish_reason(end),
             "tokens_generated": finished.usage.num_completion_tokens,
             "model": self._model,
         }
@@ -58,5 +64,5 @@ class CompletionsStream(ChatStream):
         return data_event({"text": text, "choices": [completion_choice(text)]})
 
     def _closing(self, finished: events_pb2.Finished) -> dict[str, Any]:
-        choices = [completion_choice("", self._ended)]
+        choices = [completion_choice("", self._told_end)]
         return {**super()._closing(finished), "choices": choices}

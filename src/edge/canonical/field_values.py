@@ -12,9 +12,9 @@ from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from ...item_limits import describe_excess, max_items_of
 from ..body import shown
 from ..errors import EdgeError, invalid
+from ..fields import MAX_TEMPLATE_LEVELS, has_too_many_levels
 
 _PACKAGE = "tokenwire."
-MAX_DEPTH = 64
 _MAX_NAME = 200
 _WANTED = {
     FieldDescriptor.TYPE_STRING: "a string",
@@ -29,7 +29,7 @@ _WANTED = {
 }
 _WANTED_WELL_KNOWN = {
     "google.protobuf.Duration": 'a duration such as "1.5s"',
-    "google.protobuf.Struct": f"an object nested less than {MAX_DEPTH} deep",
+    "google.protobuf.Struct": f"an object of at most {MAX_TEMPLATE_LEVELS} levels",
 }
 
 
@@ -65,7 +65,7 @@ class FieldValue:
         message = message_factory.GetMessageClass(cast("Descriptor", self.field.containing_type))()
         alone = {self.field.json_name: value}
         try:
-            json_format.ParseDict(alone, message, max_recursion_depth=MAX_DEPTH)
+            json_format.ParseDict(alone, message)
         except json_format.ParseError:
             return False
         return True
@@ -144,6 +144,8 @@ def _is_mistaken(value: object, field: FieldDescriptor) -> bool:
         return not isinstance(value, str)
     if field.enum_type is not None:
         return isinstance(value, bool | float)
+    if field.message_type is not None:
+        return has_too_many_levels(value)
     is_float = field.type in (FieldDescriptor.TYPE_FLOAT, FieldDescriptor.TYPE_DOUBLE)
     return is_float and isinstance(value, bool)
 

@@ -12,7 +12,7 @@ from ..body import BODY_FIELD
 from ..dialect import FailureAnswer
 from ..errors import Failure, invalid
 from ..sse import Event, data_event
-from .field_values import MAX_DEPTH, field_values
+from .field_values import field_values
 
 MessageT = TypeVar("MessageT", bound=Message)
 
@@ -26,7 +26,7 @@ def decode(body: dict[str, Any], message_type: type[MessageT]) -> MessageT:
     message = message_type()
     values = list(field_values(body, cast("Descriptor", message.DESCRIPTOR)))
     try:
-        json_format.ParseDict(body, message, max_recursion_depth=MAX_DEPTH)
+        json_format.ParseDict(body, message)
     except json_format.ParseError:
         for value in values:
             value.check()

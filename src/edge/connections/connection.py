@@ -30,6 +30,7 @@ _logger = structlog.get_logger(__name__)
 _LINGERING_TIME_S = 0.5
 # Of the longest header; 128 of them would be 1 MiB for everyone who connects.
 _MAX_HEADS = 8
+_MAX_HEADERS = 128
 _TARGET = re.compile(rb"[A-Z]+ (/[^ ?]*)")
 _ANY_TARGET = "/"
 
@@ -71,6 +72,7 @@ class Connection(RequestHandler):
             lingering_time=_LINGERING_TIME_S,
             max_line_size=limits.max_header_bytes,
             max_field_size=limits.max_header_bytes,
+            max_headers=_MAX_HEADERS,
             access_log=None,  # type: ignore[arg-type]  # None turns it off
             auto_decompress=False,  # bodies are unpacked where their failures can be told
         )
@@ -200,6 +202,8 @@ class Connection(RequestHandler):
         version = request._version  # pyright: ignore[reportPrivateUsage]
         if version not in (HttpVersion11, HttpVersion10):
             request_handler = self._wrong_version
+        elif _num_head_bytes(request) > self._max_head_bytes:
+            request_handler = self._large_head
         try:
             answered = await super()._handle_request(request, start_time, request_handler)
             if self._is_refused and not self._messages:
@@ -211,6 +215,17 @@ class Connection(RequestHandler):
 
     async def _wrong_version(self, request: BaseRequest) -> web.StreamResponse:
         return self.handle_error(request, 505, invalid("version", "must be HTTP/1.1 or HTTP/1.0"))
+
+    async def _large_head(self, request: BaseRequest) -> web.StreamResponse:
+        return self.handle_error(request, 431, self._head_too_large())
+
+    @property
+    def _max_head_bytes(self) -> int:
+        return _MAX_HEADS * self._limits.max_header_bytes
+
+    def _head_too_large(self) -> EdgeError:
+        limit = self._max_head_bytes
+        return head_too_large(f"the headers together are over the limit of {limit} bytes", limit)
 
     async def _linger(self) -> None:
         """Reads on for a moment behind the last answer.
@@ -224,10 +239,8 @@ class Connection(RequestHandler):
 
     def _go_on_with_head(self, num_bytes: int) -> None:
         self._num_head_bytes += num_bytes
-        limit = _MAX_HEADS * self._limits.max_header_bytes
-        if self._num_head_bytes > limit:
-            message = f"the headers together are over the limit of {limit} bytes"
-            self._refuse(431, head_too_large(message, limit))
+        if self._num_head_bytes > self._max_head_bytes:
+            self._refuse(431, self._head_too_large())
         elif self._head_timer is None:
             timeout_s = self._limits.head_timeout_s
             self._head_timer = self._loop.call_later(timeout_s, self._refuse_slow_head)
@@ -272,3 +285,9 @@ class Connection(RequestHandler):
         if self._unread_timer is not None:
             self._unread_timer.cancel()
             self._unread_timer = None
+
+
+def _num_head_bytes(request: BaseRequest) -> int:
+    """Counts the bytes of a head that came at once, as if each header had one blank in it."""
+    line = len(request.method) + len(request.path_qs) + len("  HTTP/1.1\r\n")
+    return line + sum(len(name) + len(value) + 4 for name, value in request.raw_headers) + 2

@@ -9,7 +9,7 @@ from google.protobuf import json_format, struct_pb2
 
 from ...generated.tokenwire.v1 import chat_pb2, events_pb2, inference_pb2, sampling_pb2
 from ..errors import invalid
-from ..fields import Fields
+from ..fields import MAX_TEMPLATE_LEVELS, Fields, has_too_many_levels
 from .constraints import decode_constraint
 from .conversation import decode_messages, decode_tool_choice, decode_tools
 from .errors import FieldNames
@@ -26,7 +26,6 @@ from .logprobs import chat_logprobs
 from .sampling import decode_sampling
 
 _EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
-_MAX_DEPTH = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,11 +170,7 @@ def _decode_thinking(fields: Fields, request: inference_pb2.ChatRequest) -> None
         request.reasoning.hidden = True
     if not arguments:
         return
-    values = struct_pb2.Struct()
-    try:
-        json_format.ParseDict(arguments, values, max_recursion_depth=_MAX_DEPTH)
-    except json_format.ParseError:
-        raise invalid(
-            "chat_template_kwargs", f"must be an object nested less than {_MAX_DEPTH} deep"
-        ) from None
+    if has_too_many_levels(arguments):
+        raise invalid("chat_template_kwargs", f"must have at most {MAX_TEMPLATE_LEVELS} levels")
+    values = json_format.ParseDict(arguments, struct_pb2.Struct())
     request.template_arguments.CopyFrom(chat_pb2.TemplateArguments(values=values))

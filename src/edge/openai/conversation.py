@@ -135,11 +135,13 @@ def _decode_content(fields: Fields, *, is_optional: bool) -> list[chat_pb2.Conte
     content = fields.get("content")
     if isinstance(content, str):
         return [chat_pb2.ContentPart(text=content)]
+    path = fields.path_of("content")
+    if isinstance(content, list) and not content:  # OpenAI refuses it, too, of every role
+        raise invalid(path, "must have at least 1 item, got 0")
     if isinstance(content, list):
         return [_decode_part(part) for part in fields.objects("content", _MAX_PARTS)]
     if content is None and is_optional:
         return []
-    path = fields.path_of("content")
     if content is None:
         raise invalid(path, "is required and must be a string or an array of parts")
     raise invalid(path, f"must be a string or an array of parts, got {json_type(content)}")

@@ -11,9 +11,11 @@ from typing import Any, Final, cast
 
 from .api_key import NUM_HASH_BYTES, NUM_ID_BYTES, NUM_SALT_BYTES, ApiKey, ApiKeys, Limits
 
-KEY_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+MAX_NAME_CHARACTERS: Final = 64
+KEY_NAME: Final = re.compile(rf"[A-Za-z0-9][A-Za-z0-9._-]{{0,{MAX_NAME_CHARACTERS - 1}}}")
 KEY_NAME_FORM: Final = (
-    "up to 64 letters, digits, dots, dashes and underscores, the first of them a letter or digit"
+    f"up to {MAX_NAME_CHARACTERS} letters, digits, dots, dashes and underscores, the first of them "
+    "a letter or digit"
 )
 _BYTES = {"id": NUM_ID_BYTES, "salt": NUM_SALT_BYTES, "sha256": NUM_HASH_BYTES}
 _LIMITS = ("max_in_flight", "requests_per_minute", "tokens_per_minute")
@@ -170,7 +172,7 @@ def _read_bytes(value: Any, num_bytes: int) -> bytes:
 
 def _read_limit(value: Any) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= _MAX_LIMIT:
-        raise _Wrong("takes a whole number of at least 1")
+        raise _Wrong(f"takes a whole number from 1 to {_MAX_LIMIT}")
     return value
 
 

@@ -9,8 +9,7 @@ from contextlib import AsyncExitStack
 from dataclasses import replace
 
 from ..constraints.checker import ConstraintChecker
-from ..contract.engine import EngineRequest, ModelInfo
-from ..contract.errors import InvalidRequest, ModelLoadFailed
+from ..contract.engine import EngineRequest
 from ..contract.events import (
     ChoiceFinished,
     Delta,
@@ -32,6 +31,7 @@ from ..settings.server_config import ServerConfig
 from .calls import Call, CallEvent, CallFinished, CallStarted, Loading, Queued
 from .checks.answer_size import check_answer_size
 from .checks.constrained import ConstrainedAnswer, check_demanded, check_kind, find_grammar
+from .checks.lora_adapter import find_adapter
 from .checks.prompt_checks import check_rendered, choose_prompt, num_bytes_of
 from .clock import Clock
 from .continuing.continued_generation import NO_CONTINUATION, Continuation, ContinuedGeneration
@@ -130,7 +130,7 @@ class Inference:
         if not is_rendered_first:
             await wait_for_slot()
         engine = model.engine
-        adapter = _find_adapter(call, route, engine.info)
+        adapter = find_adapter(call, route, engine.info)
         check_kind(call, engine.info)
         clock.begin_render()
         prompt = await self._render(model, call, slot)
@@ -244,20 +244,3 @@ class Inference:
         end = clock.summarize(finished, generation.reason, started.num_prompt_tokens)
         emit(end)
         return end
-
-
-def _find_adapter(call: Call, route: Route, info: ModelInfo) -> str:
-    """Returns the LoRA adapter that a call asks for, empty for none."""
-    name = route.lora_adapter or call.lora_adapter
-    if call.lora_adapter and call.lora_adapter != name:
-        raise InvalidRequest(
-            "lora_adapter",
-            f"must be empty or '{name}', because the model asked for is that adapter",
-        )
-    if not name or name in info.lora_adapters:
-        return name
-    base = route.model.model_id
-    if route.lora_adapter:
-        raise ModelLoadFailed(f"LoRA adapter '{name}': the engine of '{base}' did not load it")
-    offered = ", ".join(f"'{adapter}'" for adapter in info.lora_adapters) or "none"
-    raise InvalidRequest("lora_adapter", f"'{name}' is no adapter of '{base}'; it has {offered}")

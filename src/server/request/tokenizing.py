@@ -8,6 +8,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Final
 
+from ..constraints.checker import ConstraintChecker
 from ..contract.engine import Engine
 from ..contract.errors import InferenceError, QueueTimeout
 from ..contract.prompts import PlainText, TokenizedText
@@ -15,9 +16,14 @@ from ..contract.token_ids import TokenIds
 from ..media.images import Images
 from ..models.models import Models
 from ..models.served_model import ServedModel
+from ..settings.server_config import ServerConfig
 from .calls import Call
+from .checks.answer_size import check_answer_size
+from .checks.constrained import check_demanded, check_kind, find_grammar
+from .checks.lora_adapter import find_adapter
 from .checks.prompt_checks import choose_prompt, num_bytes_of
 from .image_checks import add_images, check_images
+from .sampling import SamplingDefaults, resolve_sampling
 
 _BYTES_PER_ID: Final = 4
 
@@ -33,15 +39,37 @@ class PromptSize:
 class Tokenizing:
     """Tokenises on the models of this server, under the same limit as requests are rendered.
 
-    `images` decodes what the models see; without it no call may have an image.
+    `images` decodes what the models see; without it no call may have an image. With `defaults` and
+    `constraints` a call that is counted is checked as one that is sent.
     """
 
     def __init__(
-        self, models: Models, queue_timeout_s: float, images: Images | None = None
+        self,
+        models: Models,
+        defaults: SamplingDefaults,
+        queue_timeout_s: float,
+        constraints: ConstraintChecker,
+        *,
+        images: Images | None = None,
     ) -> None:
-        self._images = images
         self._models = models
+        self._defaults = defaults
         self._queue_timeout_s = queue_timeout_s
+        self._constraints = constraints
+        self._images = images
+
+    @classmethod
+    def of(
+        cls, config: ServerConfig, models: Models, constraints: ConstraintChecker, images: Images
+    ) -> Tokenizing:
+        """Makes one that does what the configuration says."""
+        return cls(
+            models,
+            SamplingDefaults.of(config),
+            queue_timeout_s=config.queue_timeout_ms / 1000,
+            constraints=constraints,
+            images=images,
+        )
 
     @property
     def offered(self) -> list[str]:
@@ -70,8 +98,11 @@ class Tokenizing:
     async def count(self, call: Call) -> PromptSize:
         """Counts the tokens of a call's prompt, its images too; raises as `tokenize` does.
 
+        A call that would be refused is refused here, too, but for a prompt that is too long.
         With images it waits for the model before they are decoded, and for a turn afterwards.
         """
+        route = self._models.route(call.model_id)
+        await find_grammar(call, self._constraints)
         async with AsyncExitStack() as held:
             prompt = call.prompt
             if call.images:
@@ -83,8 +114,15 @@ class Tokenizing:
                 call = replace(call, prompt=prompt)
             num_bytes = num_bytes_of(prompt)
             async with self._engine(call.model_id, num_bytes, call.max_queue_wait_s) as engine:
-                rendered = await engine.render(choose_prompt(call, engine.info))
-                return PromptSize(rendered.num_tokens, engine.info.context_length)
+                info = engine.info
+                find_adapter(call, route, info)
+                check_kind(call, info)
+                rendered = await engine.render(choose_prompt(call, info))
+        await check_demanded(call, rendered.form, self._constraints)
+        context_length = info.context_length
+        num_that_fit = min(rendered.num_tokens, context_length)
+        check_answer_size(call, resolve_sampling(call.sampling, self._defaults, info, num_that_fit))
+        return PromptSize(rendered.num_tokens, context_length)
 
     @asynccontextmanager
     async def _engine(

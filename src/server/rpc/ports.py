@@ -7,11 +7,12 @@ from pathlib import Path
 import grpc
 
 from ...environment import ConfigurationError
-from ...listening import Listener, find_problem
-from ..settings.fixed_limits import MAX_CONCURRENT_STREAMS, MAX_METADATA_BYTES
-
-# What the address of a Unix socket holds on Linux, less the zero at its end.
-_MAX_SOCKET_PATH_BYTES = 107
+from ...listening import MAX_SOCKET_PATH_BYTES, Listener, find_problem
+from ..settings.fixed_limits import (
+    MAX_CONCURRENT_STREAMS,
+    MAX_METADATA_BYTES,
+    MAX_PENDING_CALLS,
+)
 
 
 def server_options(max_message_bytes: int) -> list[tuple[str, int]]:
@@ -22,6 +23,8 @@ def server_options(max_message_bytes: int) -> list[tuple[str, int]]:
         ("grpc.max_metadata_size", MAX_METADATA_BYTES),
         ("grpc.absolute_max_metadata_size", MAX_METADATA_BYTES),
         ("grpc.max_concurrent_streams", MAX_CONCURRENT_STREAMS),
+        ("grpc.server.max_pending_requests", MAX_PENDING_CALLS),
+        ("grpc.server.max_pending_requests_hard_limit", MAX_PENDING_CALLS),
         ("grpc.http2.bdp_probe", 0),
         ("grpc.so_reuseport", 0),  # two servers on one port would share its calls
         # Pings of proxies are welcome; without data, too.
@@ -75,8 +78,8 @@ def open_socket(server: grpc.aio.Server, path: Path) -> None:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
         raise _socket_problem(path, (error.strerror or str(error)).lower()) from error
-    if len(bytes(path.absolute())) > _MAX_SOCKET_PATH_BYTES:
-        raise _socket_problem(path, f"a socket's path has at most {_MAX_SOCKET_PATH_BYTES} bytes")
+    if len(bytes(path.absolute())) > MAX_SOCKET_PATH_BYTES:
+        raise _socket_problem(path, f"a socket's path has at most {MAX_SOCKET_PATH_BYTES} bytes")
     try:
         server.add_insecure_port(f"unix:{path.absolute()}")
         path.chmod(0o600)

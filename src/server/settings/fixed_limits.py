@@ -14,6 +14,9 @@ MAX_CONCURRENT_RENDERS: Final = 4
 MAX_RENDER_BYTES: Final = 64 << 20
 # Streams of one HTTP/2 connection; more calls wait in the client.
 MAX_CONCURRENT_STREAMS: Final = 1024
+# Calls that have come and that nobody has looked at yet. gRPC's own 1000 are fewer than two
+# connections may have, and it cuts a part of those beyond off by chance, whoever sent them.
+MAX_PENDING_CALLS: Final = 16_384
 # Bytes of all metadata of one call.
 MAX_METADATA_BYTES: Final = 16 * 1024
 # Characters of a request id that a caller chose.

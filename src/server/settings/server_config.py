@@ -137,8 +137,10 @@ class ServerConfig(
     gpu_pressure_threshold: float = setting(
         "GPU_PRESSURE_THRESHOLD",
         95.0,
-        gt=0,
+        # A share, such as 0.95, would refuse nearly every request.
+        gt=1,
         le=100,
+        takes="a percentage above 1 and of at most 100, such as 95",
         description="Percentage of GPU memory in use above which requests are refused",
     )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import re
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -145,6 +146,25 @@ async def test_resume_behind_any_id_gives_the_rest(
             rest_text = "".join(said[key] for said in rest.data[:-1])
             assert WHOLE.endswith(rest_text)
             assert len(rest.data) <= len(ids)
+
+
+@STREAMS
+async def test_end_that_was_told_elsewhere_has_no_reason(
+    path: str, body: dict[str, Any], key: str
+) -> None:
+    """Behind the end of the text, by a position alone as other dialects tell it, the rest comes."""
+    async with standing() as stand:
+        stand.engine.allow(NUM_TOKENS)
+        async with stand.http.post(path, json=body) as response:
+            said = await response.text()
+            request_id = response.headers["X-Request-Id"]
+        position, _, reason = re.findall(r"id: (\d+)(-)(\d)", said)[-1]
+        assert key in said
+        assert reason
+        rest = EventSource(f"/api/streams/{request_id}?after={position}")
+        await rest.run(stand.base)
+    (end,) = rest.data
+    assert (end["done"], end["finish_reason"]) == (True, None)
 
 
 @pytest.mark.parametrize("body", [{}, {"detach_timeout": None}, {"detach_timeout": 0}])

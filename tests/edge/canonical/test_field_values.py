@@ -93,7 +93,7 @@ def image(data: Any) -> dict[str, Any]:
         (
             CHAT,
             {"templateArguments": {"values": nested(100)}},
-            "templateArguments.values: must be an object nested less than 64 deep, got an object",
+            "templateArguments.values: must be an object of at most 32 levels, got an object",
         ),
     ],
     ids=lambda value: str(value)[:40],
@@ -133,3 +133,11 @@ def test_messages_are_opened_up() -> None:
         "messages[0].content[0].text": "x",
         "sampling.stop": ["a"],
     }
+
+
+def test_depth_at_its_limit_and_above() -> None:
+    """So many objects in each other are taken, and no more."""
+    read = decode({"templateArguments": {"values": nested(31)}}, CHAT)
+    assert CHAT.FromString(read.SerializeToString()) == read  # as the front reads it
+    with pytest.raises(EdgeError, match="must be an object of at most 32 levels"):
+        decode({"templateArguments": {"values": nested(32)}}, CHAT)

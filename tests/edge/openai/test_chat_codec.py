@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -23,6 +24,7 @@ from tokenwire.generated.tokenwire.v1.events_pb2 import (
     ToolCallDelta,
     Usage,
 )
+from tokenwire.generated.tokenwire.v1.inference_pb2 import ChatRequest
 
 BODY: dict[str, Any] = {"model": "m", "messages": [{"role": "user", "content": "Hi"}]}
 TOOL = {"type": "function", "function": {"name": "f"}}
@@ -154,13 +156,18 @@ def test_what_is_wrong_is_named(fields: dict[str, Any], error: str) -> None:
     assert caught.value.message.startswith(error)
 
 
-def test_a_deep_template_value_is_refused() -> None:
-    """What the message cannot hold is told, not an internal error."""
+@pytest.mark.parametrize("within", [lambda value: {"a": value}, lambda value: [value]])
+def test_a_template_value_at_its_depth_and_deeper(within: Callable[[Any], Any]) -> None:
+    """32 objects and arrays in each other are taken, as the front reads them, and no more."""
     deep: Any = {}
+    for _ in range(30):
+        deep = within(deep)
+    read = decode(chat_template_kwargs={"a": deep}).request
+    assert ChatRequest.FromString(read.SerializeToString()) == read
     for _ in range(200):
-        deep = {"a": deep}
-    with pytest.raises(EdgeError, match="chat_template_kwargs: must be an object nested less"):
-        decode(chat_template_kwargs=deep)
+        deep = within(deep)
+        with pytest.raises(EdgeError, match="chat_template_kwargs: must have at most 32 levels"):
+            decode(chat_template_kwargs={"a": deep})
 
 
 def finished(*choices: Choice) -> Finished:

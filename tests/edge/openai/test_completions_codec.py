@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from tokenwire.edge.errors import EdgeError
 from tokenwire.edge.openai.completions_codec import (
+    MAX_PROMPTS,
     CompletionsAsked,
     decode_completions,
     encode_completions,
@@ -45,6 +46,14 @@ def test_prompts(prompt: Any, texts: list[str], ids: list[list[int]]) -> None:
     assert [request.text for request in requests if request.text] == texts
     assert [list(r.token_ids.ids) for r in requests if r.HasField("token_ids")] == ids
     assert {(request.model, request.sampling.n) for request in requests} == {("m", 2)}
+
+
+@pytest.mark.parametrize("prompt", ["x", [1]])
+def test_prompts_at_their_limit_and_above(prompt: Any) -> None:
+    """Sixteen are as many calls; of one more nothing is asked."""
+    assert len(decode([prompt] * MAX_PROMPTS).requests) == 16
+    with pytest.raises(EdgeError, match="prompt: must have at most 16 items, got 17"):
+        decode([prompt] * (MAX_PROMPTS + 1))
 
 
 @pytest.mark.parametrize(

@@ -38,7 +38,6 @@ def text(value: str) -> list[ContentPart]:
         ({"role": "system", "content": "x"}, Message(role=ROLE_SYSTEM, content=text("x"))),
         ({"role": "developer", "content": "x"}, Message(role=ROLE_SYSTEM, content=text("x"))),
         ({"role": "user", "content": ""}, Message(role=ROLE_USER, content=text(""))),
-        ({"role": "user", "content": []}, Message(role=ROLE_USER)),
         (
             {"role": "user", "content": [{"type": "text", "text": "x"}], "name": "eve"},
             Message(role=ROLE_USER, content=text("x")),
@@ -122,6 +121,8 @@ def test_contents_that_are_strings_are_known() -> None:
         ({"role": "user"}, "messages[0].content: is required and must be a string or an array"),
         ({"role": "tool", "tool_call_id": "c", "content": None}, "messages[0].content: is requi"),
         ({"role": "user", "content": 7}, "messages[0].content: must be a string or an array of"),
+        ({"role": "user", "content": []}, "messages[0].content: must have at least 1 item, got 0"),
+        ({"role": "assistant", "content": []}, "messages[0].content: must have at least 1 item"),
         ({"role": "user", "content": ["x"]}, "messages[0].content[0]: must be an object, got a"),
         ({"role": "user", "content": [{}]}, "messages[0].content[0].type: is required"),
         (

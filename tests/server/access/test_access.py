@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import UTC, datetime, timedelta, tzinfo
 from pathlib import Path
 from typing import Any
 
 import grpc
+import pytest
 from structlog.contextvars import merge_contextvars
 from structlog.testing import capture_logs
 from tokenwire.generated.tokenwire.v1 import inference_pb2
+from tokenwire.server.access import access as access_module
+from tokenwire.server.access.access import Access
+from tokenwire.server.access.call_names import ANY
+from tokenwire.server.access.key_ring import KeyRing
+from tokenwire.server.contract.errors import Unauthenticated
 from tokenwire.server.models.model_state import State
 
 from ..fronts import Client, collect, failure_of, scrape, start_front, wait_for_state
@@ -220,3 +227,25 @@ async def test_a_stranger_sends_no_message(tmp_path: Path) -> None:
     ) as client:
         call = client.channel.stream_stream("/tokenwire.v1.InferenceService/Chat")()
         assert await call.code() is grpc.StatusCode.UNAUTHENTICATED  # and nothing was written
+
+
+def test_a_key_at_its_end_and_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Up to the second before its time a key is one, from that on it is none."""
+    path = tmp_path / "keys.toml"
+    texts = write_keys(path, late="expires = 2030-01-01T00:00:00Z")
+    access = Access(KeyRing(path, ["metrics"]))
+    end = datetime(2030, 1, 1, tzinfo=UTC)
+
+    class Now(datetime):
+        at = end - timedelta(seconds=1)
+
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> datetime:  # type: ignore[override]
+            assert tz is UTC
+            return cls.at
+
+    monkeypatch.setattr(access_module, "datetime", Now)
+    assert access.check(ANY, bearer(texts["late"])) == "late"
+    Now.at = end
+    with pytest.raises(Unauthenticated, match="the API key 'late' has expired"):
+        access.check(ANY, bearer(texts["late"]))

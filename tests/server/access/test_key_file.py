@@ -72,8 +72,8 @@ def test_every_field_is_read() -> None:
         ("expires = '2027-01-31'", "line 5: keys.alice.expires: takes a time with its offset"),
         ("expires = 2027-01-31", "line 5: keys.alice.expires: takes a time with its offset"),
         ("expires = 2027-01-31T00:00:00", "line 5: keys.alice.expires: takes a time with its"),
-        ("max_in_flight = 0", "line 5: keys.alice.max_in_flight: takes a whole number of at"),
-        ("max_in_flight = true", "line 5: keys.alice.max_in_flight: takes a whole number of at"),
+        ("max_in_flight = 0", "line 5: keys.alice.max_in_flight: takes a whole number from"),
+        ("max_in_flight = true", "line 5: keys.alice.max_in_flight: takes a whole number from"),
         ("requests_per_minute = 1.5", "line 5: keys.alice.requests_per_minute: takes a whole"),
         ("\ntokens_per_minute = '9'", "line 6: keys.alice.tokens_per_minute: takes a whole"),
         ("model = ['a/b']", "line 5: keys.alice.model: is no field of a key; did you mean models?"),
@@ -140,3 +140,23 @@ def test_names_stay_fit_for_logs_and_metrics(name: str) -> None:
     escaped = name.replace("\n", "\\n")
     (told,) = problems(lines_of(ALICE).replace('"alice"', f'"{escaped}"'))
     assert "is no name of a key" in told
+
+
+def test_a_name_at_its_limit_and_above() -> None:
+    """64 characters are a name, 65 are none."""
+    for number in (63, 64):
+        name = "a" * number
+        assert name in parse(lines_of(ALICE).replace('"alice"', f'"{name}"'))
+    (told,) = problems(lines_of(ALICE).replace('"alice"', f'"{"a" * 65}"'))
+    assert "up to 64 letters" in told
+
+
+@pytest.mark.parametrize("field", ["max_in_flight", "requests_per_minute", "tokens_per_minute"])
+def test_a_limit_at_its_ends_and_beyond(field: str) -> None:
+    """A limit is from 1 to 2^53, which every JSON can tell; beyond both ends are told."""
+    for number in (1, 2**53):
+        key = parse(lines_of(ALICE, f"{field} = {number}"))["alice"]
+        assert getattr(key.limits, field) == number
+    for number in (0, 2**53 + 1):
+        (told,) = problems(lines_of(ALICE, f"{field} = {number}"))
+        assert told.endswith(f"{field}: takes a whole number from 1 to 9007199254740992")

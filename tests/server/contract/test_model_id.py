@@ -63,3 +63,12 @@ def test_a_gguf_repository_without_a_file_shows_the_form(text: str) -> None:
     """The message names the form with a file."""
     with pytest.raises(InvalidModelId, match=r"owner/repo:file\.gguf"):
         ModelId.parse(text)
+
+
+def test_an_id_at_its_limit_and_above() -> None:
+    """512 characters are an id, as a request may name it; one more is none."""
+    folders = "/".join(["f" * 90] * 5)
+    text = f"owner/repo:{folders}/".ljust(512 - len(".gguf"), "f") + ".gguf"
+    assert str(ModelId.parse(text)) == text
+    with pytest.raises(InvalidModelId, match="at most 512 characters"):
+        ModelId.parse(text.replace(".gguf", "f.gguf"))

@@ -102,6 +102,38 @@ async def test_refused_by_its_head(file: bytes, why: str) -> None:
         ImageDecoder(LIMITS).check(file)
 
 
+@pytest.mark.parametrize(
+    ("width", "height", "words"),
+    [
+        (8192, 512, ""),  # as many pixels as may be, and as long a side
+        (8193, 511, "8192"),
+        (512, 8193, "8192"),
+        (2048, 2048, ""),
+        (2049, 2048, "at most 4194304 in all"),
+        (8100, 81, ""),
+        (8101, 81, "100 times"),
+        (81, 8101, "100 times"),
+    ],
+)
+def test_sizes_at_their_limits_and_above(width: int, height: int, words: str) -> None:
+    """A side of 8192 pixels, 100 times the other, the pixels of the setting: and no more."""
+    decoder = ImageDecoder(LIMITS)
+    if not words:
+        decoder.check(png_of_size(width, height))
+        return
+    with pytest.raises(RefusedImage, match=words):
+        decoder.check(png_of_size(width, height))
+
+
+def test_a_file_at_its_limit_and_above() -> None:
+    """A file of the limit is looked at, one of a byte more is not."""
+    file = png_of_size(8, 6)
+    decoder = ImageDecoder(ImageLimits(max_images=4, max_bytes=len(file), max_pixels=1 << 22))
+    decoder.check(file)
+    with pytest.raises(RefusedImage, match=f"has {len(file) + 1} bytes, the limit is {len(file)}"):
+        decoder.check(file + b"x")
+
+
 async def test_damaged_beside_good() -> None:
     """A file that is cut off is told apart from those beside it."""
     good = image_file("PNG", (64, 64))

@@ -66,3 +66,13 @@ def test_refused(data: bytes) -> None:
     """Other kinds, and heads that lead nowhere, are refused after a bounded look."""
     with pytest.raises(RefusedImage):
         read_image_header(data)
+
+
+def test_segments_at_their_limit_and_above() -> None:
+    """A JPEG tells its size in one of its first 4096 segments, or not at all."""
+    size = b"\xff\xc0\x00\x11\x08" + (20).to_bytes(2, "big") + (300).to_bytes(2, "big") + bytes(8)
+    segment = b"\xff\xe0\x00\x02"
+    file = b"\xff\xd8" + segment * 4095
+    assert read_image_header(file + size) == ImageHeader("JPEG", 300, 20)
+    with pytest.raises(RefusedImage, match="not told where it should be"):
+        read_image_header(file + segment + size)

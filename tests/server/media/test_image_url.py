@@ -96,3 +96,11 @@ def test_refused(url: str) -> None:
 def test_allowed(url: str, dialled: str) -> None:
     """A listed host at its port passes, in any case, without a fragment."""
     assert str(parse_image_url(url, HOSTS)) == dialled
+
+
+def test_an_address_at_its_limit_and_above() -> None:
+    """8192 characters are taken, one more is refused with the limit."""
+    url = "https://images.example.com/"
+    assert parse_image_url(url.ljust(8192, "a"), HOSTS).host == "images.example.com"
+    with pytest.raises(RefusedImage, match="at most 8192 characters"):
+        parse_image_url(url.ljust(8193, "a"), HOSTS)

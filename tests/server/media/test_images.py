@@ -67,8 +67,10 @@ async def test_refusal_names_the_field(source: dict[str, object], why: str) -> N
 
 
 async def test_too_many() -> None:
-    """The first image beyond the limit is named."""
+    """As many as the limit are taken; the first image beyond it is named."""
     sources = [ImageSource(f"messages[{index}]", data=PNG) for index in range(4)]
+    async with make_images().provide(sources[:3]) as provided:
+        assert len(provided) == 3
     with pytest.raises(InvalidRequest, match="at most 3 images, this one has 4") as refused:
         async with make_images().provide(sources):
             pass
@@ -76,11 +78,15 @@ async def test_too_many() -> None:
 
 
 async def test_held_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
-    """While a request holds images, another that has too many more is refused; later it is not."""
+    """While requests hold images of the limit, one more is refused; later it is not."""
     images = make_images()
     source = ImageSource(FIELD, data=PNG)
-    monkeypatch.setattr(images_module, "MAX_HELD_IMAGE_BYTES", 100)
-    async with images.provide([source]):
+    async with images.provide([source]) as provided:
+        num_bytes = len(provided[0])
+        monkeypatch.setattr(images_module, "MAX_HELD_IMAGE_BYTES", 2 * num_bytes)
+        async with images.provide([source]):
+            pass
+        monkeypatch.setattr(images_module, "MAX_HELD_IMAGE_BYTES", 2 * num_bytes - 1)
         with pytest.raises(AtCapacity):
             async with images.provide([source]):
                 pass

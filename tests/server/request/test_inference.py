@@ -9,7 +9,7 @@ from typing import Any
 import grpc
 import pytest
 from google.protobuf.duration_pb2 import Duration
-from tokenwire.generated.tokenwire.v1 import events_pb2
+from tokenwire.generated.tokenwire.v1 import events_pb2, sampling_pb2
 from tokenwire.server.contract.events import Started, TextDelta
 from tokenwire.server.contract.prompts import TextPrompt
 
@@ -240,5 +240,8 @@ async def test_endless_prompt_is_refused_before_it_is_read(
     engine = ScriptedEngine()
     async with start_front(ScriptedLauncher(engine).prepare) as client:
         failure = await failure_of(client.inference.Chat(client.chat("four")))
+        assert engine.prompts == []
+        engine.allow(1)
+        request = client.chat("two", sampling=sampling_pb2.Sampling(max_tokens=1))
+        await collect(client.inference.Chat(request))
     assert failure.message == "messages: must have at most 3 characters, got 4"
-    assert engine.prompts == []

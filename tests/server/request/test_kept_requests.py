@@ -98,6 +98,16 @@ def test_only_those_that_nothing_can_be_kept_of_are_refused() -> None:
     assert len(requests) == 16
 
 
+def test_a_time_at_the_limit_and_above() -> None:
+    """A request waits as long as the limit for its caller, and no longer, whatever he asks."""
+    requests = KeptRequests(64 * KIB, 64 * KIB, max_timeout_s=60)
+    kept = keep(requests, "r")  # for 60 s
+    assert kept.timeout_s == 60
+    for asked_s, given_s in ((59.0, 59.0), (60.5, 60), (1e9, 60), (0.0, 0.0)):
+        requests.set_timeout(kept, asked_s)
+        assert kept.timeout_s == given_s
+
+
 def test_bytes_are_counted_as_they_come_and_go() -> None:
     """With the last request the count is back at nothing."""
     requests = KeptRequests(64 * KIB, 64 * KIB, 60)

@@ -78,9 +78,10 @@ def test_clamp_moves_values_to_the_nearest_end() -> None:
 
 
 def test_max_tokens_over_the_limit_is_refused_with_both_numbers() -> None:
-    """Without clamp, more tokens than the server's limit are refused."""
-    with pytest.raises(InvalidRequest, match=r"sampling.max_tokens: .*4096, got 5000"):
-        resolve_sampling(replace(NOTHING, max_tokens=5000), DEFAULTS, MODEL, 10)
+    """Without clamp, as many tokens as the server's limit are taken, and one more is refused."""
+    resolve_sampling(replace(NOTHING, max_tokens=4096), DEFAULTS, MODEL, 10)
+    with pytest.raises(InvalidRequest, match=r"sampling.max_tokens: .*4096, got 4097"):
+        resolve_sampling(replace(NOTHING, max_tokens=4097), DEFAULTS, MODEL, 10)
 
 
 @pytest.mark.parametrize("top_p", [0.0, 1e-45, 1e-38, 9e-7])

@@ -197,6 +197,15 @@ async def test_call_of_another_is_another() -> None:
     assert second.caller == first.call.caller
 
 
+async def test_request_id_at_its_limit_and_above() -> None:
+    """An id of 128 characters is kept, a longer one is not."""
+    async with intercepted() as (handlers, stub):
+        for number, is_kept in ((128, True), (129, False)):
+            own = "x" * number
+            known = await chat(handlers, stub, metadata=(("x-request-id", own),))
+            assert (known.call.request_id == own) is is_kept
+
+
 @pytest.mark.parametrize("unfit", ["", "x" * 129])
 async def test_unfit_request_id_is_replaced(unfit: str) -> None:
     """An id that is empty or too long is replaced by one of the server's."""

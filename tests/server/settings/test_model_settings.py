@@ -74,3 +74,15 @@ def test_mistakes(
 ) -> None:
     """Each is told with its variable, and with what it takes."""
     assert problem_of(monkeypatch, tmp_path, **variables).startswith(problem)
+
+
+def test_an_adapter_name_at_its_limit_and_above(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """512 characters are a name, as a request may send it; one more is none."""
+    name = "n" * 512
+    config = load_with(monkeypatch, tmp_path, LLM_LORA_ADAPTERS=f"{name}=owner/repo")
+    assert [*config.lora_adapters] == [name]
+    problem = problem_of(monkeypatch, tmp_path, LLM_LORA_ADAPTERS=f"{name}n=owner/repo")
+    assert "a name has at most 512 characters" in problem
+    assert "has 513" in problem

@@ -67,6 +67,12 @@ def test_values_are_parsed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> N
         ("LLM_MAX_MODEL_LEN", "long", "takes auto or a whole number of at least 1, got 'long'"),
         ("LLM_ENABLE_PREFIX_CACHING", "maybe", "takes true or false, got 'maybe'"),
         ("GPU_PRESSURE_THRESHOLD", "101", "got '101'"),
+        (
+            "GPU_PRESSURE_THRESHOLD",
+            "0.95",
+            "takes a percentage above 1 and of at most 100, such as 95, got '0.95'",
+        ),
+        ("GPU_PRESSURE_THRESHOLD", "1", "got '1'"),
         ("LOG_FORMAT", "xml", "takes one of json, pretty, got 'xml'"),
         ("HF_ENDPOINT", "hub", "takes an http or https address (got 'hub')"),
         ("LLM_MODEL_PATH", "/nowhere/at/all", "there is no such folder"),

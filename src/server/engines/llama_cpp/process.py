@@ -14,6 +14,7 @@ from typing import Any, Final
 
 import structlog
 
+from ....listening import MAX_SOCKET_PATH_BYTES
 from ....private_folders import PREFIX, PrivateFolder
 from ..engine_output import EngineOutput
 from .arguments import ChildArguments, ChildReport
@@ -22,7 +23,6 @@ from .grammar_words import GrammarWords
 _logger = structlog.get_logger(__name__)
 
 _GRACE_S: Final = 2.0
-_MAX_SOCKET_PATH_BYTES: Final = 107  # sun_path of sockaddr_un, less its end
 # `0.01.234.567 E srv  load_model: words`: the time since its start, the level, who says it.
 _LOG_LINE: Final = re.compile(r"[\d.]+ ([DIWE]) (.*)")
 _LEVELS: Final = {
@@ -40,7 +40,7 @@ def make_socket_path() -> Path:
     """
     folder = Path(tempfile.mkdtemp(prefix=PREFIX))
     path = folder / "llama.sock"
-    if len(os.fsencode(path)) > _MAX_SOCKET_PATH_BYTES:
+    if len(os.fsencode(path)) > MAX_SOCKET_PATH_BYTES:
         folder.rmdir()
         path = Path(tempfile.mkdtemp(prefix=PREFIX, dir="/tmp")) / path.name
     return path

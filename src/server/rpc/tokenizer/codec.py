@@ -6,7 +6,7 @@ from collections.abc import Generator
 from contextlib import contextmanager
 
 from ....generated.tokenwire.v1 import tokenizer_pb2
-from ...contract.errors import InferenceError
+from ...contract.errors import InferenceError, InvalidRequest
 from ...contract.prompts import PlainText, TokenizedText
 from ...contract.token_ids import TokenIds
 from ...request.calls import Call, CallContext
@@ -35,9 +35,12 @@ def decode_counted(request: tokenizer_pb2.CountTokensRequest, context: CallConte
     """Returns the call whose prompt is to be counted.
 
     Raises:
-        InvalidRequest: as `decode_chat`.
+        InvalidRequest: as `decode_chat`, or it takes up an earlier one.
     """
-    if request.WhichOneof("request") == "chat":
+    is_chat = request.WhichOneof("request") == "chat"
+    if (request.chat if is_chat else request.generate).HasField("resume"):
+        raise InvalidRequest("resume", "has no prompt: `started` told the tokens of the request's")
+    if is_chat:
         return decode_chat(request.chat, context)
     return decode_generate(request.generate, context)
 

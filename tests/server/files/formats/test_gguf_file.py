@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 
@@ -63,3 +64,36 @@ def test_sizes_of_tensor_types() -> None:
     """The sizes of blocks are those of the format's own library."""
     sizes = gguf.constants.GGML_QUANT_SIZES
     assert {int(kind): size for kind, size in sizes.items()} == TENSOR_TYPES
+
+
+def header_of(num_tensors: int, num_keys: int) -> bytes:
+    return struct.pack("<4sIQQ", b"GGUF", 3, num_tensors, num_keys)
+
+
+@pytest.mark.parametrize(
+    ("make", "limit", "words"),
+    [
+        (lambda number: header_of(0, number), 65_536, "claims 65537 header keys"),
+        (lambda number: header_of(number, 0), 1_048_576, "claims 1048577 tensors"),
+        (
+            lambda number: header_of(1, 0) + string("a") + struct.pack("<I", number),
+            4,
+            "a tensor claims 5 dimensions",
+        ),
+        (
+            lambda number: header_of(0, 1) + string("a") + struct.pack("<IIQ", 9, 4, number),
+            16_777_216,
+            "claims 16777217 elements",
+        ),
+    ],
+    ids=["keys", "tensors", "dimensions", "elements"],
+)
+def test_what_a_header_claims_at_its_limit_and_above(
+    tmp_path: Path, make: Callable[[int], bytes], limit: int, words: str
+) -> None:
+    """As many as the limit are looked for, and found to be missing; one more is not believed."""
+    file = tmp_path / "m.gguf"
+    for number, told in ((limit, "is truncated"), (limit + 1, words)):
+        file.write_bytes(make(number))
+        with pytest.raises(MalformedGguf, match=told):
+            read_gguf_file(file)

@@ -6,7 +6,11 @@ import json
 import struct
 from pathlib import Path
 
-from tokenwire.server.files.formats.safetensors_file import read_tensor_shapes
+import pytest
+from tokenwire.server.files.formats.safetensors_file import (
+    MalformedSafetensors,
+    read_tensor_shapes,
+)
 
 
 def test_shapes_without_metadata(tmp_path: Path) -> None:
@@ -21,3 +25,12 @@ def test_shapes_without_metadata(tmp_path: Path) -> None:
     file = tmp_path / "model.safetensors"
     file.write_bytes(struct.pack("<Q", len(header)) + header + bytes(28))
     assert read_tensor_shapes(file) == {"a": (2, 3), "b": ()}
+
+
+def test_a_header_at_its_limit_and_above(tmp_path: Path) -> None:
+    """A header of the library's limit is read; one that claims a byte more is none."""
+    file = tmp_path / "model.safetensors"
+    for num_bytes, told in ((100_000_000, "is cut short"), (100_000_001, "is not a safetensors")):
+        file.write_bytes(struct.pack("<Q", num_bytes) + b"{}")
+        with pytest.raises(MalformedSafetensors, match=told):
+            read_tensor_shapes(file)

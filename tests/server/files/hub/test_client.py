@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import threading
 from contextlib import AsyncExitStack
 
 import pytest
 from tokenwire.server.contract.errors import ModelLoadFailed
+from tokenwire.server.files.hub import client
 
 from ....surroundings import free_port
-from .mirror import LISTING, Fault, HubMirror
-from .place import FILES, WEIGHTS, HubPlace
+from .mirror import LISTING, REVISION, Fault, HubMirror
+from .place import FILES, REPO, WEIGHTS, HubPlace
 
 
 async def test_a_list_that_never_comes(place: HubPlace, mirror: HubMirror) -> None:
@@ -194,6 +196,34 @@ async def test_redirects_that_lead_nowhere(place: HubPlace, mirror: HubMirror, t
     with pytest.raises(ModelLoadFailed, match="does not answer as a hub does"):
         await place.run()
     assert len(mirror.asked(WEIGHTS)) <= 20
+
+
+async def test_redirects_at_their_limit_and_above(place: HubPlace, mirror: HubMirror) -> None:
+    """Nineteen redirects are followed to a file; a twentieth is one too many."""
+    mirror.fail(WEIGHTS, *[Fault(redirect="")] * 19)
+    await place.run()
+    assert len(mirror.asked(WEIGHTS)) == 20
+    (place.snapshot / WEIGHTS).unlink()
+    for blob in place.blobs.iterdir():
+        blob.unlink()
+    mirror.fail(WEIGHTS, *[Fault(redirect="")] * 20)
+    with pytest.raises(ModelLoadFailed, match="does not answer as a hub does"):
+        await place.run()
+    assert len(mirror.asked(WEIGHTS)) == 40
+
+
+async def test_a_list_of_files_at_its_limit_and_above(
+    place: HubPlace, mirror: HubMirror, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A list of as many bytes as the limit is read; of one more it is taken for something else."""
+    siblings = [mirror._sibling(name, data) for name, data in FILES.items()]
+    content = {"id": REPO, "sha": REVISION, "siblings": siblings}
+    num_bytes = len(json.dumps(content))
+    monkeypatch.setattr(client, "_MAX_LISTING_BYTES", num_bytes)
+    await place.run()
+    monkeypatch.setattr(client, "_MAX_LISTING_BYTES", num_bytes - 1)
+    with pytest.raises(ModelLoadFailed, match="does not answer as a hub does"):
+        await place.run()
 
 
 async def test_a_password_in_the_address(place: HubPlace, mirror: HubMirror) -> None:

@@ -8,7 +8,12 @@ from typing import Any
 
 import grpc
 from google.protobuf.duration_pb2 import Duration
-from tokenwire.generated.tokenwire.v1 import chat_pb2, sampling_pb2, tokenizer_pb2
+from tokenwire.generated.tokenwire.v1 import (
+    chat_pb2,
+    inference_pb2,
+    sampling_pb2,
+    tokenizer_pb2,
+)
 from tokenwire.generated.tokenwire.v1.tokenizer_pb2_grpc import TokenizerServiceStub
 from tokenwire.server.models.model_state import State
 from tokenwire.server.settings.fixed_limits import MAX_CONCURRENT_RENDERS, MAX_PROMPT_CHARACTERS
@@ -144,6 +149,37 @@ async def test_fields_of_the_counted_request_are_below_it() -> None:
     assert decoded.fields == ["chat.template_arguments"]
     assert decoded.message.startswith("chat.template_arguments: ")
     assert chosen.fields == ["generate.suffix"]
+
+
+REFUSED: list[tuple[dict[str, Any], str]] = [
+    ({"sampling": sampling_pb2.Sampling(max_tokens=4097)}, "chat.sampling.max_tokens"),
+    ({"sampling": sampling_pb2.Sampling(stop_token_ids=[100])}, "chat.sampling.stop_token_ids"),
+    ({"sampling": sampling_pb2.Sampling(logit_bias={100: 1})}, "chat.sampling.logit_bias"),
+    ({"lora_adapter": "none"}, "chat.lora_adapter"),
+    ({"constraint": sampling_pb2.Constraint(regex="(")}, "chat.constraint.regex"),
+    (
+        {
+            "constraint": sampling_pb2.Constraint(regex="a"),
+            "sampling": sampling_pb2.Sampling(ignore_eos=True),
+        },
+        "chat.sampling.ignore_eos",
+    ),
+    ({"resume": inference_pb2.Resume(request_id="r")}, "chat.resume"),
+]
+
+
+async def test_what_a_request_is_refused_for_is_not_counted() -> None:
+    """A counted request is held to the server and the model as one that is sent is."""
+    engine = ScriptedEngine()
+    async with start_front(ScriptedLauncher(engine).prepare) as client:
+        for fields, name in REFUSED:
+            failure = await failure_of(count(client, "hi", **fields))
+            assert (failure.reason, failure.fields) == ("INVALID_REQUEST", [name])
+            if "resume" not in fields:  # which is not sent with messages
+                sent = await failure_of(client.inference.Chat(client.chat("hi", **fields)))
+                assert [f"chat.{field}" for field in sent.fields] == [name]
+        fits = sampling_pb2.Sampling(max_tokens=4096, stop_token_ids=[99], logit_bias={99: 1})
+        assert (await count(client, "hi", sampling=fits)).num_prompt_tokens == 1
 
 
 async def test_too_large_to_count_is_refused() -> None:

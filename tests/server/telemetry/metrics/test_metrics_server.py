@@ -10,6 +10,7 @@ import urllib.request
 import pytest
 from prometheus_client import CollectorRegistry, Counter
 from tokenwire.metric_readings import new_registry
+from tokenwire.server.telemetry.metrics import metrics_server
 from tokenwire.server.telemetry.metrics.metrics_server import MetricsServer, listen
 
 
@@ -67,6 +68,16 @@ def get(port: int, accept: str = "") -> tuple[str, str]:
     )
     with urllib.request.urlopen(request, timeout=10) as response:
         return response.headers["Content-Type"], response.read().decode()
+
+
+def test_who_sends_nothing_is_hung_up_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A connection that asks for nothing, or half of it, is closed after its time."""
+    monkeypatch.setattr(metrics_server._RequestHandler, "timeout", 0.05)
+    with MetricsServer(registry(), "127.0.0.1", 0) as server:
+        for begun in (b"", b"GET /met"):
+            with socket.create_connection(("127.0.0.1", server.port), timeout=10) as client:
+                client.sendall(begun)
+                assert client.recv(65536) == b""
 
 
 def test_open_metrics_have_exemplars() -> None:
