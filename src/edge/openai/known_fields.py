@@ -163,8 +163,15 @@ REFUSED: Mapping[str, str] = {
 }
 """What is known and cannot be honoured, with what to do instead."""
 
-# Values that ask for nothing: of every field, and the defaults of some.
+# Values that ask for nothing: of every field but these, and the defaults of some.
 _OFF: tuple[object, ...] = (False, "", [], {})
+_ASKING: Mapping[str, Any] = {
+    "web_search_options": {},  # a search with no options is a search
+    # On, unless they are turned off.
+    **dict.fromkeys(("enable_thinking", "think", "thinking"), False),
+    **dict.fromkeys(("separate_reasoning", "stream_reasoning"), False),
+    **dict.fromkeys(("skip_special_tokens", "parse_tool_calls"), False),
+}
 _DEFAULTS: Mapping[str, tuple[Any, ...]] = {
     "function_call": ("none", "auto"),
     "modalities": (["text"],),
@@ -240,6 +247,8 @@ def check_names(fields: Fields, honoured: Set[str]) -> None:
 
 
 def _asks_for_nothing(name: str, value: object) -> bool:
+    if name in _ASKING and value == _ASKING[name]:
+        return False
     harmless = (*_OFF, *_DEFAULTS.get(name, ()))
     # 0 equals False, and is not the same.
     return any(value == other and type(value) is type(other) for other in harmless)
