@@ -70,7 +70,7 @@ REFUSED: Mapping[str, str] = {
     **dict.fromkeys(sorted(CHAT - COMPLETIONS), _CHAT_ONLY),
     **dict.fromkeys(sorted(COMPLETIONS - CHAT), _COMPLETIONS_ONLY),
     "extra_body": "send its fields beside the others, as OpenAI's client for Python does",
-    "functions": "send tools",
+    "functions": 'send tools, each {"type": "function", "function": ...}',
     "function_call": "send tool_choice",
     "modalities": "answers are text",
     "audio": "answers are text",
