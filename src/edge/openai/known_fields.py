@@ -52,6 +52,7 @@ WITHOUT_EFFECT = frozenset(
         *("user", "metadata", "safety_identifier", "request_id", "rid"),
         # Hints about speed and price; the answer is the same.
         *("prediction", "service_tier", "prompt_cache_key", "prompt_cache_retention"),
+        "prompt_cache_options",
         *("cache_prompt", "guided_decoding_backend", "backend_sampling"),
         *("speculative.n_min", "speculative.n_max", "speculative.p_min"),
         # What is set of samplers that are refused where they are turned on.
