@@ -29,7 +29,7 @@ def resumed_stream() -> dict[str, Any]:
     """Returns the operation."""
     operation = head("api", "apiResumeStream", "Streams a request on to a client that comes back")
     place = {
-        "schema": {"type": "string", "pattern": f"^(end|{ID})$"},
+        "schema": {"type": "string", "pattern": f"^(end|{ID})?$"},
         "description": "Id of the last event that arrived; without one all of it is sent.",
     }
     operation["parameters"] += [
