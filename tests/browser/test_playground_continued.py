@@ -32,6 +32,8 @@ async def test_an_answer_at_its_limit_goes_on(
     engine.allow(3)
     await playground.ends()
     await playground.shows(playground.answer.locator(".prose").last, "0 1 2 0 1 2")
+    said = await page.locator("#announcer").inner_text()
+    assert said.count("0 1 2") == 1, said  # what was heard before is not read out again
     assert await playground.answers.count() == 1
     prompt = engine.prompts[-1]
     assert isinstance(prompt, ChatPrompt)
