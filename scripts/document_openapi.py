@@ -22,6 +22,7 @@ from operation_parts import (
     OF_EVERY_ROUTE,
     OF_KEYS,
     OF_LISTS,
+    OF_RESUMING,
     OF_ROUTING,
     SSE,
     body,
@@ -173,7 +174,7 @@ def _api(operation: ApiOperation) -> dict[str, Any]:
         "requestBody": body(operation.request, operation.request_example),
         "responses": {
             "200": {"description": "The answer.", "content": content},
-            **errors(API, "Error", frozenset(TRAITS) - OF_ROUTING),
+            **errors(API, "Error", frozenset(TRAITS) - OF_ROUTING - {"RESUME_EXPIRED"}),
         },
     }
 
@@ -184,7 +185,7 @@ def _openai(operation: OpenAIOperation) -> dict[str, Any]:
     if operation.transcript:
         chunk = operation.response.replace("Response", "Chunk")
         content[SSE] = event_stream(chunk, operation.transcript, is_ended_by_done=True)
-    reasons = frozenset(TRAITS) - OF_ROUTING
+    reasons = frozenset(TRAITS) - OF_ROUTING - OF_RESUMING
     documented = head("openai", operation.operation_id, operation.summary)
     if operation.requests:
         media = {

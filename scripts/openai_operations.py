@@ -143,6 +143,9 @@ _LOGPROB = _object(
     logprob={"type": "number"},
     bytes={"type": "array", "items": {"type": "integer", "minimum": 0, "maximum": 255}},
 )
+_FUNCTION_NAME = _object(
+    ["type", "function"], type={"const": "function"}, function=_object(["name"], name=_STRING)
+)
 
 SCHEMAS: dict[str, Schema] = {
     "OpenAIChatRequest": {
@@ -157,13 +160,19 @@ SCHEMAS: dict[str, Schema] = {
             },
             tools={"type": ["array", "null"], "items": reference("OpenAITool")},
             tool_choice={
-                "description": "`none`, `auto`, `required`, or the one function to call.",
+                "description": "`none`, `auto`, `required`, the one function to call, or those "
+                "that may be called.",
                 "oneOf": [
                     {"enum": ["none", "auto", "required", None]},
+                    _FUNCTION_NAME,
                     _object(
-                        ["type", "function"],
-                        type={"const": "function"},
-                        function=_object(["name"], name=_STRING),
+                        ["type", "allowed_tools"],
+                        type={"const": "allowed_tools"},
+                        allowed_tools=_object(
+                            ["mode", "tools"],
+                            mode={"enum": ["auto", "required"]},
+                            tools={"type": "array", "minItems": 1, "items": _FUNCTION_NAME},
+                        ),
                     ),
                 ],
             },

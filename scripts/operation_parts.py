@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from document_errors import sort_metadata
 from field_schemas import Schema
 from message_schemas import reference
 from tokenwire.edge.dialect import Dialect
-from tokenwire.edge.errors import EdgeError, failure_of
+from tokenwire.edge.errors import EdgeError, Failure, failure_of
 from tokenwire.error_table import TRAITS
+from tokenwire.generated.tokenwire.v1 import options_pb2
 
 JSON = "application/json"
 SSE = "text/event-stream"
 OF_ROUTING = frozenset({"NOT_FOUND", "METHOD_NOT_ALLOWED"})
 OF_EVERY_ROUTE = frozenset({"HEADERS_TOO_LARGE", "EXPECTATION_FAILED", "DRAINING", "UNSPECIFIED"})
 OF_KEYS = frozenset({"UNAUTHENTICATED", "PERMISSION_DENIED"})
+# Of requests that go on without their client.
+OF_RESUMING = frozenset({"TAKEN_OVER", "RESUME_EXPIRED"})
 OF_LISTS = frozenset({"DEADLINE_EXCEEDED", "INVALID_REQUEST", "QUOTA_EXCEEDED"})
 _RETRY_AFTER = {
     "Retry-After": {
@@ -35,9 +39,7 @@ def errors(dialect: Dialect, schema: str, reasons: frozenset[str]) -> dict[str, 
     for reason, traits in TRAITS.items():
         if reason not in reasons:
             continue
-        metadata = {entry.key: entry.value for entry in traits.example_metadata}
-        failure = failure_of(EdgeError(reason, traits.example_message, metadata=metadata))
-        answer = dialect.encode_failure(failure)
+        answer = dialect.encode_failure(_example(reason, traits))
         value = sort_metadata(dict(answer.body))
         by_status.setdefault(answer.status, {})[reason] = {"value": value}
     return {
@@ -48,6 +50,15 @@ def errors(dialect: Dialect, schema: str, reasons: frozenset[str]) -> dict[str, 
         }
         for status, examples in sorted(by_status.items())
     }
+
+
+def _example(reason: str, traits: options_pb2.ErrorTraits) -> Failure:
+    """Returns a failure as the front tells it: a field goes by its name in the proto."""
+    metadata = {entry.key: entry.value for entry in traits.example_metadata}
+    field, _, description = traits.example_message.partition(": ")
+    violation = (field, description) if reason == "INVALID_REQUEST" else None
+    error = EdgeError(reason, traits.example_message, violation=violation, metadata=metadata)
+    return replace(failure_of(error), is_own=False)
 
 
 def head(tag: str, operation_id: str, summary: str, *, is_call: bool = True) -> dict[str, Any]:

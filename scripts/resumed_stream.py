@@ -6,7 +6,7 @@ from typing import Any
 
 from operation_parts import OF_ROUTING, SSE, errors, head
 from stream_events import event_stream
-from tokenwire.edge.api.kept_streams import AFTER, LAST_ID_HEADER
+from tokenwire.edge.api.kept_streams import AFTER, ID, LAST_ID_HEADER
 from tokenwire.edge.api.routes import API
 from tokenwire.error_table import TRAITS
 
@@ -29,7 +29,7 @@ def resumed_stream() -> dict[str, Any]:
     """Returns the operation."""
     operation = head("api", "apiResumeStream", "Streams a request on to a client that comes back")
     place = {
-        "schema": {"type": "string", "pattern": "^(end|[0-9]{1,18}(-[0-9]{1,2})?)$"},
+        "schema": {"type": "string", "pattern": f"^(end|{ID})?$"},
         "description": "Id of the last event that arrived; without one all of it is sent.",
     }
     operation["parameters"] += [

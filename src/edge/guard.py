@@ -123,6 +123,7 @@ class Guard:
             self._needs_key[resource] = await self._front.check_access(resource, context)
         except grpc.aio.AioRpcError as error:
             if error.code() is grpc.StatusCode.UNIMPLEMENTED:  # a front that knows no keys
+                self._needs_key[resource] = False
                 return
             if error.code() in _REFUSALS:
                 self._needs_key[resource] = True

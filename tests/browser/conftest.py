@@ -61,7 +61,7 @@ async def new_page(chromium: Browser) -> AsyncIterator[NewPage]:
     async def open_page(**options: Any) -> Page:
         context = await chromium.new_context(**options)
         contexts.append(context)
-        context.set_default_timeout(30_000)
+        context.set_default_timeout(120_000)  # ends what hangs, on a busy machine too
 
         def note_request(request: Any) -> None:
             address = urlsplit(request.url)

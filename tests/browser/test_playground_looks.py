@@ -65,7 +65,7 @@ async def test_nothing_serious_is_found(
 
 async def test_a_failure_and_a_queue_are_readable(page: Page) -> None:
     """What is shown while something is wrong passes as well."""
-    async with scripted_services(engine()) as service:
+    async with scripted_services(engine(), front={"LLM_CRASH_CONTINUATION": "false"}) as service:
         playground = await Playground(page, service.url).open()
         await playground.ask("Count")
         assert await serious_findings(page) == []

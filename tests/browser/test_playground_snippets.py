@@ -173,6 +173,21 @@ async def test_a_shape(page: Page, service: ScriptedService, programs: Path, kin
     await same_as_the_page(page, service, programs, answer if kind == "choice" else "")
 
 
+async def test_an_answer_that_goes_on(page: Page, service: ScriptedService, programs: Path) -> None:
+    """What there was of it is the last message."""
+    cut = [*answering("Fine, th")[:-2], ChoiceFinished(FinishReason.LENGTH), Finished(1, 0)]
+    service.engine.script = cut
+    playground = await Playground(page, service.url).open()
+    await playground.set("Seed", "7")
+    await playground.ask("How are you?")
+    await playground.ends()
+    service.engine.script = answering("anks.")
+    await page.get_by_role("button", name="Continue").click()
+    await playground.ends()
+    await same_as_the_page(page, service, programs, "anks.")
+    assert prompt_of(service).continue_last_message
+
+
 async def test_tools_and_their_results(
     page: Page, service: ScriptedService, programs: Path
 ) -> None:

@@ -61,7 +61,7 @@ class Client:
 
 
 CLIENTS = (
-    Client("openai-python", ("openai",), "openai_python.py", 40, 3),
+    Client("openai-python", ("openai",), "openai_python.py", 42, 3),
     Client("openai-node", ("openai", "zod"), "openai_node.mjs", 20, 1),
     Client("langchain", ("langchain-openai",), "langchain_openai_chat.py", 17, 1),
     Client("litellm", ("litellm",), "litellm_calls.py", 16, 0),

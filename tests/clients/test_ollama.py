@@ -83,4 +83,5 @@ async def test_errors_are_readable(python: Path) -> None:
         is_route = name.startswith(("chat", "generate"))
         assert code == (400 if is_route else 404), name
         assert error.endswith(SENTENCE), error
-        assert error.startswith("Bad request: User-Agent" if is_route else "no route /api/"), error
+        begin = "Bad request: the header User-Agent" if is_route else "no route /api/"
+        assert error.startswith(begin), error

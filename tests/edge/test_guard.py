@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import aiohttp
+import grpc
 import pytest
+from aiohttp import web
 from tokenwire.edge.app import EdgeApp
 from tokenwire.edge.client import FrontClient
-from tokenwire.edge.context import RequestContext
-from tokenwire.edge.guard import Doorkeeper
+from tokenwire.edge.context import CONTEXT, RequestContext
+from tokenwire.edge.guard import Doorkeeper, Guard
+from tokenwire.generated.tokenwire.v1 import access_pb2
 
 from ..server.fronts import start_front
 from ..server.key_files import write_keys
@@ -75,6 +78,35 @@ async def test_a_front_that_was_never_there_shuts_nothing() -> None:
         aiohttp.ClientSession(f"http://127.0.0.1:{edge.port}") as http,
     ):
         assert await statuses(http, {}) == [200, 200, 200]
+
+
+class OldClient(FrontClient):
+    """Of a front that knows no keys, and is out of breath afterwards."""
+
+    num_asked = 0
+
+    async def check_access(self, resource: Any, context: RequestContext) -> bool:  # noqa: ARG002
+        """Fails in one way, then in the other."""
+        self.num_asked += 1
+        codes = (grpc.StatusCode.UNIMPLEMENTED, grpc.StatusCode.DEADLINE_EXCEEDED)
+        code = codes[min(self.num_asked, 2) - 1]
+        raise grpc.aio.AioRpcError(code, grpc.aio.Metadata(), grpc.aio.Metadata())
+
+
+async def test_a_front_without_keys_shuts_nothing_while_it_is_slow() -> None:
+    """That it knows no keys is its last word, too."""
+    front = OldClient("127.0.0.1:1")
+
+    async def answer(_request: web.Request) -> web.StreamResponse:
+        return web.Response()
+
+    guard = Guard(front)
+    (route,) = guard.guarded([web.get("/x", answer)], access_pb2.RESOURCE_SWAGGER)
+    handler = cast("Any", route.handler)
+    for _ in range(2):
+        assert (await handler({CONTEXT: caller()})).status == 200
+    assert front.num_asked == 2
+    await front.close()
 
 
 class CountingClient(FrontClient):

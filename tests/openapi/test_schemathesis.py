@@ -24,6 +24,7 @@ async def test_the_service_does_what_its_document_says(
     """All checks hold: no 5xx, no answer that the document does not have, no wrong refusal."""
     process = await asyncio.create_subprocess_exec(
         schemathesis,
+        f"--config-file={_HERE / 'schemathesis.toml'}",
         "run",
         f"{unpaced_service.url}/api/openapi.json",
         "--checks=all",

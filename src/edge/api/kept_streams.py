@@ -21,7 +21,10 @@ from .streams import ChatStream, CompletionsStream
 
 LAST_ID_HEADER = "Last-Event-ID"
 AFTER = "after"
-_ID = re.compile(r"(\d{1,18})(?:-(\d{1,2}))?")
+_REASONS = "".join(map(str, events_pb2.FinishReason.values()))
+ID = rf"([0-9]{{1,18}})(?:-([{_REASONS}]))?"
+"""The ids of events but the last one, as an expression: a position, and why the text ended."""
+_ID = re.compile(ID)
 _WRONG_METHOD = "resume.request_id"
 
 
@@ -96,7 +99,7 @@ def read_place(request: web.Request) -> Place | None:
     if not text:
         return Place()
     match = _ID.fullmatch(text)
-    if match is None or int(match[2] or 0) not in events_pb2.FinishReason.values():
+    if match is None:
         raise invalid(name, f"must be the id of an event, got {shown(text)}")
     return Place(int(match[1]), events_pb2.FinishReason.ValueType(int(match[2] or 0)))
 

@@ -134,6 +134,7 @@ class _Handlers:
         """Streams a request on to a client that comes back."""
         place = read_place(request)
         if place is None:
+            request[CONTEXT].remaining_s()  # a malformed deadline is told here, too
             return web.Response(status=HTTPStatus.NO_CONTENT)  # by which a browser comes no more
         events = resumed_events(self._front, request, place)
         return await send_stream(request, events, ResumedStream(place))

@@ -11,7 +11,7 @@ from ...generated.tokenwire.v1 import chat_pb2, events_pb2, inference_pb2, sampl
 from ..errors import invalid
 from ..fields import MAX_TEMPLATE_LEVELS, Fields, has_too_many_levels
 from .constraints import decode_constraint
-from .conversation import decode_messages, decode_tool_choice, decode_tools
+from .conversation import decode_messages, decode_tool_choice, decode_tools, keep_allowed
 from .errors import FieldNames
 from .json_codec import (
     AnswerHead,
@@ -63,7 +63,7 @@ def decode_chat(body: dict[str, Any]) -> ChatAsked:
     given: dict[str, str] = {}
     model = fields.string("model")
     messages, strings = decode_messages(fields)
-    tools = decode_tools(fields)
+    tools = keep_allowed(fields, decode_tools(fields), given)
     sampling = decode_sampling(fields, given)
     _decode_logprobs(fields, sampling, given)
     is_stream = fields.optional_boolean("stream") or False

@@ -29,6 +29,9 @@ _REFUSED_OF_A_MESSAGE = {
     "audio": "send text",
     "images": "send image_url parts in content",
 }
+# Of `tool_choice` where it is an object.
+_ALLOWED = "allowed_tools"
+_CHOICES = ("function", _ALLOWED)
 _MODES = {
     "none": chat_pb2.ToolChoice.MODE_NONE,
     "auto": chat_pb2.ToolChoice.MODE_AUTO,
@@ -90,8 +93,14 @@ def decode_tool_choice(fields: Fields, *, has_tools: bool) -> chat_pb2.ToolChoic
         is_demand = mode == "required"
     elif isinstance(value, dict):
         named = fields.inner("tool_choice")
-        if named.optional_choice("type", ("function",)) is None:
-            raise invalid(named.path_of("type"), 'is required and must be "function"')
+        kind = named.optional_choice("type", _CHOICES)
+        if kind is None:
+            raise invalid(
+                named.path_of("type"), f"is required and must be one of {', '.join(_CHOICES)}"
+            )
+        if kind == _ALLOWED:
+            mode = named.inner(_ALLOWED).optional_choice("mode", ("auto", "required"))
+            return chat_pb2.ToolChoice(mode=_MODES[mode or "auto"])
         choice = chat_pb2.ToolChoice(name=named.inner("function").string("name"))
         is_demand = True
     else:
@@ -102,6 +111,38 @@ def decode_tool_choice(fields: Fields, *, has_tools: bool) -> chat_pb2.ToolChoic
     if is_demand:
         raise invalid("tool_choice", "demands a call, and there are no tools")
     return None
+
+
+def keep_allowed(
+    fields: Fields, tools: list[chat_pb2.Tool], given: dict[str, str]
+) -> list[chat_pb2.Tool]:
+    """Returns the tools that `tool_choice` allows, all where it names none as allowed.
+
+    The model sees these alone. Puts into `given` what the caller calls those that moved up.
+
+    Raises:
+        EdgeError: a field is missing, of the wrong type, or the name of no tool.
+    """
+    value = fields.get("tool_choice")
+    if not isinstance(value, dict) or fields.inner("tool_choice").get("type") != _ALLOWED:
+        return tools
+    choice = fields.inner("tool_choice").inner(_ALLOWED)
+    names = {tool.name for tool in tools}
+    allowed: set[str] = set()
+    for item in choice.objects("tools", _MAX_TOOLS):
+        item.optional_choice("type", ("function",))
+        function = item.inner("function")
+        name = function.string("name")
+        if name not in names:
+            raise invalid(function.path_of("name"), "must be the name of one of the tools")
+        allowed.add(name)
+    if not allowed:
+        raise invalid(choice.path_of("tools"), "must have at least 1 item, got 0")
+    kept = [index for index, tool in enumerate(tools) if tool.name in allowed]
+    for place, index in enumerate(kept):
+        if place != index:
+            given[f"tools[{place}]"] = f"tools[{index}]"
+    return [tools[index] for index in kept]
 
 
 def _decode_message(fields: Fields) -> chat_pb2.Message:

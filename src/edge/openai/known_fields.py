@@ -52,6 +52,7 @@ WITHOUT_EFFECT = frozenset(
         *("user", "metadata", "safety_identifier", "request_id", "rid"),
         # Hints about speed and price; the answer is the same.
         *("prediction", "service_tier", "prompt_cache_key", "prompt_cache_retention"),
+        "prompt_cache_options",
         *("cache_prompt", "guided_decoding_backend", "backend_sampling"),
         *("speculative.n_min", "speculative.n_max", "speculative.p_min"),
         # What is set of samplers that are refused where they are turned on.
@@ -70,7 +71,7 @@ REFUSED: Mapping[str, str] = {
     **dict.fromkeys(sorted(CHAT - COMPLETIONS), _CHAT_ONLY),
     **dict.fromkeys(sorted(COMPLETIONS - CHAT), _COMPLETIONS_ONLY),
     "extra_body": "send its fields beside the others, as OpenAI's client for Python does",
-    "functions": "send tools",
+    "functions": 'send tools, each {"type": "function", "function": ...}',
     "function_call": "send tool_choice",
     "modalities": "answers are text",
     "audio": "answers are text",
@@ -163,8 +164,15 @@ REFUSED: Mapping[str, str] = {
 }
 """What is known and cannot be honoured, with what to do instead."""
 
-# Values that ask for nothing: of every field, and the defaults of some.
+# Values that ask for nothing: of every field but these, and the defaults of some.
 _OFF: tuple[object, ...] = (False, "", [], {})
+_ASKING: Mapping[str, Any] = {
+    "web_search_options": {},  # a search with no options is a search
+    # On, unless they are turned off.
+    **dict.fromkeys(("enable_thinking", "think", "thinking"), False),
+    **dict.fromkeys(("separate_reasoning", "stream_reasoning"), False),
+    **dict.fromkeys(("skip_special_tokens", "parse_tool_calls"), False),
+}
 _DEFAULTS: Mapping[str, tuple[Any, ...]] = {
     "function_call": ("none", "auto"),
     "modalities": (["text"],),
@@ -240,6 +248,8 @@ def check_names(fields: Fields, honoured: Set[str]) -> None:
 
 
 def _asks_for_nothing(name: str, value: object) -> bool:
+    if name in _ASKING and value == _ASKING[name]:
+        return False
     harmless = (*_OFF, *_DEFAULTS.get(name, ()))
     # 0 equals False, and is not the same.
     return any(value == other and type(value) is type(other) for other in harmless)

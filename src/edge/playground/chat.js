@@ -37,6 +37,12 @@ export class Chat {
     this.#begin(this.conversation.turns.slice(0, index));
   }
 
+  /** Has the model go on with the answer at `index`, which was cut off; what came after it goes. */
+  extend(index) {
+    const { turns } = this.conversation;
+    this.#begin(turns.slice(0, index), turns[index]);
+  }
+
   /** Has the model go on with the results of its calls, which the answer holds. */
   goOn() {
     this.#begin([...this.conversation.turns]);
@@ -57,14 +63,15 @@ export class Chat {
   /** Returns the request that made the answer at `index`. */
   requestOf(index) {
     const { turns } = this.conversation;
-    return chatRequest(turns[index].model, turns.slice(0, index), turns[index].settings);
+    const { model, settings, begun } = turns[index];
+    return chatRequest(model, turns.slice(0, index), settings, begun);
   }
 
-  #begin(turns) {
+  #begin(turns, begun = undefined) {
     const { model, settings } = this.settingsFor();
-    const request = chatRequest(model, turns, settings);
+    const request = chatRequest(model, turns, settings, begun?.text);
     this.stop();
-    const answer = newAnswer(model, settings);
+    const answer = newAnswer(model, settings, begun);
     this.conversation.turns = [...turns, answer];
     this.conversation.save();
     this.shows.turns();

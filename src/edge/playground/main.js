@@ -73,6 +73,7 @@ const view = new ConversationView(place("conversation"), conversation, {
   start: (text) => composer.suggest(text),
   edit: (index, text) => tried(() => chat.edit(index, text)),
   regenerate: (index) => tried(() => chat.regenerate(index)),
+  extend: (index) => tried(() => chat.extend(index)),
   goOn: () => tried(() => chat.goOn()),
   copyAs: (index) => snippets.open(chat.requestOf(index)),
   left: () => composer.focus(),

@@ -9,6 +9,8 @@ from typing import Literal
 import openai
 from cases import HI, IMAGE, MODEL, REAL, SCRIPTED, WEATHER, case, raises, run
 from openai import AsyncOpenAI, OpenAI, pydantic_function_tool
+from openai.types import completion_create_params as completion_fields
+from openai.types.chat import completion_create_params as chat_fields
 from pydantic import BaseModel
 
 real = OpenAI(base_url=REAL, api_key="any", max_retries=0, timeout=120)
@@ -420,6 +422,37 @@ def a_timeout_of_the_client() -> None:
             model="endless", messages=HI
         ),
     )
+
+
+@case
+def every_field_of_this_release_is_known() -> None:
+    """Honoured, without effect or refused with advice: never a name that the edge has not heard."""
+    unheard: list[str] = []
+    for route, fields in (
+        (scripted.chat.completions, chat_fields.CompletionCreateParamsBase),
+        (scripted.completions, completion_fields.CompletionCreateParamsBase),
+    ):
+        asked = {"messages": HI} if route is scripted.chat.completions else {"prompt": "Hi"}
+        for name in fields.__annotations__:
+            try:
+                route.create(model="any", **asked, extra_body={name: "?"})
+            except openai.APIStatusError as error:
+                if "is no field" in error.message:
+                    unheard.append(error.message)
+    assert unheard == []
+
+
+@case
+def some_tools_are_allowed() -> None:
+    other = {"type": "function", "function": {"name": "other"}}
+    allowed = {"mode": "required", "tools": [WEATHER]}
+    answer = scripted.chat.completions.create(
+        model="tools",
+        messages=HI,
+        tools=[other, WEATHER],
+        tool_choice={"type": "allowed_tools", "allowed_tools": allowed},
+    )
+    assert {call.function.name for call in answer.choices[0].message.tool_calls} == {"get_weather"}
 
 
 @case

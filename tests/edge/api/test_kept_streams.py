@@ -236,7 +236,20 @@ async def test_what_is_not_kept_is_gone() -> None:
     assert "the oldest is" in expired["error"]
 
 
-@pytest.mark.parametrize("after", ["x", "-1", "1-99", "1.5", "9" * 30, "end "])
+@pytest.mark.parametrize("after", ["end", "1"])
+async def test_malformed_deadline_is_told_wherever_the_client_is(
+    scripted_http: aiohttp.ClientSession, after: str
+) -> None:
+    """Also where there is nothing more to wait for."""
+    path = f"/api/streams/r1?after={after}"
+    async with scripted_http.get(path, headers={"grpc-timeout": "soon"}) as response:
+        assert response.status == 400
+        assert "grpc-timeout" in (await response.json())["error"]
+
+
+@pytest.mark.parametrize(
+    "after", ["x", "-1", "1-99", "1-6", "1-01", "1.5", "9" * 30, "end ", "\u0661"]
+)
 async def test_what_is_no_id_is_refused(scripted_http: aiohttp.ClientSession, after: str) -> None:
     """An id that no event has is a 400 that names where it stood."""
     for headers, params, name in (

@@ -50,6 +50,26 @@ async def test_openais_routes_without_their_prefix(
 
 
 @pytest.mark.parametrize(
+    ("path", "instead"),
+    [
+        ("/docs", "/swagger-ui"),
+        ("/openapi.json", "/api/openapi.json"),
+        ("/healthz", "/health/live"),
+        ("/readyz", "/health/ready"),
+    ],
+)
+async def test_other_names_of_what_is_here(
+    scripted_http: aiohttp.ClientSession, path: str, instead: str
+) -> None:
+    """Whoever knows other servers is told our name of it, which is there."""
+    async with scripted_http.get(path) as response:
+        assert response.status == 404
+        assert (await response.json())["error"] == f"no route {path}: there is {instead}"
+    async with scripted_http.get(instead) as response:
+        assert response.status != 404
+
+
+@pytest.mark.parametrize(
     "path", ["/", "/api", "/api/", "/api/tagss", "/tags", "/api/chats", "/modelsx", "/embed"]
 )
 def test_all_others_are_told_no_more(path: str) -> None:

@@ -10,7 +10,7 @@ from google.protobuf import json_format
 from tokenwire.edge.errors import EdgeError
 from tokenwire.edge.openai.chat_codec import ChatAsked, decode_chat, encode_chat
 from tokenwire.edge.openai.json_codec import AnswerHead
-from tokenwire.generated.tokenwire.v1.chat_pb2 import Reasoning
+from tokenwire.generated.tokenwire.v1.chat_pb2 import Reasoning, ToolChoice
 from tokenwire.generated.tokenwire.v1.events_pb2 import (
     DELIVERY_DELTAS,
     DELIVERY_FINAL,
@@ -80,6 +80,16 @@ def test_what_reaches_the_front_beside_sampling() -> None:
     assert asked.wants_logprobs
     assert asked.names.name_of("sampling.logprobs") == "top_logprobs"
     assert asked.names.name_of("constraint") == "regex"
+
+
+def test_a_tool_that_is_allowed_keeps_its_name() -> None:
+    """The front gets these alone, and what it says of one names the caller's."""
+    tools = [{"type": "function", "function": {"name": name}} for name in "fgh"]
+    choice = {"mode": "required", "tools": tools[2:]}
+    asked = decode(tools=tools, tool_choice={"type": "allowed_tools", "allowed_tools": choice})
+    assert [tool.name for tool in asked.request.tools] == ["h"]
+    assert asked.request.tool_choice.mode == ToolChoice.MODE_REQUIRED
+    assert asked.names.name_of("tools[0].parameters_schema") == "tools[2]"
 
 
 def test_an_effort_is_a_value_for_the_template() -> None:

@@ -7,7 +7,12 @@ from typing import Any
 import pytest
 from tokenwire.edge.errors import EdgeError
 from tokenwire.edge.fields import Fields
-from tokenwire.edge.openai.conversation import decode_messages, decode_tool_choice, decode_tools
+from tokenwire.edge.openai.conversation import (
+    decode_messages,
+    decode_tool_choice,
+    decode_tools,
+    keep_allowed,
+)
 from tokenwire.generated.tokenwire.v1.chat_pb2 import (
     ROLE_ASSISTANT,
     ROLE_SYSTEM,
@@ -26,6 +31,11 @@ CALL = {"id": "c1", "type": "function", "function": {"name": "f", "arguments": '
 
 def decode(*messages: Any) -> list[Message]:
     return decode_messages(Fields({"messages": list(messages)}))[0]
+
+
+def allowed(*names: str, mode: str | None = "auto") -> dict[str, Any]:
+    tools = [{"type": "function", "function": {"name": name}} for name in names]
+    return {"type": "allowed_tools", "allowed_tools": {"mode": mode, "tools": tools}}
 
 
 def text(value: str) -> list[ContentPart]:
@@ -206,10 +216,13 @@ def test_what_is_no_tool_is_named(tools: object, error: str) -> None:
         ("none", ToolChoice(mode=ToolChoice.MODE_NONE)),
         ("required", ToolChoice(mode=ToolChoice.MODE_REQUIRED)),
         ({"type": "function", "function": {"name": "f"}}, ToolChoice(name="f")),
+        (allowed("f", mode="required"), ToolChoice(mode=ToolChoice.MODE_REQUIRED)),
+        (allowed("f", mode="auto"), ToolChoice(mode=ToolChoice.MODE_AUTO)),
+        (allowed("f", mode=None), ToolChoice(mode=ToolChoice.MODE_AUTO)),
     ],
 )
 def test_tool_choices_are_read(value: object, choice: ToolChoice | None) -> None:
-    """The three words, and one function."""
+    """The three words, one function, and some of the functions."""
     assert decode_tool_choice(Fields({"tool_choice": value}), has_tools=True) == choice
 
 
@@ -225,7 +238,8 @@ def test_a_choice_without_tools_asks_for_nothing(value: object) -> None:
         ("required", False, "tool_choice: demands a call, and there are no tools"),
         ("any", True, "tool_choice: must be one of none, auto, required, got 'any'"),
         (7, True, "tool_choice: must be one of none, auto, required, or an object that names"),
-        ({"type": "allowed_tools"}, True, "tool_choice.type: must be one of function, got"),
+        ({"type": "custom"}, True, "tool_choice.type: must be one of function, allowed_tools, got"),
+        (allowed(mode="none"), True, "tool_choice.allowed_tools.mode: must be one of auto, requir"),
         ({"function": {"name": "f"}}, True, "tool_choice.type: is required"),
         ({"type": "function"}, True, "tool_choice.function.name: is required"),
     ],
@@ -235,6 +249,40 @@ def test_what_is_no_choice_is_named(value: object, has_tools: bool, error: str) 
     with pytest.raises(EdgeError) as caught:
         decode_tool_choice(Fields({"tool_choice": value}), has_tools=has_tools)
     assert caught.value.message.startswith(error)
+
+
+def test_the_model_sees_what_it_may_call() -> None:
+    """The tools that are allowed, as they stand; those that moved up keep the caller's name."""
+    tools = [Tool(name=name) for name in "fgh"]
+    given: dict[str, str] = {}
+    for value in (None, "auto", {"type": "function", "function": {"name": "f"}}):
+        assert keep_allowed(Fields({"tool_choice": value}), tools, given) == tools
+    kept = keep_allowed(Fields({"tool_choice": allowed("h", "f")}), tools, given)
+    assert [tool.name for tool in kept] == ["f", "h"]
+    assert given == {"tools[1]": "tools[2]"}
+
+
+@pytest.mark.parametrize(
+    ("value", "error"),
+    [
+        (allowed(), ".tools: must have at least 1 item, got 0"),
+        (allowed("f", "x"), ".tools[1].function.name: must be the name of one of the tools"),
+        ({"type": "allowed_tools"}, ".tools: is required"),
+        (
+            {"type": "allowed_tools", "allowed_tools": {"tools": [{}]}},
+            ".tools[0].function.name: is",
+        ),
+        (
+            {"type": "allowed_tools", "allowed_tools": {"tools": [{"type": "mcp"}]}},
+            ".tools[0].type: must be one of function",
+        ),
+    ],
+)
+def test_what_cannot_be_allowed_is_named(value: object, error: str) -> None:
+    """Tools that are not there, and no tool at all."""
+    with pytest.raises(EdgeError) as caught:
+        keep_allowed(Fields({"tool_choice": value}), [Tool(name="f")], {})
+    assert caught.value.message.startswith(f"tool_choice.allowed_tools{error}")
 
 
 def test_deep_schemas_are_refused() -> None:

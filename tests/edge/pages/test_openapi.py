@@ -54,6 +54,19 @@ def test_errors_share_one_schema_and_streams_have_a_transcript() -> None:
             assert stream is None or stream["example"].startswith(("data: {", "id: "))
 
 
+def test_failures_name_fields_as_their_callers_do() -> None:
+    """A name of the proto is one below `/tokenwire` alone."""
+    for path, item in DOCUMENT["paths"].items():
+        answer = item.get("post", {}).get("responses", {}).get("400")
+        if answer is None:
+            continue
+        example = answer["content"]["application/json"]["examples"]["INVALID_REQUEST"]["value"]
+        of_the_proto = "sampling.temperature" in str(example)
+        assert of_the_proto == path.startswith("/tokenwire/"), path
+        if path.startswith("/v1/"):
+            assert example["error"]["param"] == "temperature"
+
+
 def test_examples_fit_their_schemas() -> None:
     """Every example of the document is valid under the schema that stands beside it."""
     num_examples = 0

@@ -15,7 +15,7 @@ export class Announcer {
   follow(answer) {
     if (answer !== this.#answer) {
       this.#answer = answer;
-      this.#told = 0;
+      this.#told = answer.begun.length;
       this.place.replaceChildren();
       this.#tell("Waiting for the answer.");
     }

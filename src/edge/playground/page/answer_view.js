@@ -3,7 +3,7 @@
 import { element, iconButton } from "../drawing/dom.js";
 import { jsonView, readJson } from "../drawing/json_view.js";
 import { showMarkdown } from "../drawing/markdown.js";
-import { cameToNothing, FAILED, INTERRUPTED, isRunning, STOPPED } from "../service/answer.js";
+import { cameToNothing, FAILED, INTERRUPTED, isCutOff, isRunning, STOPPED } from "../service/answer.js";
 import { copyOrMark, MARKED } from "./clipboard.js";
 import { failureNotice } from "./failure.js";
 import { counted, duration, showFigures } from "./figures.js";
@@ -14,7 +14,7 @@ const COPY = "Copy the answer";
 export class AnswerView {
   #shownFailure = null;
 
-  /** `does` has `regenerate`, `copyAs` and `goOn`. */
+  /** `does` has `regenerate`, `extend`, `copyAs` and `goOn`. */
   constructor(answer, does) {
     this.answer = answer;
     this.does = does;
@@ -25,6 +25,7 @@ export class AnswerView {
     this.calls = element("div", { class: "calls" });
     this.wait = element("p", { class: "wait" });
     this.mark = element("p", { class: "mark" });
+    this.extend = element("button", { type: "button", class: "plain", onclick: () => does.extend() }, "Continue");
     this.failure = element("div");
     this.figures = element("div", { class: "measured" });
     this.actions = element("div", { class: "actions" }, ...this.#buttons());
@@ -37,6 +38,7 @@ export class AnswerView {
       this.wait,
       this.mark,
       this.failure,
+      this.extend,
       this.figures,
       this.actions,
     );
@@ -59,8 +61,10 @@ export class AnswerView {
 
   #draw(isLast, runs) {
     const { answer } = this;
-    this.wait.textContent = runs && !answer.text && !answer.reasoning ? waitText(answer.wait) : "";
+    const isWaiting = runs && answer.text === answer.begun && (answer.begun || !answer.reasoning);
+    this.wait.textContent = isWaiting ? waitText(answer.wait) : "";
     this.mark.textContent = markOf(answer);
+    this.extend.hidden = !(isLast && isCutOff(answer));
     this.#showFailure();
     this.#showThinking();
     this.#showText();

@@ -23,7 +23,7 @@ export class ConversationView {
   #model = null;
   #needsKey = false;
 
-  /** `does` has `start`, `edit`, `regenerate`, `goOn`, `copyAs` and `left`. */
+  /** `does` has `start`, `edit`, `regenerate`, `extend`, `goOn`, `copyAs` and `left`. */
   constructor(place, conversation, does) {
     this.place = place;
     this.conversation = conversation;
@@ -91,6 +91,7 @@ export class ConversationView {
       const at = () => this.conversation.turns.indexOf(turn);
       const does = {
         regenerate: () => this.does.regenerate(at()),
+        extend: () => this.does.extend(at()),
         copyAs: () => this.does.copyAs(at()),
         goOn: () => this.does.goOn(),
       };

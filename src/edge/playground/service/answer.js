@@ -9,9 +9,10 @@ export const DONE = "done";
 export const STOPPED = "stopped";
 export const INTERRUPTED = "interrupted";
 export const FAILED = "failed";
+const LIMITS = ["FINISH_REASON_LENGTH", "FINISH_REASON_TIME_LIMIT"];
 
-/** Returns an answer of which nothing has come. */
-export function newAnswer(model, settings) {
+/** Returns an answer of which nothing has come; it goes on with the text and thinking of `begun`. */
+export function newAnswer(model, settings, begun = { text: "", reasoning: "" }) {
   return {
     role: "assistant",
     model,
@@ -20,8 +21,10 @@ export function newAnswer(model, settings) {
     wait: null,
     queuePlace: null,
     started: null,
-    text: "",
-    reasoning: "",
+    // What it goes on with; `text` begins so.
+    begun: begun.text,
+    text: begun.text,
+    reasoning: begun.reasoning,
     toolCalls: [],
     end: null,
     usage: null,
@@ -34,6 +37,13 @@ export function newAnswer(model, settings) {
 /** Whether more of it is to come. */
 export function isRunning(answer) {
   return answer.state === WAITING || answer.state === STREAMING;
+}
+
+/** Whether it was cut off within its text, so that the model can go on with it. */
+export function isCutOff({ state, end, text, toolCalls, settings }) {
+  // The shape of an answer would be that of what is added.
+  if (!text || toolCalls.length || settings.constraintKind) return false;
+  return [STOPPED, INTERRUPTED, FAILED].includes(state) || (state === DONE && LIMITS.includes(end?.finishReason));
 }
 
 /** Whether it ended before anything of it came: its question is then left out of later ones. */

@@ -28,9 +28,10 @@ const TOOL_CALLS = [
   '            print(call.function.name or "", call.function.arguments or "", end="")',
 ];
 
-function fieldsOf({ model, messages, tools, sampling, constraint, reasoning }) {
+function fieldsOf({ model, messages, tools, sampling, constraint, reasoning, continue_last_message: goesOn }) {
   const extra = {
     // Fields of vLLM, which OpenAI has none for.
+    ...(goesOn && { continue_final_message: true, add_generation_prompt: false }),
     ...(reasoning?.enabled && { chat_template_kwargs: { enable_thinking: true } }),
     ...structured(constraint),
   };

@@ -41,9 +41,16 @@ export const DEFAULTS = Object.freeze({
   tools: "",
 });
 
-/** Returns the request that asks `model` to answer `turns`. Raises SettingError. */
-export function chatRequest(model, turns, settings) {
+/**
+ * Returns the request that asks `model` to answer `turns`, or to go on with the text `begun`.
+ * Raises SettingError.
+ */
+export function chatRequest(model, turns, settings, begun = "") {
   const request = { model, messages: messagesOf(turns, settings.system) };
+  if (begun) {
+    request.messages.push({ role: "ROLE_ASSISTANT", content: [{ text: begun }] });
+    request.continue_last_message = true;
+  }
   const tools = toolsOf(settings.tools);
   if (tools.length) request.tools = tools;
   if (settings.thinking) request.reasoning = { enabled: settings.thinking === "on" };
