@@ -82,8 +82,9 @@ class Inference:
         )
 
     async def run(self, call: Call, emit: Emit, clock: Clock) -> CallFinished:
-        """Serves one call and emits its events, the last of them the `CallFinished` returned.
+        """Serves one call, emits its events, and returns the last of them, which it does not emit.
 
+        Whoever hears of the end may ask for more at once: it is told when the slot is free.
         `clock` takes the time of its steps.
 
         Cancelling it gives up the place in the queue, or aborts the engine's work and returns once
@@ -145,9 +146,7 @@ class Inference:
             answer = ConstrainedAnswer(grammar, self._constraints)
             for choice in range(params.n):
                 emit(await answer.end(ChoiceFinished(FinishReason.LENGTH, choice=choice)))
-            end = clock.summarize(Finished(0, 0), FinishReason.LENGTH, num_prompt_tokens)
-            emit(end)
-            return end
+            return clock.summarize(Finished(0, 0), FinishReason.LENGTH, num_prompt_tokens)
         request = EngineRequest(
             request_id=uuid.uuid4().hex,
             prompt=prompt,
@@ -223,11 +222,9 @@ class Inference:
                                 progress.start(cached)
                                 emit(replace(started, num_cached_prompt_tokens=cached))
                             case Finished():
-                                end = clock.summarize(
+                                return clock.summarize(
                                     event, progress.reason, started.num_prompt_tokens
                                 )
-                                emit(end)
-                                return end
             except TimeoutError:
                 if not time_limit.expired():
                     raise
@@ -235,9 +232,7 @@ class Inference:
             emit(started)
         for choice_end in progress.end_open(FinishReason.TIME_LIMIT):
             emit(await constrained.end(choice_end))
-        end = clock.summarize(progress.finished, progress.reason, started.num_prompt_tokens)
-        emit(end)
-        return end
+        return clock.summarize(progress.finished, progress.reason, started.num_prompt_tokens)
 
 
 def _find_adapter(call: Call, route: Route, info: ModelInfo) -> str:
