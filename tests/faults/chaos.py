@@ -13,12 +13,16 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 
-from .callers import GrpcCaller, SseCaller, Stream
+from .callers import GrpcCaller, Stream
 from .history import End, Finding, History, check
 from .lines import Line, line_to
 from .processes import Edge, Front, eventually
+from .sse_caller import DIALECTS, SseCaller
 
-_NUM_LINES = 8
+_NUM_LINES = 9
+ALL_FAULTS = ("engine", "engine", "hang", "edge", "connection", "connection")
+"""What happens at random, each as often as it stands here."""
+_ENDS_OF_ENGINES = {"engine": signal.SIGKILL, "hang": signal.SIGSTOP}
 
 
 @dataclass
@@ -28,7 +32,9 @@ class Chaos:
     histories: list[History] = field(default_factory=list[History])
     faults: Counter[str] = field(default_factory=Counter[str])
     recovery_s: list[float] = field(default_factory=list[float])
-    """From the death of an engine to the next one that serves."""
+    """From the death of an engine to the next one that serves; of a hang, from its beginning."""
+    resumed: Counter[str] = field(default_factory=Counter[str])
+    """How many streams were taken up again, by the way that their clients call."""
     num_open: int = 0
     max_open: int = 0
 
@@ -48,31 +54,41 @@ class Chaos:
 
 @dataclass(frozen=True, slots=True)
 class Crowd:
-    """Streams of a model, `at_once` at a time, with a fault each pause; None: without faults."""
+    """Streams of a model, `at_once` at a time, with a fault each pause; None: without faults.
+
+    The first faults are `faults` in their order, so that each happens; then they are drawn.
+    """
 
     model: str
     streams: Sequence[Stream]
     at_once: int
     pause_s: tuple[float, float] | None
+    faults: Sequence[str] = ALL_FAULTS
 
 
 async def run_streams(front: Front, edge: Edge, crowd: Crowd, seed: int) -> Chaos:
     """Runs the streams over gRPC and SSE; `seed` draws the faults."""
     chaos = Chaos()
+    # asyncio's debug mode is for tests of a few requests.
+    loop = asyncio.get_running_loop()
+    is_debug = loop.get_debug()
+    loop.set_debug(False)
     async with AsyncExitStack() as opened:
+        opened.callback(loop.set_debug, is_debug)
         lines = [
             [await opened.enter_async_context(line_to(port)) for _ in range(_NUM_LINES)]
             for port in (front.port, edge.port)
         ]
-        runs: list[Callable[[Stream], Awaitable[History]]] = []
+        runs: list[tuple[str, Callable[[Stream], Awaitable[History]]]] = []
         for line in lines[0]:
             caller = GrpcCaller(line, crowd.model)
             opened.push_async_callback(caller.channel.close)
-            runs.append(caller.run)
+            runs.append(("gRPC", caller.run))
         for i, line in enumerate(lines[1]):
-            over_http = SseCaller(line, crowd.model, lambda: edge.num_kills, is_openai=i % 2 == 1)
+            dialect = DIALECTS[i % len(DIALECTS)]
+            over_http = SseCaller(line, crowd.model, lambda: edge.num_kills, dialect)
             opened.push_async_callback(over_http.session.close)
-            runs.append(over_http.run)
+            runs.append((type(dialect).__name__, over_http.run))
         places = asyncio.Semaphore(crowd.at_once)
 
         async def run_one(i: int, stream: Stream) -> None:
@@ -80,12 +96,15 @@ async def run_streams(front: Front, edge: Edge, crowd: Crowd, seed: int) -> Chao
                 chaos.num_open += 1
                 chaos.max_open = max(chaos.max_open, chaos.num_open)
                 try:
-                    chaos.histories.append(await runs[i % len(runs)](stream))
+                    name, run = runs[i % len(runs)]
+                    history = await run(stream)
+                    chaos.histories.append(history)
+                    chaos.resumed[name] += len(history.calls) > 1
                 finally:
                     chaos.num_open -= 1
 
         everything = _Everything(front, edge, [*lines[0], *lines[1]])
-        hurting = asyncio.create_task(_hurt(chaos, everything, random.Random(seed), crowd.pause_s))
+        hurting = asyncio.create_task(_hurt(chaos, everything, random.Random(seed), crowd))
         async with asyncio.TaskGroup() as tasks:
             for i, stream in enumerate(crowd.streams):
                 tasks.create_task(run_one(i, stream))
@@ -104,15 +123,15 @@ class _Everything:
     lines: Sequence[Line]
 
 
-async def _hurt(
-    chaos: Chaos, everything: _Everything, rng: random.Random, pause_s: tuple[float, float] | None
-) -> None:
-    """Kills one thing after another, for as long as it is let."""
-    while pause_s is not None:
-        await asyncio.sleep(rng.uniform(*pause_s))  # the pace of the faults, not a wait
-        fault = rng.choice(["engine", "engine", "edge", "connection", "connection"])
-        if fault == "engine":
-            chaos.recovery_s.append(await replaced_engine(everything.front))
+async def _hurt(chaos: Chaos, everything: _Everything, rng: random.Random, crowd: Crowd) -> None:
+    """Hurts one thing after another, for as long as it is let."""
+    coming = list(crowd.faults)
+    while crowd.pause_s is not None:
+        await asyncio.sleep(rng.uniform(*crowd.pause_s))  # the pace of the faults, not a wait
+        fault = coming.pop(0) if coming else rng.choice(crowd.faults)
+        if fault in _ENDS_OF_ENGINES:
+            took_s = await replaced_engine(everything.front, _ENDS_OF_ENGINES[fault])
+            chaos.recovery_s.append(took_s)
         elif fault == "edge":
             await everything.edge.kill()
             await everything.edge.start()

@@ -167,6 +167,7 @@ class ChildLauncher:
             *(sys.executable, "-m", "tests.faults.scripted_child", str(folder / "engine.sock")),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
+            start_new_session=True,  # as engines have one: it is watched as a group
         )
         engine = ChildEngine(process, folder, self._pace_s, self._max_running)
         assert process.stdout is not None

@@ -43,6 +43,8 @@ class Call:
     reason: str = ""
     num_tokens: int | None = None
     """What `Finished` counted."""
+    last_id: str = ""
+    """Of the last event that had one, over SSE."""
     was_cut: bool = False
 
     @property

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import socket
 import struct
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -18,11 +20,13 @@ class Line:
         self.target_port = target_port
         self.port = 0
         self.num_cuts = 0
+        self.last_cut_s = -math.inf
         self._writers = set[asyncio.StreamWriter]()
 
     def cut(self) -> None:
         """Resets every connection; the next ones are taken again."""
         self.num_cuts += 1
+        self.last_cut_s = time.monotonic()
         for writer in list(self._writers):
             opened: socket.socket | None = writer.get_extra_info("socket")
             if opened is not None:

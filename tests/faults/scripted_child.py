@@ -2,14 +2,16 @@
 
 It says numbered tokens at a pace, each with the name of its stream. A connection is a request: one
 line of JSON, answered with a line for each token; closing it aborts. It ends with its standard
-input.
+input, and is killed with its parent: one that is stopped reads nothing.
 """
 
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import json
 import os
+import signal
 import sys
 
 from .numbered import token_text
@@ -18,6 +20,7 @@ POISON = "poison"
 """A stream of this name kills whatever computes it."""
 
 _KILLS_AT = 3
+_PR_SET_PDEATHSIG = 1
 
 
 async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -43,6 +46,7 @@ async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> 
 
 async def main(path: str) -> None:
     """Serves at a Unix socket until the parent is gone."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     loop = asyncio.get_running_loop()
     stdin = asyncio.StreamReader()
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(stdin), sys.stdin)

@@ -270,8 +270,9 @@ FAULTS = (
     ),
     Fault(
         26,
-        "no descriptors left",
-        "connections wait or are refused, and are served again when some are free",
+        "clock jumps, no descriptors left, no memory left",
+        "deadlines and streams go on; connections wait or are refused until descriptors are free; "
+        "without memory each call is answered or the front ends, and nothing hangs",
         has_own=True,
     ),
     Fault(
@@ -312,6 +313,13 @@ FAULTS = (
         has_own=True,
         needs_time=True,
     ),
+    Fault(
+        103,
+        "100 streams, everything killed at random: SGLang",
+        "the text is that of an undisturbed run, or its beginning",
+        has_own=True,
+        needs_time=True,
+    ),
 )
-CHAOS = {"scripted": 101, "llama.cpp": 102}
+CHAOS = {"scripted": 101, "llama.cpp": 102, "SGLang": 103}
 """The numbers of the rows in which everything is killed at random, by engine."""

@@ -23,6 +23,7 @@ from .table import CHAOS
 
 SEED = 12
 NUM_PROMPTS = 10
+REAL_FAULTS = ("engine", "connection", "edge", "hang", "connection", "engine", "connection")
 HAS_CONTINUATION = "crash_continuation" in ServerConfig.model_fields
 # With continuation an engine's death is not told; a poison is, and none of these is one.
 HONEST = {"GENERATION_FAILED"} if HAS_CONTINUATION else {"ENGINE_LOST"}
@@ -83,7 +84,10 @@ async def test_a_thousand_streams() -> None:
     held, parts = list[Held](), list[Chaos]()
     async with (
         running_front(
-            pace_s=0.03, LLM_MAX_CONCURRENT_REQUESTS="64", LLM_MAX_QUEUED_REQUESTS="1000"
+            pace_s=0.03,
+            LLM_MAX_CONCURRENT_REQUESTS="64",
+            LLM_MAX_QUEUED_REQUESTS="1000",
+            LLM_HANG_TIMEOUT_S="2",
         ) as front,
         running_edge(front) as edge,
     ):
@@ -97,19 +101,37 @@ async def test_a_thousand_streams() -> None:
     assert held[-1].tasks <= held[0].tasks
     assert held[-1].descriptors <= held[0].descriptors
     assert held[-1].resident_bytes < 1.05 * held[1].resident_bytes
+    resumed = sum((part.resumed for part in parts), Counter[str]())
+    assert all(resumed[name] for name in ("gRPC", "Native", "Api")), resumed
+    assert not resumed["OpenAi"]
     note_chaos("scripted", parts)
 
 
 @pytest.mark.faults
 async def test_a_hundred_streams_of_llama_cpp() -> None:
     """On the real engine each text is that of an undisturbed run, or its beginning."""
+    chaos = await hundred_real_streams(LLM_ENGINE="llamacpp")
+    note_chaos("llama.cpp", [chaos])
+
+
+@pytest.mark.faults
+@pytest.mark.timeout(900)
+async def test_a_hundred_streams_of_sglang() -> None:
+    """On the other real engine, too, though each of its restarts takes half a minute."""
+    chaos = await hundred_real_streams(LLM_ENGINE="sglang", LLM_DEVICE="cpu")
+    note_chaos("SGLang", [chaos])
+
+
+async def hundred_real_streams(**engine: str) -> Chaos:
+    """Runs prompts without faults, and then a hundred streams of the same prompts with them."""
     async with (
         running_front(
             LLM_ALLOWED_MODELS=MODEL_ID,
-            LLM_ENGINE="llamacpp",
             LLM_MAX_MODEL_LEN="512",
             LLM_MAX_CONCURRENT_REQUESTS="8",
             LLM_MAX_QUEUED_REQUESTS="200",
+            LLM_HANG_TIMEOUT_S="5",
+            **engine,
         ) as front,
         running_edge(front) as edge,
     ):
@@ -119,13 +141,13 @@ async def test_a_hundred_streams_of_llama_cpp() -> None:
         )
         wholes = {history.name: history.text for history in undisturbed.histories}
         streams = [counting_stream(i, wholes[f"s-{i % NUM_PROMPTS}"]) for i in range(100)]
-        chaos = await run_streams(
-            front, edge, Crowd(MODEL_ID, streams, at_once=24, pause_s=(5.0, 9.0)), SEED
-        )
+        crowd = Crowd(MODEL_ID, streams, at_once=24, pause_s=(3.0, 6.0), faults=REAL_FAULTS)
+        chaos = await run_streams(front, edge, crowd, SEED)
         assert_clean(chaos)
         assert chaos.faults["engine"] >= 2
+        assert chaos.faults["hang"] >= 1
         await eventually(front.is_idle)
-    note_chaos("llama.cpp", [chaos])
+    return chaos
 
 
 def counting_stream(i: int, whole: str) -> Stream:

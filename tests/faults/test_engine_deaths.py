@@ -23,7 +23,7 @@ from tokenwire.server.contract.events import (
 
 from ..server.fronts import collect, failure_of, start_front
 from ..server.scripted_engine import ScriptedEngine, ScriptedLauncher
-from .callers import GrpcCaller, SseCaller, Stream
+from .callers import GrpcCaller, Stream
 from .chaos import replaced_engine
 from .history import End, History, check
 from .lines import line_to
@@ -31,6 +31,7 @@ from .numbered import whole_text
 from .processes import Edge, Front, eventually, read_page, running_edge, running_front
 from .results import longest, note
 from .scripted_child import POISON
+from .sse_caller import Native, SseCaller
 
 pytestmark = pytest.mark.faults
 
@@ -55,7 +56,7 @@ async def open_streams(
         over_http = await opened.enter_async_context(line_to(edge.port))
         grpc_caller = GrpcCaller(over_grpc, MODEL)
         opened.push_async_callback(grpc_caller.channel.close)
-        sse_caller = SseCaller(over_http, MODEL, lambda: edge.num_kills, is_openai=False)
+        sse_caller = SseCaller(over_http, MODEL, lambda: edge.num_kills, Native())
         opened.push_async_callback(sse_caller.session.close)
         callers = (grpc_caller, sse_caller)
         streams = [numbered(f"s{i}", num_tokens) for i in range(num_streams)]

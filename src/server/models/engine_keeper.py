@@ -39,9 +39,13 @@ class EngineKeeper:
         self.num_hangs = 0
         self.load_s: float | None = None
         self.stall_timer = StallTimer(stall_s, self._stall)
+        # Of prompts and texts, which some engines render in another process than the model's:
+        # what callers who try again and again ask there is no sign of those who wait for a token.
+        self.question_timer = StallTimer(stall_s, self._stall)
         self._standing = standing
         self._stall_s = stall_s
-        self._hang_watch = HangWatch(standing.view.model_id, self.stall_timer, hang_s, self._hang)
+        timers = (self.stall_timer, self.question_timer)
+        self._hang_watch = HangWatch(standing.view.model_id, timers, hang_s, self._hang)
         self._watch = EndWatch()
 
     async def run(self, launcher: EngineLauncher, turn: asyncio.Lock) -> None:
@@ -116,12 +120,14 @@ class EngineKeeper:
         watching = asyncio.create_task(self._hang_watch.run(engine), name="hang-watch")
         try:
             self.stall_timer.start()
+            self.question_timer.start()
             self._standing.serve(engine)
             end = await self._watch.wait(engine)
         finally:
             watching.cancel()
             lived_s = time.monotonic() - serving_since_s
             self.stall_timer.stop()
+            self.question_timer.stop()
             self._standing.end_engine()
             await engine.close()
             await end_tasks(watching)

@@ -50,6 +50,7 @@ class ServedModel:
         self.readmission = Readmission(model_id, self.standing.explain)
         self.keeper = EngineKeeper(self.standing, stall_s, hang_s)
         self.stall_timer = self.keeper.stall_timer
+        self.question_timer = self.keeper.question_timer
         self.status_watch = StatusWatch(self.standing, lambda: not self.admission.num_in_flight)
         self._usage = Usage(self.standing, idle_unload_s, self.keeper.unload)
         self._prepare = prepare

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 class StallTimer:
     """Calls `on_stall` once requests ran for `stall_s` seconds without an event; 0: never.
 
+    Work of one kind has a timer: an engine whose model hangs may go on answering questions.
     Only time with work counts, and it adds up over requests: clients that give up on a frozen
     engine one after another do not hide it. Only time between `start` and `stop` counts: a request
     that waits for the next engine is work, and its wait is no silence of that engine.

@@ -82,8 +82,9 @@ class Inference:
         )
 
     async def run(self, call: Call, emit: Emit, clock: Clock) -> CallFinished:
-        """Serves one call and emits its events, the last of them the `CallFinished` returned.
+        """Serves one call, emits its events, and returns the last of them, which it does not emit.
 
+        Whoever hears of the end may ask for more at once: it is told when the slot is free.
         `clock` takes the time of its steps.
 
         Cancelling it gives up the place in the queue, or aborts the engine's work and returns once
@@ -169,9 +170,7 @@ class Inference:
         answer = ConstrainedAnswer(request.constraint, self._constraints)
         for choice in range(request.params.n):
             emit(await answer.end(ChoiceFinished(FinishReason.LENGTH, choice=choice)))
-        end = clock.summarize(Finished(0, 0), FinishReason.LENGTH, started.num_prompt_tokens)
-        emit(end)
-        return end
+        return clock.summarize(Finished(0, 0), FinishReason.LENGTH, started.num_prompt_tokens)
 
     def _ticket(self, call: Call) -> Ticket:
         context = call.context
@@ -241,6 +240,4 @@ class Inference:
             for choice_end in generation.end_open(FinishReason.TIME_LIMIT):
                 emit(await constrained.end(choice_end))
             finished = generation.finished
-        end = clock.summarize(finished, generation.reason, started.num_prompt_tokens)
-        emit(end)
-        return end
+        return clock.summarize(finished, generation.reason, started.num_prompt_tokens)

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 import structlog
 
 from ..contract.errors import Draining, InferenceError
-from .calls import INTERNAL, Call, CallFailed, CallOutcome
+from .calls import INTERNAL, Call, CallFailed, CallFinished, CallOutcome
 from .clock import Clock
 from .ended_request import EndedRequest, Observer
 from .inference import Inference
@@ -100,6 +100,9 @@ class RunningRequest:
                 observe(ended)
             except Exception:  # the request and the other observers go on
                 _logger.exception("observer_failed", model=self.call.model_id)
+        # Last of all: its slot is free and its key's place, for who asks again when he reads this.
+        if isinstance(self.outcome, CallFinished):
+            self.log.append(self.outcome)
         self.log.close(error)
 
 

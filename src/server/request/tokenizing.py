@@ -137,9 +137,9 @@ class Tokenizing:
                 async with waiting, model.renders.turn(num_bytes):
                     engine = await model.wait_engine()
                     waiting.reschedule(None)
-                    with model.stall_timer.work():
+                    with model.question_timer.work():
                         yield engine
-                    model.stall_timer.record_sign()
+                    model.question_timer.record_sign()
             except TimeoutError:
                 if not waiting.expired():
                     raise

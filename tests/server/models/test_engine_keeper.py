@@ -98,6 +98,46 @@ async def test_engine_that_reads_no_prompt_is_replaced(clock: HandClock) -> None
         assert frozen.is_closed
 
 
+async def test_prompts_that_are_read_hide_no_frozen_model(clock: HandClock) -> None:
+    """Whoever tries again and again has his prompt read: that is no sign of those who wait."""
+    frozen = ScriptedEngine()
+    launcher = ScriptedLauncher(frozen)
+    async with (
+        asyncio.timeout(60),
+        start_front(launcher.prepare, LLM_STALL_TIMEOUT_S="100", **OFF) as client,
+    ):
+        call = client.inference.Chat(client.chat("waits"))
+        await frozen.wait_until(running=1)
+        for _ in range(3):
+            clock.advance(30)
+            other = client.inference.Chat(client.chat("tries"))
+            await frozen.wait_until(running=2)
+            other.cancel()
+            await frozen.wait_until(running=1)
+        clock.advance(10)
+        assert (await failure_of(call)).reason == "ENGINE_LOST"
+
+
+async def test_clients_that_give_up_hide_no_frozen_model(clock: HandClock) -> None:
+    """Each has its prompt read and leaves: the time in which they waited adds up."""
+    frozen = ScriptedEngine()
+    launcher = ScriptedLauncher(frozen)
+    async with (
+        asyncio.timeout(60),
+        start_front(launcher.prepare, LLM_STALL_TIMEOUT_S="100", **OFF) as client,
+    ):
+        for num_left in range(1, 4):
+            call = client.inference.Chat(client.chat("go"))
+            await frozen.wait_until(running=1)
+            clock.advance(30)
+            call.cancel()
+            await frozen.wait_until(running=0, aborted=num_left)
+        call = client.inference.Chat(client.chat("go"))
+        await frozen.wait_until(running=1)
+        clock.advance(10)
+        assert (await failure_of(call)).reason == "ENGINE_LOST"
+
+
 async def test_prompt_that_was_read_is_a_sign(clock: HandClock) -> None:
     """Reading the prompt and generating each have the whole time."""
     engine = ScriptedEngine()

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from typing import Any
 
 import grpc
 import pytest
+from google.protobuf.duration_pb2 import Duration
+from tokenwire.server.contract.engine import EngineRequest
+from tokenwire.server.contract.events import EngineEvent
 from tokenwire.server.models.admission import Admission
 
 from ..fronts import collect, failure_of, start_front
@@ -52,3 +57,31 @@ async def test_unreachable_deadline_is_refused_at_once(monkeypatch: pytest.Monke
     assert failure.metadata["expected_wait_ms"] == "60000"
     assert 0 < int(failure.metadata["remaining_ms"]) <= 31_000  # gRPC rounds a deadline up
     assert failure.retry_after_s is None
+
+
+class SlowToLetGo(ScriptedEngine):
+    """Still computes a step when an answer is whole, as engines do behind a stop string."""
+
+    async def generate(self, request: EngineRequest) -> AsyncGenerator[EngineEvent]:
+        async with aclosing(super().generate(request)) as events:
+            try:
+                async for event in events:
+                    yield event
+            finally:
+                await asyncio.sleep(0.3)
+
+
+async def test_who_has_heard_the_end_may_ask_again() -> None:
+    """A caller who asks anew as soon as he reads `finished` finds the slot free."""
+    engine = SlowToLetGo()
+    engine.allow(6)
+    prepare = ScriptedLauncher(engine).prepare
+    room = {"LLM_MAX_CONCURRENT_REQUESTS": "1", "LLM_MAX_QUEUED_REQUESTS": "0"}
+    async with start_front(prepare, **room) as client, asyncio.timeout(60):
+        request = client.chat("go", max_queue_wait=Duration())
+        request.sampling.max_tokens = 2
+        for _ in range(3):
+            stream = client.inference.Chat(request)
+            while not (await stream.read()).HasField("finished"):
+                pass
+    assert len(engine.requests) == 3

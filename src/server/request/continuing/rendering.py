@@ -35,7 +35,7 @@ async def render_over_death(
 
 
 async def _render(model: ServedModel, engine: Engine, prompt: Prompt) -> RenderedPrompt:
-    with model.stall_timer.work():
+    with model.question_timer.work():
         rendered = await engine.render(prompt)
-    model.stall_timer.record_sign()
+    model.question_timer.record_sign()
     return rendered
