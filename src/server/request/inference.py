@@ -16,6 +16,7 @@ from ..contract.events import (
     Finished,
     FinishReason,
     Prefill,
+    PromptLogprobs,
     ReasoningDelta,
     Started,
     TextDelta,
@@ -130,7 +131,7 @@ class Inference:
         num_prompt_tokens = prompt.num_tokens
         clock.end_render(num_prompt_tokens)
         params = resolve_sampling(call.sampling, self._defaults, engine.info, num_prompt_tokens)
-        check_answer_size(call, params)
+        check_answer_size(call, params, num_prompt_tokens)
         started = CallStarted(
             request_id=call.context.request_id,
             model_id=call.model_id,
@@ -140,7 +141,7 @@ class Inference:
             max_tokens=params.max_tokens,
             seed=params.seed,
         )
-        if params.max_tokens == 0:
+        if params.max_tokens == 0 and params.prompt_logprobs is None:
             emit(started)
             answer = ConstrainedAnswer(grammar, self._constraints)
             for choice in range(params.n):
@@ -217,7 +218,7 @@ class Inference:
                                 progress.add(told)
                                 clock.record(told)
                                 emit(hide_thinking(told) if call.hides_thinking else told)
-                            case Prefill():
+                            case Prefill() | PromptLogprobs():
                                 emit(event)
                             case Started(cached):
                                 progress.start(cached)

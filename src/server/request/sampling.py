@@ -88,6 +88,7 @@ def resolve_sampling(
         ignore_eos=asked.ignore_eos,
         n=asked.n,
         logprobs=asked.logprobs,
+        prompt_logprobs=asked.prompt_logprobs,
     )
 
 
@@ -115,6 +116,7 @@ def _check_engine_can(asked: SamplingRequest, model: ModelInfo) -> None:
         ("min_tokens", asked.min_tokens > 0, can.min_tokens),
         ("stop_token_ids", bool(asked.stop_token_ids), can.stop_token_ids),
         ("logprobs", asked.logprobs is not None, can.logprobs),
+        ("prompt_logprobs", asked.prompt_logprobs is not None, can.prompt_logprobs),
     ):
         if is_set and not is_possible:
             raise InvalidRequest(

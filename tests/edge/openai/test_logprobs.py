@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 
-from tokenwire.edge.openai.logprobs import chat_logprobs, completion_logprobs
-from tokenwire.generated.tokenwire.v1.events_pb2 import TokenLogprob
+from tokenwire.edge.openai.logprobs import chat_logprobs, completion_lists, prompt_lists
+from tokenwire.generated.tokenwire.v1.events_pb2 import PromptTokenLogprob, TokenLogprob
 
 TOKENS = [
     TokenLogprob(
@@ -41,7 +41,7 @@ def test_chats_list_tokens_with_their_bytes() -> None:
 
 def test_completions_have_four_lists() -> None:
     """Offsets go on where the text before them ended."""
-    lists, offset = completion_logprobs(TOKENS, 10)
+    lists, offset = completion_lists(TOKENS, 10)
     assert lists == {
         "tokens": ["Hi", "bytes:a\\xf0\\x9f"],
         "token_logprobs": [-0.5, -9999.0],
@@ -54,5 +54,21 @@ def test_completions_have_four_lists() -> None:
 def test_a_token_that_is_not_the_likeliest_is_told_beside_it() -> None:
     """As OpenAI does: one more than asked for; programs look it up by its text."""
     likeliest = TokenLogprob.TopLogprob(text=b"Ho", logprob=-0.25)
-    lists, _ = completion_logprobs([TokenLogprob(text=b"Hi", logprob=-2, top=[likeliest])], 0)
+    lists, _ = completion_lists([TokenLogprob(text=b"Hi", logprob=-2, top=[likeliest])], 0)
     assert lists["top_logprobs"] == [{"Hi": -2.0, "Ho": -0.25}]
+
+
+def test_prompts_have_the_same_lists() -> None:
+    """A token without a value has null; what the tokenizer puts first stands at 0 as the text."""
+    tokens = [
+        PromptTokenLogprob(text=b"<s>"),
+        PromptTokenLogprob(text=b"Hi", logprob=-0.5),
+        PromptTokenLogprob(text=b"\xf0\x9f", logprob=-math.inf),
+    ]
+    assert prompt_lists(tokens, "Hi\ufffd") == {
+        "tokens": ["<s>", "Hi", "bytes:\\xf0\\x9f"],
+        "token_logprobs": [None, -0.5, -9999.0],
+        "top_logprobs": [None, {"Hi": -0.5}, {"bytes:\\xf0\\x9f": -9999.0}],
+        "text_offset": [0, 0, 2],
+    }
+    assert prompt_lists([], "Hi")["tokens"] == []

@@ -46,6 +46,7 @@ MODEL = ModelInfo(
         min_tokens=True,
         stop_token_ids=True,
         logprobs=True,
+        prompt_logprobs=True,
     ),
 )
 
@@ -115,6 +116,7 @@ def test_max_tokens_is_cut_to_the_room_in_the_context() -> None:
         (replace(NOTHING, seed=1), "seeds", "sampling.seed"),
         (replace(NOTHING, min_tokens=1), "min_tokens", "sampling.min_tokens"),
         (replace(NOTHING, stop_token_ids=(1,)), "stop_token_ids", "sampling.stop_token_ids"),
+        (replace(NOTHING, prompt_logprobs=0), "prompt_logprobs", "sampling.prompt_logprobs"),
     ],
 )
 def test_what_the_engine_cannot_do_is_refused(
@@ -143,9 +145,9 @@ def test_ids_outside_the_vocabulary_are_refused(asked: SamplingRequest) -> None:
 
 def test_choices_and_logprobs_go_to_the_engine() -> None:
     """Number of choices and of likeliest tokens pass as they are."""
-    asked = replace(NOTHING, n=3, logprobs=0)
+    asked = replace(NOTHING, n=3, logprobs=0, prompt_logprobs=2)
     params = resolve_sampling(asked, DEFAULTS, MODEL, 10)
-    assert (params.n, params.logprobs) == (3, 0)
+    assert (params.n, params.logprobs, params.prompt_logprobs) == (3, 0, 2)
 
 
 def test_logprobs_need_the_capability() -> None:

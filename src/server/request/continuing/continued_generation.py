@@ -16,6 +16,7 @@ from ...contract.events import (
     EngineEvent,
     Finished,
     Prefill,
+    PromptLogprobs,
     ReasoningDelta,
     Started,
     TextDelta,
@@ -68,6 +69,7 @@ class ContinuedGeneration:
         self._num_engines_lost = 0
         self._has_started = False
         self._num_cached_tokens = 0
+        self._num_prompt_told = self._num_prompt_again = 0
 
     async def events(self) -> AsyncGenerator[EngineEvent]:
         """Yields what engines tell, up to the end; raises as `Engine.generate` does."""
@@ -122,8 +124,17 @@ class ContinuedGeneration:
         """Returns what the next engine is asked for."""
         if not self._num_engines_lost:
             return self._request
-        # Another id: an engine may know a request by it for ever.
-        return replace(self._request, request_id=uuid.uuid4().hex, earlier=self._told.earlier)
+        params = self._request.params
+        self._num_prompt_again = self._num_prompt_told
+        if self._num_prompt_told >= self._request.prompt.num_tokens:
+            # Once more they would cost the whole prompt, which the cache may have.
+            params = replace(params, prompt_logprobs=None)
+        return replace(
+            self._request,
+            request_id=uuid.uuid4().hex,  # an engine may know a request by it for ever
+            params=params,
+            earlier=self._told.earlier,
+        )
 
     def _take(self, event: EngineEvent, presence: Presence) -> EngineEvent | None:
         """Returns what an event tells that was not told before."""
@@ -142,6 +153,8 @@ class ContinuedGeneration:
                 return event
             case Prefill():
                 return None if self._has_started else event
+            case PromptLogprobs():
+                return self._take_prompt(event)
             case Started(num_cached_tokens):
                 if self._has_started:
                     return None
@@ -151,6 +164,13 @@ class ContinuedGeneration:
             case Finished():
                 self._go_on()
                 return self._told.finish(event, self._num_cached_tokens)
+
+    def _take_prompt(self, told: PromptLogprobs) -> PromptLogprobs | None:
+        """Leaves out the tokens that an engine before told."""
+        new = told.tokens[self._num_prompt_again :]
+        self._num_prompt_again = max(0, self._num_prompt_again - len(told.tokens))
+        self._num_prompt_told += len(new)
+        return PromptLogprobs(new) if new else None
 
     def _pause(self) -> None:
         self._is_paused = True
