@@ -24,7 +24,7 @@ from .json_codec import (
     sum_usage,
 )
 from .known_fields import COMPLETIONS, check_names
-from .logprobs import completion_lists, prompt_lists
+from .logprobs import completion_lists, end_lists, join_lists, prompt_lists
 from .sampling import decode_ids, decode_sampling
 
 MAX_PROMPTS = 16
@@ -106,10 +106,10 @@ def encode_completions(
             index = prompt * asked.num_choices + choice.choice
             encoded = completion_choice(echo + choice.text, choice.finished, index=index)
             if wants_logprobs:
-                of_answer, _ = completion_lists(choice.logprobs, len(echo))
-                encoded["logprobs"] = {
-                    name: of_prompt[name] + of_answer[name] for name in of_answer
-                }
+                lists, offset = completion_lists(choice.logprobs, len(echo))
+                if asked.wants_echo:
+                    lists = join_lists(of_prompt, lists, end_lists(choice.finished, offset))
+                encoded["logprobs"] = lists
             choices.append(encoded)
     return {
         **head.fields(COMPLETION, answers[0].started),

@@ -9,6 +9,7 @@ from ...generated.tokenwire.v1 import events_pb2
 
 # JSON has no -inf. This is what OpenAI's API says for a token of no probability.
 _LEAST = -9999.0
+_END_TOKENS = (events_pb2.FINISH_REASON_EOS, events_pb2.FINISH_REASON_TOOL_CALLS)
 
 Lists = dict[str, list[Any]]
 """`tokens`, `token_logprobs`, `top_logprobs` and `text_offset`, an item for each token."""
@@ -54,6 +55,23 @@ def prompt_lists(tokens: Sequence[events_pb2.PromptTokenLogprob], echo: str) -> 
         _append(lists, token, value, max(place, 0))
         place += _num_characters(token.text)
     return lists
+
+
+def end_lists(finished: events_pb2.ChoiceFinished, text_offset: int) -> Lists:
+    """Returns those of the token that ended an answer, without a value; empty where none did.
+
+    For answers that begin with their prompt: whoever scores it asks for one token, and leaves out
+    the last one of the lists, whatever that is.
+    """
+    lists = _no_lists()
+    if finished.finish_reason in _END_TOKENS or finished.HasField("stop_token_id"):
+        _append(lists, events_pb2.PromptTokenLogprob(), None, text_offset)
+    return lists
+
+
+def join_lists(*parts: Lists) -> Lists:
+    """Puts lists one behind the other."""
+    return {name: [item for part in parts for item in part[name]] for name in parts[0]}
 
 
 def _no_lists() -> Lists:

@@ -19,7 +19,7 @@ from .json_codec import (
     completion_usage,
     finish_reason,
 )
-from .logprobs import Lists, chat_logprobs, completion_lists, prompt_lists
+from .logprobs import Lists, chat_logprobs, completion_lists, end_lists, prompt_lists
 
 _DONE = b"data: [DONE]\n\n"
 
@@ -248,5 +248,9 @@ class CompletionStream(_OpenAIStream):
                 )
             return self._chunk(choice)
         if kind == "finished":
-            return self._chunk(completion_choice("", delta.finished, index=delta.choice))
+            choice = completion_choice("", delta.finished, index=delta.choice)
+            if self._tells_prompt:
+                lists = end_lists(delta.finished, self._text_offsets.get(delta.choice, 0))
+                choice["logprobs"] = lists if lists["tokens"] else None
+            return self._chunk(choice)
         return b""

@@ -14,6 +14,7 @@ from tokenwire.edge.openai.completions_codec import (
 from tokenwire.edge.openai.json_codec import AnswerHead
 from tokenwire.generated.tokenwire.v1.events_pb2 import (
     DELIVERY_DELTAS,
+    FINISH_REASON_EOS,
     FINISH_REASON_LENGTH,
     Choice,
     ChoiceFinished,
@@ -179,3 +180,20 @@ def test_scored_prompt() -> None:
             "text_offset": [0, 2, 6],
         },
     }
+
+
+def test_scored_prompt_whose_answer_ends_at_once() -> None:
+    """The lists have one token behind the prompt's, whichever it is: programs cut it off."""
+    choice = Choice(text="")
+    choice.finished.finish_reason = FINISH_REASON_EOS
+    prompt = [PromptTokenLogprob(text=b"Hi"), PromptTokenLogprob(text=b".", logprob=-2)]
+    answers = [Finished(choices=[choice], prompt_logprobs=prompt)]
+    head = AnswerHead.of_completion("r1", 7)
+    asked = decode("Hi.", echo=True, logprobs=1, max_tokens=1)
+    lists = encode_completions(head, asked, answers, ["Hi."])["choices"][0]["logprobs"]
+    assert lists["token_logprobs"][:-1] == [None, -2.0]
+    assert lists["text_offset"] == [0, 2, 3]
+    plain = decode("Hi.", logprobs=1, max_tokens=1)
+    answers[0].ClearField("prompt_logprobs")
+    encoded = encode_completions(head, plain, answers, [""])
+    assert encoded["choices"][0]["logprobs"]["tokens"] == []

@@ -3,9 +3,20 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
-from tokenwire.edge.openai.logprobs import chat_logprobs, completion_lists, prompt_lists
-from tokenwire.generated.tokenwire.v1.events_pb2 import PromptTokenLogprob, TokenLogprob
+import pytest
+from tokenwire.edge.openai.logprobs import (
+    chat_logprobs,
+    completion_lists,
+    end_lists,
+    prompt_lists,
+)
+from tokenwire.generated.tokenwire.v1.events_pb2 import (
+    ChoiceFinished,
+    PromptTokenLogprob,
+    TokenLogprob,
+)
 
 TOKENS = [
     TokenLogprob(
@@ -72,3 +83,21 @@ def test_prompts_have_the_same_lists() -> None:
         "text_offset": [0, 0, 2],
     }
     assert prompt_lists([], "Hi")["tokens"] == []
+
+
+@pytest.mark.parametrize(
+    ("end", "is_token"),
+    [
+        ({"finish_reason": "FINISH_REASON_EOS"}, True),
+        ({"finish_reason": "FINISH_REASON_STOP", "stop_token_id": 0}, True),
+        ({"finish_reason": "FINISH_REASON_STOP", "stop": "!"}, False),
+        ({"finish_reason": "FINISH_REASON_LENGTH"}, False),
+    ],
+)
+def test_token_that_ends_an_answer(end: dict[str, Any], *, is_token: bool) -> None:
+    """It has a place behind a prompt, and no value: what comes last is never the prompt's."""
+    lists = end_lists(ChoiceFinished(**end), 7)
+    places = [""] if is_token else []
+    assert lists["tokens"] == places
+    assert lists["text_offset"] == [7] * len(places)
+    assert lists["token_logprobs"] == lists["top_logprobs"] == [None] * len(places)

@@ -127,7 +127,7 @@ def test_echoes_come_with_the_logprobs_of_their_prompts() -> None:
         (3, "a", ["a"], [2]),
         (0, "x", ["x"], [0]),
         (1, "x", ["x"], [0]),
-        (1, "", None, None),
+        (1, "", [""], [1]),
         (2, "a", ["a"], [2]),
     ]
 

@@ -128,6 +128,16 @@ def test_what_the_engine_cannot_do_is_refused(
         resolve_sampling(asked, DEFAULTS, model, 10)
 
 
+@pytest.mark.parametrize("greedy", [{"temperature": 0.0}, {"top_p": 0.0}])
+def test_seed_of_a_greedy_answer_is_taken(greedy: dict[str, float]) -> None:
+    """Nothing is drawn: an engine that honours no seeds does what is asked, and gets none."""
+    model = replace(MODEL, capabilities=replace(MODEL.capabilities, seeds=False))
+    asked = replace(NOTHING, seed=1234, **greedy)
+    assert resolve_sampling(asked, DEFAULTS, model, 10).seed is None
+    with pytest.raises(InvalidRequest, match=r"sampling\.seed"):
+        resolve_sampling(replace(asked, temperature=0.1, top_p=1.0), DEFAULTS, model, 10)
+
+
 def test_no_seed_is_drawn_where_it_would_not_count() -> None:
     """An engine that honours no seeds gets none, and none is told."""
     model = replace(MODEL, capabilities=replace(MODEL.capabilities, seeds=False))

@@ -84,7 +84,7 @@ class Sampling(_message.Message):
     """Subtracted per occurrence in the output, in [-2, 2]. Unset or 0: off."""
     seed: _builtins.int
     """Seed of the sampler. Unset: drawn by the server. Refused by engines that cannot honour it (see
-    `ModelCapabilities.seeds`).
+    `ModelCapabilities.seeds`), unless the answer is greedy: nothing is drawn for it.
     """
     max_tokens: _builtins.int
     """Most tokens to generate, from 0 to the server's limit. 0 answers empty with LENGTH. Cut to what
