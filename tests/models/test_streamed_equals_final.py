@@ -292,6 +292,17 @@ async def test_prompt_that_is_scored(service: Service) -> None:
             assert said.text.startswith(text)
         if not max_tokens:
             assert [said.text for said in whole.values()] == [text, text]
+    # As lm-evaluation-harness asks, which sums up what is behind its context and leaves out the
+    # last one.
+    question = {"model": service.client.model, "text": text}
+    ids = (await ask_whole(service.http, "/tokenwire/v1/tokenize", question))["tokenIds"]
+    body |= {"prompt": [ids, ids[:2]], "n": 1, "max_tokens": 1, "temperature": 0, "seed": 1234}
+    scored = asked.of_whole(await ask_whole(service.http, asked.whole, body))
+    assert [len(said.logprobs) for said in scored.values()] == [len(ids) + 1, 3]
+    assert [row[:2] for row in scored[1].logprobs[:2]] == [
+        [token, None if place == 0 else pytest.approx(value, abs=0.05)]
+        for place, (token, value, *_) in enumerate(scored[0].logprobs[:2])
+    ]
 
 
 STREAMED = DIALECTS["openai completions"].when_streamed
