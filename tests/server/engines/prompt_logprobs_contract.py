@@ -130,10 +130,10 @@ class PromptLogprobsContract(Contract):
     async def test_long_prompt_comes_in_pieces(self, engine: Engine) -> None:
         """No piece is larger than the contract says, and together they are the whole prompt."""
         self.need("prompt_logprobs")
-        prompt = await long_prompt(engine, 1000)
+        prompt = await long_prompt(engine, 300)
         result = await drain(engine.generate(request_for(prompt, SCORED)))
         pieces = [event for event in result.events if isinstance(event, PromptLogprobs)]
-        assert len(pieces) == math.ceil(1000 / (MAX_PROMPT_PIECE // 4))
+        assert len(pieces) == math.ceil(300 / (MAX_PROMPT_PIECE // 4))
         sizes = [sum(1 + len(token.top) for token in piece.tokens) for piece in pieces]
         assert max(sizes) <= MAX_PROMPT_PIECE
         assert [each.token_id for each in prompt_of(result)] == prompt.token_ids.tolist()
