@@ -316,7 +316,8 @@ SCHEMAS: dict[str, Schema] = {
             suffix=_null_or("string", "Text behind the gap that the answer fills."),
             echo=_null_or("boolean", "Begins each answer with its prompt."),
             logprobs={
-                "description": "Likeliest tokens to tell at each place, 0 to 20; false: none.",
+                "description": "Likeliest tokens to tell at each place, 0 to 20; false: none. With "
+                "`echo`, those of the prompt as well, whose first token has null.",
                 "anyOf": [
                     {"type": "integer", "minimum": 0, "maximum": 20},
                     {"enum": [False, None]},
@@ -348,8 +349,8 @@ SCHEMAS: dict[str, Schema] = {
                         _object(
                             ["tokens", "token_logprobs", "top_logprobs", "text_offset"],
                             tokens={"type": "array", "items": _STRING},
-                            token_logprobs={"type": "array", "items": {"type": "number"}},
-                            top_logprobs={"type": "array", "items": {"type": "object"}},
+                            token_logprobs={"type": "array", "items": {"type": ["number", "null"]}},
+                            top_logprobs={"type": "array", "items": {"type": ["object", "null"]}},
                             text_offset={"type": "array", "items": _COUNT},
                         ),
                     ]

@@ -11,6 +11,7 @@ from .events import (
     Finished,
     FinishReason,
     Progress,
+    PromptLogprobs,
     ReasoningDelta,
     Started,
     TextDelta,
@@ -52,6 +53,7 @@ class Answer:
     started: Started
     usage: Usage
     timings: Timings
+    prompt_logprobs: tuple[events_pb2.PromptTokenLogprob, ...] = ()
 
     @property
     def text(self) -> str:
@@ -122,6 +124,7 @@ class AnswerBuilder:
         self._choices: dict[int, _OpenChoice] = {}
         self._started = Started("", "", 0, 0)
         self._finished: Finished | None = None
+        self._prompt_logprobs: list[events_pb2.PromptTokenLogprob] = []
 
     def add(self, event: Event) -> None:
         """Takes the next event."""
@@ -141,6 +144,8 @@ class AnswerBuilder:
                 self._choice(event.choice).end = event
             case Started():
                 self._started = event
+            case PromptLogprobs():
+                self._prompt_logprobs += event.tokens
             case Finished():
                 self._finished = event
             case Progress() | ToolResult():
@@ -155,7 +160,13 @@ class AnswerBuilder:
         indices = sorted(self._choices) or [0]
         choices = tuple(self._choice(index).close() for index in indices)
         finished = self._finished or Finished(Usage(), Timings())
-        return Answer(choices, self._started, finished.usage, finished.timings)
+        return Answer(
+            choices,
+            self._started,
+            finished.usage,
+            finished.timings,
+            tuple(self._prompt_logprobs),
+        )
 
     def _choice(self, index: int) -> _OpenChoice:
         return self._choices.setdefault(index, _OpenChoice())

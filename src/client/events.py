@@ -45,6 +45,13 @@ class Started:
 
 
 @dataclass(frozen=True, slots=True)
+class PromptLogprobs:
+    """Log-probabilities of the next tokens of the prompt, where the request asks for them."""
+
+    tokens: tuple[events_pb2.PromptTokenLogprob, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class TextDelta:
     """Text to append. Ids and log-probabilities are there where the request asks for them."""
 
@@ -122,7 +129,7 @@ class ToolResult:
 
 
 Delta = TextDelta | ReasoningDelta | ToolCallDelta | ChoiceFinished
-Event = Progress | Started | Delta | Finished | ToolResult
+Event = Progress | Started | PromptLogprobs | Delta | Finished | ToolResult
 
 
 def decode_events(response: Response) -> Iterator[Event]:
@@ -154,7 +161,7 @@ def _started(started: events_pb2.Started) -> Started:
     )
 
 
-def _delta(delta: events_pb2.Delta) -> Iterator[Delta]:
+def _delta(delta: events_pb2.Delta) -> Iterator[PromptLogprobs | Delta]:
     choice = delta.choice
     match delta.WhichOneof("kind"):
         case "text":
@@ -165,6 +172,8 @@ def _delta(delta: events_pb2.Delta) -> Iterator[Delta]:
         case "tool_call":
             call = delta.tool_call
             yield ToolCallDelta(call.index, call.id, call.name, call.arguments, choice)
+        case "prompt_logprobs":
+            yield PromptLogprobs(tuple(delta.prompt_logprobs.tokens))
         case "finished":
             matched = delta.finished.WhichOneof("matched")
             yield ChoiceFinished(

@@ -32,6 +32,7 @@ def _delta(choice: int, kind: Any) -> events_pb2.Delta:
         events_pb2.ReasoningDelta: "reasoning",
         events_pb2.ToolCallDelta: "tool_call",
         events_pb2.ChoiceFinished: "finished",
+        events_pb2.PromptLogprobs: "prompt_logprobs",
     }
     return events_pb2.Delta(choice=choice, **{names[type(kind)]: kind})
 

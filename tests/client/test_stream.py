@@ -16,6 +16,7 @@ from tokenwire.client import (
     Finished,
     FinishReason,
     Progress,
+    PromptLogprobs,
     ReasoningDelta,
     RetryPolicy,
     ServerError,
@@ -27,7 +28,8 @@ from tokenwire.client import (
     ToolResult,
     Unavailable,
 )
-from tokenwire.generated.tokenwire.v1 import chat_pb2, events_pb2
+from tokenwire.client.answer import AnswerBuilder
+from tokenwire.generated.tokenwire.v1 import chat_pb2, events_pb2, inference_pb2
 
 from .answering import GUARD_S, Answering, answering
 from .answers import (
@@ -78,6 +80,34 @@ def test_events_are_those_of_the_stream() -> None:
     ]
     assert isinstance(last, Finished)
     assert (last.usage.num_completion_tokens, last.timings.ttft_s) == (2, 0.25)
+
+
+def test_log_probabilities_of_the_prompt() -> None:
+    """They come before the answer, in pieces, and are whole in it."""
+    tokens = [events_pb2.PromptTokenLogprob(token_id=number) for number in range(3)]
+    with answering() as service:
+        stream = service.client().generate("Hi", prompt_logprobs=2)
+        read = service.do(lambda: list(stream))
+        call = service.take("Generate")
+        pieces = [events_pb2.PromptLogprobs(tokens=part) for part in (tokens[:2], tokens[2:])]
+        call.end(
+            *(
+                inference_pb2.GenerateResponse.FromString(response.SerializeToString())
+                for response in whole(*pieces, text("a"), end())
+            )
+        )
+        events = read.result(GUARD_S)
+    assert call.request.sampling.prompt_logprobs == 2
+    assert events[1:4] == [
+        PromptLogprobs(tuple(tokens[:2])),
+        PromptLogprobs(tuple(tokens[2:])),
+        TextDelta("a"),
+    ]
+    builder = AnswerBuilder()
+    for event in events:
+        builder.add(event)
+    assert builder.received().prompt_logprobs == tuple(tokens)
+    assert builder.received().text == "a"
 
 
 def test_answer_is_the_sum() -> None:

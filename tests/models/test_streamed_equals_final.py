@@ -1,27 +1,40 @@
-"""A stream comes to what one message would have told, on both engines and over both RPCs."""
+"""A stream comes to what a whole answer would have told: both engines, RPCs and every dialect.
+
+SGLang honours no seeds on a CPU, and beside other requests neither engine rounds the same way
+twice. So each generation is a real one, at several seeds or by chance, and an engine that is asked
+for the same again at once says what it said: what is compared is all that lies between engine and
+caller.
+"""
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import pytest_asyncio
+from google.protobuf import json_format
 from tokenwire.generated.tokenwire.v1 import chat_pb2, events_pb2, inference_pb2
 from tokenwire.server.contract.engine import Engine, EngineRequest
 from tokenwire.server.contract.events import EngineEvent
 
 from ..server.engines.answers.asking import CLOCK, WEATHER
 from ..server.engines.answers.templates import TOOLS_AND_THINKING
-from ..server.fronts import Client, start_front
+from ..server.fronts import Client
 from ..server.rpc.test_sender_events import deltas_of, joined, read
-from ..system.services import Handover, Lent
+from ..system.services import Handover, Lent, Service, start_service
+from .dialects import DIALECTS, Dialect, Json, Said, ask_stream, ask_whole
 from .templated import ENGINES, launch_small
 
 NUM_SEEDS = 4
+NUM_EDGE_SEEDS = 2
+MAX_EDGE_TOKENS = 16
+BIAS = 30.0
+"""Makes the tokens of a text the likeliest in whatever order the model has them."""
 # As a model that always thinks has it, where the request asks for it.
 BEGINS_THOUGHT = "{% if begins_thought %}<think>\n{% endif %}"
 TOOLS = [
@@ -113,13 +126,13 @@ CHATS = {
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session", params=ENGINES)
-async def client(
+async def service(
     request: pytest.FixtureRequest,
     gguf_file: Path,
     small_model: Path,
     tmp_path_factory: pytest.TempPathFactory,
-) -> AsyncIterator[Client]:
-    """A front with SmolLM2, which has tools and thinking, and says everything twice."""
+) -> AsyncIterator[Service]:
+    """A service with SmolLM2, which has tools and thinking, and says everything twice."""
     template = TOOLS_AND_THINKING.removesuffix("{% endif %}") + BEGINS_THOUGHT + "{% endif %}"
     engine = await launch_small(
         request.param,
@@ -129,10 +142,16 @@ async def client(
         small_model=small_model,
     )
     try:
-        async with start_front(Handover(Repeating(engine)).prepare) as client:
-            yield client
+        async with start_service(Handover(Repeating(engine)).prepare) as service:
+            yield service
     finally:
         await engine.close()
+
+
+@pytest.fixture
+def client(service: Service) -> Client:
+    """The front of it."""
+    return service.client
 
 
 @pytest.mark.parametrize("name", CHATS)
@@ -180,3 +199,137 @@ async def compare(
         assert final.finished.usage == streamed[-1].finished.usage
         found += choices
     assert any(map(case.shows, found)), found
+
+
+@pytest.mark.parametrize("name", TEXTS)
+@pytest.mark.parametrize("dialect", DIALECTS)
+async def test_text_in_a_dialect(service: Service, dialect: str, name: str) -> None:
+    """Answers of many bytes a character, cut at stop strings, some with log-probabilities."""
+    case = TEXTS[name]
+    question = {"model": service.client.model, "text": case.text}
+    tokens = await ask_whole(service.http, "/tokenwire/v1/tokenize", question)
+    sampling = {"logit_bias": {str(token_id): BIAS for token_id in tokens["tokenIds"]}}
+    asked = DIALECTS[dialect]
+    found = await compare_edge(service, asked, case, asked.question(case.text), sampling)
+    assert any(said.text for said in found)
+    if case.shows is has_wide_characters:
+        assert any(not said.text.isascii() for said in found), found
+
+
+OPENAI_TOOLS = [
+    {
+        "type": "function",
+        "function": {
+            "name": tool.name,
+            "description": tool.description,
+            "parameters": json.loads(tool.parameters_schema),
+        },
+    }
+    for tool in (WEATHER, CLOCK)
+]
+OWN_TOOLS = [json_format.MessageToDict(tool) for tool in TOOLS]
+SHAPES: dict[str, tuple[Json, Json, Callable[[Said], bool]]] = {
+    "tools": (
+        {"tools": OPENAI_TOOLS, "tool_choice": "required"},
+        {"tools": OWN_TOOLS, "tool_choice": {"mode": "MODE_REQUIRED"}},
+        lambda said: bool(said.calls) and not said.text,
+    ),
+    "named tool": (
+        {
+            "tools": OPENAI_TOOLS,
+            "tool_choice": {"type": "function", "function": {"name": "clock"}},
+        },
+        {"tools": OWN_TOOLS, "tool_choice": {"name": "clock"}},
+        lambda said: [call[1] for call in said.calls] == ["clock"],
+    ),
+    "free": ({"tools": OPENAI_TOOLS}, {"tools": OWN_TOOLS}, lambda said: bool(said.text)),
+    "thinking": (
+        {"chat_template_kwargs": {"begins_thought": True}},
+        {"template_arguments": {"values": {"begins_thought": True}}},
+        lambda said: bool(said.thinking),
+    ),
+}
+"""What a conversation is asked with in OpenAI's dialect, in our own, and what it must show."""
+
+
+@pytest.mark.parametrize("name", SHAPES)
+@pytest.mark.parametrize("dialect", ["openai chat", "tokenwire chat"])
+async def test_calls_and_thinking_in_a_dialect(service: Service, dialect: str, name: str) -> None:
+    """Three choices of a conversation, with calls, thinking or text."""
+    openai, own, shows = SHAPES[name]
+    asked = DIALECTS[dialect]
+    case = replace(CHATS[name], stop=(), logprobs=None)
+    body = asked.question(case.text) | (own if asked.in_sampling else openai)
+    assert any(map(shows, await compare_edge(service, asked, case, body, {})))
+
+
+async def test_prompt_that_is_scored(service: Service) -> None:
+    """With `echo` and `logprobs` the prompt's come first, where the engine has them."""
+    asked = DIALECTS["openai completions"]
+    text = "Once upon a time"
+    body = {"model": service.client.model, "prompt": text, "echo": True, "logprobs": 1, "n": 2}
+    info = next(iter(service.client.app.models)).engine.info
+    if not info.capabilities.prompt_logprobs:
+        async with service.http.post(asked.whole, json=body) as response:
+            assert response.status == 400
+            error = (await response.json())["error"]
+        assert error["param"] == "logprobs"
+        assert info.engine in error["message"]
+        return
+    for max_tokens in (0, 1, 5):
+        body["max_tokens"] = max_tokens
+        streamed = asked.of_stream(await ask_stream(service.http, asked.stream, body | STREAMED))
+        whole = asked.of_whole(await ask_whole(service.http, asked.whole, body))
+        assert streamed == whole
+        for said in whole.values():
+            first, *others = said.logprobs
+            assert first[1:] == [None, None, 0]
+            assert all(value < 0 and token in top for token, value, top, _ in others)
+            assert "".join(row[0] for row in said.logprobs).startswith(text)
+            offsets = [row[3] for row in said.logprobs]
+            lengths = [len(row[0]) for row in said.logprobs]
+            assert offsets == [sum(lengths[:place]) for place in range(len(lengths))]
+            assert said.text.startswith(text)
+        if not max_tokens:
+            assert [said.text for said in whole.values()] == [text, text]
+    # As lm-evaluation-harness asks, which sums up what is behind its context and leaves out the
+    # last one.
+    question = {"model": service.client.model, "text": text}
+    ids = (await ask_whole(service.http, "/tokenwire/v1/tokenize", question))["tokenIds"]
+    body |= {"prompt": [ids, ids[:2]], "n": 1, "max_tokens": 1, "temperature": 0, "seed": 1234}
+    scored = asked.of_whole(await ask_whole(service.http, asked.whole, body))
+    assert [len(said.logprobs) for said in scored.values()] == [len(ids) + 1, 3]
+    assert [row[:2] for row in scored[1].logprobs[:2]] == [
+        [token, None if place == 0 else pytest.approx(value, abs=0.05)]
+        for place, (token, value, *_) in enumerate(scored[0].logprobs[:2])
+    ]
+
+
+STREAMED = DIALECTS["openai completions"].when_streamed
+
+
+async def compare_edge(
+    service: Service, asked: Dialect, case: Case, question: Json, sampling: Json
+) -> list[Said]:
+    """Asks for each generation as a stream and as a whole, and compares all that is told."""
+    has_seeds = next(iter(service.client.app.models)).engine.info.capabilities.seeds
+    found: list[Said] = []
+    for seed in range(NUM_EDGE_SEEDS):
+        values: Json = {"temperature": 1, "max_tokens": MAX_EDGE_TOKENS} | sampling
+        if asked.has_choices:
+            values["n"] = 3
+        if has_seeds:
+            values["seed"] = seed
+        if seed:  # not always: some answers begin with one
+            values["stop"] = list(case.stop[:2])
+        if case.logprobs is not None and asked.logprobs is not None:
+            values |= asked.logprobs(case.logprobs)
+        body = {"model": service.client.model, **question}
+        body |= {"sampling": values} if asked.in_sampling else values
+        events = await ask_stream(service.http, asked.stream, body | asked.when_streamed)
+        streamed = asked.of_stream(events)
+        whole = asked.of_whole(await ask_whole(service.http, asked.whole, body | asked.when_whole))
+        assert streamed == whole, seed
+        assert sorted(whole) == ([0, 1, 2] if asked.has_choices else [0])
+        found += whole.values()
+    return found

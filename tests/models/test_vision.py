@@ -79,6 +79,22 @@ async def test_same_tokens_as_transformers(served: Served, results: Results) -> 
     assert max((one.gap for one in found if one), default=0.0) <= MAX_GAP
 
 
+async def test_log_probabilities_of_a_prompt(served: Served) -> None:
+    """Each token is told in its place, those of images with no value; so are cached ones."""
+    for images, reference in zip(IMAGES, served.references, strict=True):
+        request = ask(served.client, images, max_tokens=0)
+        request.delivery = events_pb2.DELIVERY_FINAL
+        request.sampling.prompt_logprobs = 1
+        for _ in range(2):
+            told = (await served.client.unary()(request)).finished.prompt_logprobs
+            assert [token.token_id for token in told] == reference.prompt_ids
+            marks = {token.text for token in told if not token.HasField("logprob")}
+            assert marks == {told[0].text, b"<|image_pad|>"}
+            for place, token in enumerate(told):
+                is_told = place > 0 and token.text != b"<|image_pad|>"
+                assert (token.HasField("logprob"), len(token.top)) == (is_told, int(is_told))
+
+
 async def test_cached_prefix(served: Served) -> None:
     """An image is found in the prefix cache; another in its place is not taken for it."""
     red, blue = (image_file("PNG", (84, 84), color) for color in ("red", "blue"))

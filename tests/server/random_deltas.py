@@ -11,9 +11,11 @@ from tokenwire.server.contract.events import (
     ChoiceFinished,
     Delta,
     FinishReason,
+    PromptLogprobs,
     ReasoningDelta,
     TextDelta,
     TokenLogprob,
+    Told,
     ToolCallDelta,
     TopLogprob,
 )
@@ -43,10 +45,11 @@ class Said:
     end: tuple[FinishReason, str | int | None] | None = None
 
 
-def said(deltas: Iterable[Delta]) -> dict[int, Said]:
-    """What deltas come to, by choice."""
+def said(deltas: Iterable[Told]) -> dict[int, Said]:
+    """What deltas come to, by choice; of the prompt they say nothing here."""
     choices: dict[int, Said] = {}
     for delta in deltas:
+        assert not isinstance(delta, PromptLogprobs)
         choice = choices.setdefault(delta.choice, Said())
         match delta:
             case TextDelta():

@@ -24,6 +24,7 @@ from tokenwire.server.contract.events import (
     Finished,
     FinishReason,
     Prefill,
+    PromptLogprobs,
     ReasoningDelta,
     Started,
     TextDelta,
@@ -82,6 +83,7 @@ class ScriptedEngine:
                 min_tokens=False,
                 stop_token_ids=True,
                 logprobs=True,
+                prompt_logprobs=True,
                 constraints=constraints,
             ),
             has_kv_cache_scales=has_kv_cache_scales,
@@ -245,6 +247,8 @@ def go_on(
     has_ended = {choice for choice, each in enumerate(request.earlier) if each.has_ended}
     num_tokens = 0
     for event in stop_at(request.params.stop, script):
+        if isinstance(event, PromptLogprobs) and request.params.prompt_logprobs is None:
+            continue
         if isinstance(event, Delta) and event.choice in has_ended:
             continue
         if isinstance(event, TextDelta | ReasoningDelta | ToolCallDelta):
@@ -269,7 +273,7 @@ def stop_at(stop: tuple[str, ...], script: Iterable[EngineEvent]) -> Iterator[En
     matchers = defaultdict[int, StopMatcher](lambda: StopMatcher(stop))
     ended = set[int]()
     for event in script:
-        if isinstance(event, Prefill | Started | Finished):
+        if isinstance(event, Prefill | Started | PromptLogprobs | Finished):
             yield event
             continue
         if event.choice in ended:

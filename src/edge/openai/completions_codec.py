@@ -24,7 +24,7 @@ from .json_codec import (
     sum_usage,
 )
 from .known_fields import COMPLETIONS, check_names
-from .logprobs import completion_logprobs
+from .logprobs import completion_lists, end_lists, join_lists, prompt_lists
 from .sampling import decode_ids, decode_sampling
 
 MAX_PROMPTS = 16
@@ -63,7 +63,7 @@ def decode_completions(body: dict[str, Any]) -> CompletionsAsked:
     prompts, is_list = _decode_prompts(fields.get("prompt"))
     sampling = decode_sampling(fields, given)
     wants_echo = fields.optional_boolean("echo") or False
-    _decode_logprobs(fields, sampling, wants_echo=wants_echo)
+    _decode_logprobs(fields, sampling, given, wants_echo=wants_echo)
     best_of = fields.optional_integer("best_of")
     if best_of is not None and best_of != num_choices_of(sampling):
         raise invalid("best_of", f"must equal n where it is set, got {best_of}")
@@ -101,11 +101,15 @@ def encode_completions(
     choices: list[dict[str, Any]] = []
     for prompt, (finished, echo) in enumerate(zip(answers, echoes, strict=True)):
         wants_logprobs = asked.requests[prompt].sampling.HasField("logprobs")
+        of_prompt = prompt_lists(finished.prompt_logprobs, echo)
         for choice in finished.choices:
             index = prompt * asked.num_choices + choice.choice
             encoded = completion_choice(echo + choice.text, choice.finished, index=index)
             if wants_logprobs:
-                encoded["logprobs"], _ = completion_logprobs(choice.logprobs, 0)
+                lists, offset = completion_lists(choice.logprobs, len(echo))
+                if asked.wants_echo:
+                    lists = join_lists(of_prompt, lists, end_lists(choice.finished, offset))
+                encoded["logprobs"] = lists
             choices.append(encoded)
     return {
         **head.fields(COMPLETION, answers[0].started),
@@ -158,7 +162,9 @@ def _with_prompt(
     return whole
 
 
-def _decode_logprobs(fields: Fields, sampling: sampling_pb2.Sampling, *, wants_echo: bool) -> None:
+def _decode_logprobs(
+    fields: Fields, sampling: sampling_pb2.Sampling, given: dict[str, str], *, wants_echo: bool
+) -> None:
     if fields.get("logprobs") is True:
         raise invalid("logprobs", "must be an integer here: how many of the likeliest tokens")
     if fields.get("logprobs") is False:
@@ -166,6 +172,7 @@ def _decode_logprobs(fields: Fields, sampling: sampling_pb2.Sampling, *, wants_e
     logprobs = fields.optional_integer("logprobs")
     if logprobs is None:
         return
-    if wants_echo:
-        raise invalid("logprobs", "goes together with no echo: those of a prompt are not told")
     sampling.logprobs = logprobs
+    if wants_echo:
+        sampling.prompt_logprobs = logprobs
+        given["sampling.prompt_logprobs"] = "logprobs"

@@ -101,7 +101,8 @@ REFUSED: Mapping[str, str] = {
     "min_new_tokens": "send min_tokens",
     "max_new_tokens": "send max_tokens",
     "truncate_prompt_tokens": "shorten the prompt",
-    "prompt_logprobs": "log-probabilities are told of the answer alone",
+    "prompt_logprobs": "/v1/completions tells them with echo and logprobs, "
+    "/tokenwire/v1/chat and /tokenwire/v1/generate in sampling.prompt_logprobs",
     "return_tokens_as_token_ids": _NO_ADVICE,
     "return_token_ids": "/tokenwire/v1/chat and /tokenwire/v1/generate tell ids",
     "return_hidden_states": _NO_ADVICE,

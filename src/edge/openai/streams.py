@@ -19,7 +19,7 @@ from .json_codec import (
     completion_usage,
     finish_reason,
 )
-from .logprobs import chat_logprobs, completion_logprobs
+from .logprobs import Lists, chat_logprobs, completion_lists, end_lists, prompt_lists
 
 _DONE = b"data: [DONE]\n\n"
 
@@ -157,7 +157,10 @@ def _chat_choice(
 
 
 class CompletionStream(_OpenAIStream):
-    """Completions in chunks. `echoes` are what the choices begin with, one after the other."""
+    """Completions in chunks. `echoes` are what the answers to each prompt begin with.
+
+    `tells_prompt`: the log-probabilities of a prompt come with its echo, once all are there.
+    """
 
     def __init__(
         self,
@@ -167,11 +170,17 @@ class CompletionStream(_OpenAIStream):
         model: str = "",
         names: FieldNames | None = None,
         echoes: Sequence[str] = (),
+        num_choices: int = 1,
+        tells_prompt: bool = False,
     ) -> None:
         super().__init__(model, names or FieldNames(), includes_usage=includes_usage)
         self._answer = head
         self._echoes = echoes
-        self._text_offsets: dict[int, int] = {}
+        self._num_choices = num_choices
+        self._tells_prompt = tells_prompt
+        # Of each prompt by its number, until its answers begin.
+        self._prompts = dict[int, list[events_pb2.PromptTokenLogprob]]()
+        self._text_offsets = dict[int, int]()
 
     @classmethod
     def of(
@@ -183,7 +192,9 @@ class CompletionStream(_OpenAIStream):
             includes_usage=asked.includes_usage,
             model=asked.requests[0].model,
             names=asked.names,
-            echoes=[echo for echo in echoes for _ in range(asked.num_choices)],
+            echoes=echoes,
+            num_choices=asked.num_choices,
+            tells_prompt=asked.requests[0].sampling.HasField("prompt_logprobs"),
         )
 
     def _head(self, started: events_pb2.Started) -> dict[str, Any]:
@@ -196,22 +207,50 @@ class CompletionStream(_OpenAIStream):
         return completion_choice("")
 
     def _encode_start(self) -> bytes:
+        if self._tells_prompt:
+            return b""
         return b"".join(
-            self._chunk(completion_choice(echo, index=index))
-            for index, echo in enumerate(self._echoes)
-            if echo
+            self._encode_echo(prompt, None) for prompt, echo in enumerate(self._echoes) if echo
+        )
+
+    def _encode_echo(self, prompt: int, logprobs: Lists | None) -> bytes:
+        """Returns the echo of a prompt, for each of its answers."""
+        first = prompt * self._num_choices
+        return b"".join(
+            self._chunk(
+                completion_choice(self._echoes[prompt], index=index) | {"logprobs": logprobs}
+            )
+            for index in range(first, first + self._num_choices)
         )
 
     def _encode_delta(self, delta: events_pb2.Delta) -> bytes:
         kind = delta.WhichOneof("kind")
+        prompt = delta.choice // self._num_choices
+        if kind == "prompt_logprobs":
+            self._prompts.setdefault(prompt, []).extend(delta.prompt_logprobs.tokens)
+            return b""
+        before = b""
+        if prompt in self._prompts:
+            echo = self._echoes[prompt]
+            before = self._encode_echo(prompt, prompt_lists(self._prompts.pop(prompt), echo))
+            first = prompt * self._num_choices
+            for index in range(first, first + self._num_choices):
+                self._text_offsets[index] = len(echo)
+        return before + self._encode_piece(kind, delta)
+
+    def _encode_piece(self, kind: str | None, delta: events_pb2.Delta) -> bytes:
         if kind == "text" and (delta.text.text or delta.text.logprobs):
             choice = completion_choice(delta.text.text, index=delta.choice)
             if delta.text.logprobs:
                 offset = self._text_offsets.get(delta.choice, 0)
-                choice["logprobs"], self._text_offsets[delta.choice] = completion_logprobs(
+                choice["logprobs"], self._text_offsets[delta.choice] = completion_lists(
                     delta.text.logprobs, offset
                 )
             return self._chunk(choice)
         if kind == "finished":
-            return self._chunk(completion_choice("", delta.finished, index=delta.choice))
+            choice = completion_choice("", delta.finished, index=delta.choice)
+            if self._tells_prompt:
+                lists = end_lists(delta.finished, self._text_offsets.get(delta.choice, 0))
+                choice["logprobs"] = lists if lists["tokens"] else None
+            return self._chunk(choice)
         return b""

@@ -22,11 +22,13 @@ class SamplingParams:
 
     Temperature 0 is greedy, and none is between 0 and 1e-6. `top_k` 0, `min_p` 0, `top_p` 1,
     `repetition_penalty` 1 and the other penalties 0 are off. `seed` is a uint32, None where the
-    engine honours none. `max_tokens` is at least 1 and fits into the context behind the prompt.
+    engine honours none. `max_tokens` fits into the context behind the prompt; it is 0 only where
+    nothing but `prompt_logprobs` is asked for.
 
     `n` choices are made of the prompt, from 1 to 16, each with a seed of its own (`seed_of`).
     `logprobs` is how many of the likeliest tokens are told with each token, from 0 to 20; None: no
-    log-probabilities at all.
+    log-probabilities at all. `prompt_logprobs` is the same for the tokens of the prompt, which are
+    told once.
     """
 
     temperature: float
@@ -45,6 +47,7 @@ class SamplingParams:
     ignore_eos: bool = False
     n: int = 1
     logprobs: int | None = None
+    prompt_logprobs: int | None = None
 
     def seed_of(self, choice: int) -> int | None:
         """Returns the seed of a choice: `seed` plus its index; the largest uint32 goes on at 0."""
@@ -100,6 +103,7 @@ class Capabilities:
     min_tokens: bool
     stop_token_ids: bool
     logprobs: bool = False
+    prompt_logprobs: bool = False
     tools: bool = False
     reasoning: bool = False
     reasoning_switch: bool = False

@@ -1,8 +1,9 @@
 """What an engine says of one generation, in the front and on the socket to SGLang's host alike.
 
-A generation is any number of `Prefill`, one `Started`, the deltas of its choices, and one
-`Finished`; `Prefill` may also come right after `Started`. The deltas of a choice are in order, and
-the last one is its `ChoiceFinished`; those of several choices may be interleaved.
+A generation is any number of `Prefill`, one `Started`, what is told of its prompt, the deltas of
+its choices, and one `Finished`; `Prefill` may also come right after `Started`. The deltas of a
+choice are in order, and the last one is its `ChoiceFinished`; those of several choices may be
+interleaved.
 
     async for event in engine.generate(request):
         match event:
@@ -13,6 +14,7 @@ the last one is its `ChoiceFinished`; those of several choices may be interleave
 from __future__ import annotations
 
 import enum
+from typing import Final
 
 import msgspec
 
@@ -59,6 +61,29 @@ class TokenLogprob(msgspec.Struct, frozen=True, array_like=True):
     logprob: float
     text: bytes
     top: tuple[TopLogprob, ...] = ()
+
+
+class PromptTokenLogprob(msgspec.Struct, frozen=True, array_like=True):
+    """A prompt token's natural log-probability; None: it has none, and nothing is likely there."""
+
+    token_id: int
+    logprob: float | None
+    text: bytes
+    top: tuple[TopLogprob, ...] = ()
+
+
+class PromptLogprobs(_Event, frozen=True):
+    """Log-probabilities of the next tokens of the prompt, for a request that asks for them.
+
+    All come behind `Started` and before the first delta, in pieces of at most
+    `MAX_PROMPT_PIECE` values, the likeliest tokens counted.
+    """
+
+    tokens: tuple[PromptTokenLogprob, ...]
+
+
+MAX_PROMPT_PIECE: Final = 1024
+"""A piece travels in one frame and is kept as one delta: neither holds up other requests."""
 
 
 class TextDelta(_Event, frozen=True):
@@ -127,4 +152,6 @@ class Finished(_Event, frozen=True):
 
 
 Delta = TextDelta | ReasoningDelta | ToolCallDelta | ChoiceFinished
-EngineEvent = Prefill | Started | Delta | Finished
+Told = PromptLogprobs | Delta
+"""What callers append to what they have: every part of it counts."""
+EngineEvent = Prefill | Started | Told | Finished

@@ -101,8 +101,9 @@ class RenderedPrompt:
     read, None where all of it is text.
 
     With `images`, which are PNG files, the engine reads `num_image_tokens` beside `token_ids`.
-    `marked_text` is the prompt as text, with a mark for each image, for an engine that reads that
-    instead of ids.
+    `ids_with_images` are its ids with those, where the engine tells them: of each image, so many
+    times its mark. `marked_text` is the prompt as text, with a mark for each image, for an engine
+    that reads that instead of ids.
     """
 
     token_ids: TokenIds
@@ -111,6 +112,7 @@ class RenderedPrompt:
     images: tuple[bytes, ...] = ()
     num_image_tokens: int = 0
     marked_text: str = ""
+    ids_with_images: TokenIds | None = None
 
     @property
     def num_tokens(self) -> int:

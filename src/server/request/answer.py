@@ -7,10 +7,12 @@ from dataclasses import dataclass, field
 
 from ..contract.events import (
     ChoiceFinished,
-    Delta,
+    PromptLogprobs,
+    PromptTokenLogprob,
     ReasoningDelta,
     TextDelta,
     TokenLogprob,
+    Told,
     ToolCallDelta,
 )
 from .log.joined_deltas import join_deltas
@@ -29,10 +31,22 @@ class ChoiceAnswer:
     finished: ChoiceFinished | None = None
 
 
-def collect_choices(deltas: Iterable[Delta]) -> list[ChoiceAnswer]:
-    """Puts the deltas of a whole request together, by choice; at least one."""
+@dataclass(slots=True)
+class Answer:
+    """All that a request was told, of the prompt and by each choice, in their order."""
+
+    choices: list[ChoiceAnswer]
+    prompt_logprobs: list[PromptTokenLogprob]
+
+
+def collect_answer(told: Iterable[Told]) -> Answer:
+    """Puts the deltas of a whole request together; there is at least one choice."""
     choices = {0: ChoiceAnswer(0)}
-    for delta in join_deltas(sorted(deltas, key=_place_of)):
+    prompt_logprobs: list[PromptTokenLogprob] = []
+    for delta in join_deltas(sorted(told, key=_place_of)):
+        if isinstance(delta, PromptLogprobs):
+            prompt_logprobs += delta.tokens
+            continue
         choice = choices.setdefault(delta.choice, ChoiceAnswer(delta.choice))
         match delta:
             case TextDelta():
@@ -46,9 +60,11 @@ def collect_choices(deltas: Iterable[Delta]) -> list[ChoiceAnswer]:
                 choice.tool_calls.append(delta)
             case ChoiceFinished():
                 choice.finished = delta
-    return [choices[index] for index in sorted(choices)]
+    return Answer([choices[index] for index in sorted(choices)], prompt_logprobs)
 
 
-def _place_of(delta: Delta) -> tuple[int, int]:
+def _place_of(delta: Told) -> tuple[int, int]:
     """Sorts by choice and tool call: pieces of one that others came between join, too."""
+    if isinstance(delta, PromptLogprobs):
+        return -1, -1
     return delta.choice, delta.index if isinstance(delta, ToolCallDelta) else -1

@@ -8,7 +8,7 @@ from typing import Final
 
 from ...tracing.trace_context import NO_TRACE, TraceContext
 from ..contract.constraint import Constraint
-from ..contract.events import Delta, FinishReason, Prefill
+from ..contract.events import FinishReason, Prefill, Told
 from ..contract.prompts import Prompt
 from ..media.image_source import ImageSource
 
@@ -37,6 +37,7 @@ class SamplingRequest:
     clamp: bool
     n: int = 1
     logprobs: int | None = None
+    prompt_logprobs: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,5 +184,5 @@ DEADLINE_EXCEEDED: Final = "DEADLINE_EXCEEDED"
 """The reason of a caller's deadline, which gRPC itself ends."""
 
 ProgressEvent = Loading | Queued | Prefill | Decoding | Restarting
-CallEvent = ProgressEvent | CallStarted | Delta | CallFinished
+CallEvent = ProgressEvent | CallStarted | Told | CallFinished
 CallOutcome = CallFinished | CallFailed | CallAborted

@@ -9,16 +9,17 @@ from contextlib import AsyncExitStack
 from dataclasses import replace
 
 from ..constraints.checker import ConstraintChecker
-from ..contract.engine import EngineRequest
+from ..contract.engine import EngineRequest, SamplingParams
 from ..contract.events import (
     ChoiceFinished,
-    Delta,
     Finished,
     FinishReason,
     Prefill,
+    PromptLogprobs,
     ReasoningDelta,
     Started,
     TextDelta,
+    Told,
     ToolCallDelta,
 )
 from ..contract.load_progress import LoadProgress
@@ -97,7 +98,7 @@ class Inference:
         async with AsyncExitStack() as slot:
             slot.enter_context(route.model.use())
             request, started = await self._prepare(route, call, clock, slot, emit)
-            if request.params.max_tokens:
+            if _needs_engine(request.params):
                 generating = self._generate(
                     route.model, request, call=call, started=started, clock=clock, emit=emit
                 )
@@ -108,7 +109,7 @@ class Inference:
     async def _prepare(
         self, route: Route, call: Call, clock: Clock, slot: AsyncExitStack, emit: Emit
     ) -> tuple[EngineRequest, CallStarted]:
-        """Renders a call and waits for its slots, unless it asks for no token."""
+        """Renders a call and waits for its slots, where it needs an engine."""
         model = route.model
         # Before it waits: a bad constraint needs neither a model nor a slot.
         grammar = await find_grammar(call, self._constraints)
@@ -139,7 +140,7 @@ class Inference:
         num_prompt_tokens = prompt.num_tokens
         clock.end_render(num_prompt_tokens)
         params = resolve_sampling(call.sampling, self._defaults, engine.info, num_prompt_tokens)
-        check_answer_size(call, params)
+        check_answer_size(call, params, num_prompt_tokens)
         started = CallStarted(
             request_id=call.context.request_id,
             model_id=call.model_id,
@@ -158,14 +159,14 @@ class Inference:
             trace_headers=call.context.trace.headers(),
             constraint=grammar,
         )
-        if is_rendered_first and params.max_tokens:
+        if is_rendered_first and _needs_engine(params):
             await wait_for_slot()
         return request, started
 
     async def _say_nothing(
         self, request: EngineRequest, started: CallStarted, clock: Clock, emit: Emit
     ) -> CallFinished:
-        """Ends a request that asks for no token."""
+        """Ends a request that asks for no token, and nothing of its prompt."""
         emit(started)
         answer = ConstrainedAnswer(request.constraint, self._constraints)
         for choice in range(request.params.n):
@@ -215,7 +216,7 @@ class Inference:
         record = clock.record
         is_told_as_it_is = not (request.constraint or call.hides_thinking)
 
-        def tell(event: Prefill | Started | Delta) -> None:
+        def tell(event: Prefill | Started | Told) -> None:
             match event:
                 case TextDelta() | ReasoningDelta() | ToolCallDelta() | ChoiceFinished():
                     record(event)
@@ -223,7 +224,7 @@ class Inference:
                         constrained.add(event)
                         event = hide_thinking(event) if call.hides_thinking else event
                     emit(event)
-                case Prefill():
+                case Prefill() | PromptLogprobs():
                     emit(event)
                 case Started(cached):
                     emit(replace(started, num_cached_prompt_tokens=cached))
@@ -241,3 +242,7 @@ class Inference:
                 emit(await constrained.end(choice_end))
             finished = generation.finished
         return clock.summarize(finished, generation.reason, started.num_prompt_tokens)
+
+
+def _needs_engine(params: SamplingParams) -> bool:
+    return params.max_tokens > 0 or params.prompt_logprobs is not None

@@ -61,15 +61,16 @@ def resolve_sampling(
         InvalidRequest: a value over the server's limit, an id outside the vocabulary, or something
             that the model's engine cannot do.
     """
-    _check_engine_can(asked, model)
     _check_ids("sampling.stop_token_ids", asked.stop_token_ids, model.vocab_size)
     _check_ids("sampling.logit_bias", asked.logit_bias, model.vocab_size)
     if asked.clamp:
         asked = _clamp(asked)
     temperature = _or(asked.temperature, defaults.temperature)
     top_p = _or(asked.top_p, defaults.top_p)
-    if temperature < _GREEDY_BELOW or top_p < _GREEDY_BELOW:
+    is_greedy = temperature < _GREEDY_BELOW or top_p < _GREEDY_BELOW
+    if is_greedy:
         temperature, top_p = 0.0, 1.0
+    _check_engine_can(asked, model, is_greedy=is_greedy)
     room = model.context_length - num_prompt_tokens
     return SamplingParams(
         temperature=temperature,
@@ -88,6 +89,7 @@ def resolve_sampling(
         ignore_eos=asked.ignore_eos,
         n=asked.n,
         logprobs=asked.logprobs,
+        prompt_logprobs=asked.prompt_logprobs,
     )
 
 
@@ -108,13 +110,16 @@ def _seed(asked: SamplingRequest, model: ModelInfo) -> int | None:
     return secrets.randbits(32) if asked.seed is None else asked.seed
 
 
-def _check_engine_can(asked: SamplingRequest, model: ModelInfo) -> None:
+def _check_engine_can(asked: SamplingRequest, model: ModelInfo, *, is_greedy: bool) -> None:
     can = model.capabilities
     for field, is_set, is_possible in (
-        ("seed", asked.seed is not None, can.seeds),
+        # Nothing is drawn for a greedy answer: every engine honours every seed. Programs that
+        # measure models send one always.
+        ("seed", asked.seed is not None, can.seeds or is_greedy),
         ("min_tokens", asked.min_tokens > 0, can.min_tokens),
         ("stop_token_ids", bool(asked.stop_token_ids), can.stop_token_ids),
         ("logprobs", asked.logprobs is not None, can.logprobs),
+        ("prompt_logprobs", asked.prompt_logprobs is not None, can.prompt_logprobs),
     ):
         if is_set and not is_possible:
             raise InvalidRequest(

@@ -121,7 +121,8 @@ class Tokenizing:
         await check_demanded(call, rendered.form, self._constraints)
         context_length = info.context_length
         num_that_fit = min(rendered.num_tokens, context_length)
-        check_answer_size(call, resolve_sampling(call.sampling, self._defaults, info, num_that_fit))
+        params = resolve_sampling(call.sampling, self._defaults, info, num_that_fit)
+        check_answer_size(call, params, num_that_fit)
         return PromptSize(rendered.num_tokens, context_length)
 
     @asynccontextmanager

@@ -7,8 +7,15 @@ from collections.abc import Awaitable
 from typing import Any, Final, cast
 
 from ...generated.tokenwire.v1 import inference_pb2
-from ..contract.events import ChoiceFinished, Delta, ReasoningDelta, TextDelta, ToolCallDelta
-from ..request.answer import collect_choices
+from ..contract.events import (
+    ChoiceFinished,
+    PromptLogprobs,
+    ReasoningDelta,
+    TextDelta,
+    Told,
+    ToolCallDelta,
+)
+from ..request.answer import collect_answer
 from ..request.calls import CallFinished, CallStarted, Decoding, ProgressEvent, Restarting
 from ..request.log.batch import Batch
 from ..request.log.log_reader import LogReader
@@ -101,15 +108,14 @@ class Sender:
         """Sends the whole answer as one message."""
         finished: CallFinished | None = None
         started: CallStarted | None = None
-        deltas: list[Delta] = []
+        told: list[Told] = []
         while (batch := await reader.take()) is not None:
             started = batch.started or started
             finished = batch.finished or finished
-            deltas += batch.deltas
+            told += batch.deltas
         assert started is not None, "a call that succeeds starts with CallStarted"
         assert finished is not None, "a call that succeeds ends with CallFinished"
-        choices = collect_choices(deltas)
-        final = encode_final(started, choices, finished, self._wants_token_ids)
+        final = encode_final(started, collect_answer(told), finished, self._wants_token_ids)
         self._position = reader.position
         await self._write(finished=final)
 
@@ -169,12 +175,12 @@ class Sender:
         return cast("Any", self._response)(position=self._position, **event)
 
 
-def _is_empty(delta: Delta, with_ids: bool) -> bool:
+def _is_empty(delta: Told, with_ids: bool) -> bool:
     """Whether a delta says nothing: tokens of a character that is not whole yet, for example."""
     match delta:
         case TextDelta():
             return not (delta.text or delta.logprobs or (with_ids and delta.token_ids))
         case ReasoningDelta():
             return not (delta.text or (with_ids and delta.token_ids))
-        case ToolCallDelta() | ChoiceFinished():
+        case ToolCallDelta() | ChoiceFinished() | PromptLogprobs():
             return False

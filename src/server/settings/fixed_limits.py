@@ -29,6 +29,9 @@ MIN_LOAD_REPORT_INTERVAL_S: Final = 1.0
 # Log-probabilities of one answer that is sent as one message. At about 20 bytes each they stay well
 # under the 4 MiB that a gRPC client takes by default.
 MAX_LOGPROBS_OF_ONE_MESSAGE: Final = 150_000
+# Log-probabilities of one prompt. They come all at once, and a log of 16 MiB (`MAX_LOG_BYTES`)
+# keeps them for a reader that is slow, with room for the answer behind them.
+MAX_PROMPT_LOGPROBS: Final = 65_536
 # Longest silence on a stream that asked for progress.
 PROGRESS_INTERVAL_S: Final = 10.0
 # The longest side of an image, and how many times the other it may be: Qwen2.5-VL takes none

@@ -15,10 +15,12 @@ from tokenwire.edge.openai.completions_codec import (
 from tokenwire.edge.openai.json_codec import AnswerHead
 from tokenwire.generated.tokenwire.v1.events_pb2 import (
     DELIVERY_DELTAS,
+    FINISH_REASON_EOS,
     FINISH_REASON_LENGTH,
     Choice,
     ChoiceFinished,
     Finished,
+    PromptTokenLogprob,
     Started,
     TokenLogprob,
     Usage,
@@ -96,7 +98,6 @@ def test_other_fields() -> None:
     ("fields", "error"),
     [
         ({"logprobs": True}, "logprobs: must be an integer here"),
-        ({"logprobs": 1, "echo": True}, "logprobs: goes together with no echo"),
         ({"best_of": 2}, "best_of: must equal n where it is set, got 2"),
         ({"best_of": 1, "n": 2}, "best_of: must equal n where it is set, got 1"),
         ({"messages": [{}]}, "messages: is not supported here, got an array; it belongs to /v1/c"),
@@ -150,3 +151,58 @@ def test_logprobs_stand_in_their_choice() -> None:
         AnswerHead.of_completion("r1", 7), decode(logprobs=0), answers, [""]
     )
     assert encoded["choices"][0]["logprobs"]["tokens"] == ["a"]
+
+
+@pytest.mark.parametrize("num_top", [0, 5])
+def test_logprobs_with_an_echo_are_those_of_the_prompt_as_well(num_top: int) -> None:
+    """As many of both, and what the front refuses of the prompt's is named as it was sent."""
+    asked = decode(["x", "y"], logprobs=num_top, echo=True)
+    for request in asked.requests:
+        assert (request.sampling.logprobs, request.sampling.prompt_logprobs) == (num_top, num_top)
+        assert request.sampling.HasField("prompt_logprobs")
+    assert asked.names.name_of("sampling.prompt_logprobs") == "logprobs"
+    without = decode(logprobs=num_top).requests[0].sampling
+    assert not without.HasField("prompt_logprobs")
+    assert not decode(echo=True).requests[0].sampling.HasField("prompt_logprobs")
+
+
+def test_scored_prompt() -> None:
+    """What lm-evaluation-harness reads: the prompt comes first, with null of its first token."""
+    asked = decode("Hi you", echo=True, logprobs=1, max_tokens=1)
+    top = TokenLogprob.TopLogprob
+    choice = Choice(text="!", logprobs=[TokenLogprob(text=b"!", logprob=-1)])
+    choice.finished.finish_reason = FINISH_REASON_LENGTH
+    prompt = [
+        PromptTokenLogprob(text=b"Hi"),
+        PromptTokenLogprob(text=b" you", logprob=-2, top=[top(text=b" all", logprob=-0.5)]),
+    ]
+    answers = [Finished(choices=[choice], prompt_logprobs=prompt)]
+    encoded = encode_completions(AnswerHead.of_completion("r1", 7), asked, answers, ["Hi you"])
+    assert encoded["choices"][0] == {
+        "text": "Hi you!",
+        "index": 0,
+        "finish_reason": "length",
+        "logprobs": {
+            "tokens": ["Hi", " you", "!"],
+            "token_logprobs": [None, -2.0, -1.0],
+            "top_logprobs": [None, {" you": -2.0, " all": -0.5}, {"!": -1.0}],
+            "text_offset": [0, 2, 6],
+        },
+    }
+
+
+def test_scored_prompt_whose_answer_ends_at_once() -> None:
+    """The lists have one token behind the prompt's, whichever it is: programs cut it off."""
+    choice = Choice(text="")
+    choice.finished.finish_reason = FINISH_REASON_EOS
+    prompt = [PromptTokenLogprob(text=b"Hi"), PromptTokenLogprob(text=b".", logprob=-2)]
+    answers = [Finished(choices=[choice], prompt_logprobs=prompt)]
+    head = AnswerHead.of_completion("r1", 7)
+    asked = decode("Hi.", echo=True, logprobs=1, max_tokens=1)
+    lists = encode_completions(head, asked, answers, ["Hi."])["choices"][0]["logprobs"]
+    assert lists["token_logprobs"][:-1] == [None, -2.0]
+    assert lists["text_offset"] == [0, 2, 3]
+    plain = decode("Hi.", logprobs=1, max_tokens=1)
+    answers[0].ClearField("prompt_logprobs")
+    encoded = encode_completions(head, plain, answers, [""])
+    assert encoded["choices"][0]["logprobs"]["tokens"] == []

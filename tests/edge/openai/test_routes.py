@@ -276,6 +276,14 @@ async def test_a_completion_has_logprobs(http: aiohttp.ClientSession) -> None:
     assert offsets == whole["logprobs"]["text_offset"]
 
 
+async def test_a_prompt_is_scored_where_the_engine_can(http: aiohttp.ClientSession) -> None:
+    """llama.cpp cannot: it is refused by the name that the caller gave."""
+    body = {**GREEDY, "prompt": ["One, two,"], "logprobs": 1, "echo": True}
+    error = (await post(http, "/v1/completions", body, 400))["error"]
+    assert error["param"] == "logprobs"
+    assert error["message"].startswith("logprobs: is not supported by the engine of this model")
+
+
 @pytest.mark.parametrize(
     ("failure", "told"),
     [

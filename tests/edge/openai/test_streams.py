@@ -98,6 +98,46 @@ def test_echoes_come_first() -> None:
     ]
 
 
+def test_echoes_come_with_the_logprobs_of_their_prompts() -> None:
+    """Once those are all there, for each choice; offsets of the answer go on behind them."""
+    body = {"model": MODEL, "prompt": ["x", "yy"], "n": 2, "echo": True, "logprobs": 0}
+    stream = CompletionStream.of(
+        AnswerHead.of_completion("r1", 7), decode_completions(body), ["x", "yy"]
+    )
+    assert stream.encode(started(REQUEST)) == b""
+    told: list[Any] = []
+    pieces = [
+        (2, {"prompt_logprobs": scored("y")}),
+        (0, {"prompt_logprobs": scored("x")}),
+        (2, {"prompt_logprobs": scored("y")}),
+        (3, {"text": events_pb2.TextDelta(text="a", logprobs=[TOKEN])}),
+        (1, {"finished": events_pb2.ChoiceFinished(finish_reason="FINISH_REASON_EOS")}),
+        (2, {"text": events_pb2.TextDelta(text="a", logprobs=[TOKEN])}),
+    ]
+    for index, kind in pieces:
+        deltas = events_pb2.Deltas(deltas=[events_pb2.Delta(choice=index, **kind)])
+        event = inference_pb2.GenerateResponse(deltas=deltas)
+        for chunk in parse_events(stream.encode(event).decode()):
+            (one,) = chunk["choices"]
+            lists = one["logprobs"] or {"tokens": None, "text_offset": None}
+            told.append((one["index"], one["text"], lists["tokens"], lists["text_offset"]))
+    assert told == [
+        (2, "yy", ["y", "y"], [0, 1]),
+        (3, "yy", ["y", "y"], [0, 1]),
+        (3, "a", ["a"], [2]),
+        (0, "x", ["x"], [0]),
+        (1, "x", ["x"], [0]),
+        (1, "", [""], [1]),
+        (2, "a", ["a"], [2]),
+    ]
+
+
+def scored(word: str) -> events_pb2.PromptLogprobs:
+    """Returns one token of a prompt."""
+    token = events_pb2.PromptTokenLogprob(text=word.encode(), logprob=-1)
+    return events_pb2.PromptLogprobs(tokens=[token])
+
+
 def test_offsets_of_logprobs_go_on_for_each_choice() -> None:
     """A token without text of its own is told, too."""
     stream = CompletionStream(AnswerHead.of_completion("r1", 7), includes_usage=False)

@@ -33,6 +33,7 @@ from .life_contract import LifeContract
 from .logprobs_contract import LogprobsContract
 from .metrics_contract import MetricsContract
 from .prompt_contract import PromptContract
+from .prompt_logprobs_contract import PromptLogprobsContract
 from .sampling_contract import SamplingContract
 from .stop_contract import StopContract
 from .stream_contract import StreamContract
@@ -70,6 +71,7 @@ class EngineContract(
     MetricsContract,
     ChoicesContract,
     LogprobsContract,
+    PromptLogprobsContract,
     DeliveryContract,
     ContinuationContract,
 ):

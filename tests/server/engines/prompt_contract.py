@@ -57,7 +57,8 @@ class PromptContract(Contract):
         assert info.engine
 
     @pytest.mark.parametrize(
-        "ability", ["seeds", "token_ids", "min_tokens", "stop_token_ids", "chat"]
+        "ability",
+        ["seeds", "token_ids", "min_tokens", "stop_token_ids", "prompt_logprobs", "chat"],
     )
     async def test_capability_is_told_truly(self, engine: Engine, ability: str) -> None:
         """What the engine claims to do is what this suite tests it to do."""

@@ -14,6 +14,7 @@ FIELDS = {
     "min_tokens": "`min_tokens`",
     "stop_token_ids": "`stop_token_ids`",
     "token_ids": "`return_token_ids`",
+    "prompt_logprobs": "`prompt_logprobs`",
 }
 """Fields of requests by the name of the ability that they need."""
 

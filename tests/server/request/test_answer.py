@@ -11,14 +11,14 @@ from tokenwire.server.contract.events import (
     TextDelta,
     ToolCallDelta,
 )
-from tokenwire.server.request.answer import ChoiceAnswer, collect_choices
+from tokenwire.server.request.answer import ChoiceAnswer, collect_answer
 
 from ..random_deltas import Said, random_deltas, said
 
 
 def test_no_deltas_are_one_empty_choice() -> None:
     """A request that said nothing has one choice that said nothing."""
-    assert collect_choices([]) == [ChoiceAnswer(0)]
+    assert collect_answer([]).choices == [ChoiceAnswer(0)]
 
 
 def test_choices_come_by_index() -> None:
@@ -30,7 +30,7 @@ def test_choices_come_by_index() -> None:
         ChoiceFinished(FinishReason.LENGTH, choice=1),
         ChoiceFinished(FinishReason.STOP, "END"),
     ]
-    first, second = collect_choices(deltas)
+    first, second = collect_answer(deltas).choices
     assert (first.index, first.text, first.finished) == (0, "a", deltas[4])
     assert (second.index, second.text, second.finished) == (1, "bB", deltas[3])
 
@@ -44,7 +44,7 @@ def test_tool_calls_may_be_told_in_turns() -> None:
         ToolCallDelta(0, "", "", "}"),
         ToolCallDelta(1, "", "", "]"),
     ]
-    (choice,) = collect_choices(deltas)
+    (choice,) = collect_answer(deltas).choices
     assert choice.tool_calls == [
         ToolCallDelta(0, "call-0", "weather", "{}"),
         ToolCallDelta(1, "call-1", "time", "[]"),
@@ -55,7 +55,7 @@ def test_tool_calls_may_be_told_in_turns() -> None:
 def test_ids_are_those_of_thinking_and_text() -> None:
     """Ids of thinking and text come in the order in which they were generated."""
     deltas = [ReasoningDelta("a", 1, (1,)), TextDelta("b", 1, (2,)), ReasoningDelta("c", 1, (3,))]
-    (choice,) = collect_choices(deltas)
+    (choice,) = collect_answer(deltas).choices
     assert (choice.text, choice.reasoning, choice.token_ids) == ("b", "ac", [1, 2, 3])
 
 
@@ -63,7 +63,7 @@ def test_ids_are_those_of_thinking_and_text() -> None:
 def test_whole_answer_is_what_the_deltas_say(seed: int) -> None:
     """Whatever was said in which order, the whole answer is the deltas put together."""
     deltas = random_deltas(seed)
-    choices = collect_choices(deltas)
+    choices = collect_answer(deltas).choices
     assert {choice.index: as_said(choice) for choice in choices} == {
         index: as_said(choice) for index, choice in said(deltas).items()
     }

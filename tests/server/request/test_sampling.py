@@ -46,6 +46,7 @@ MODEL = ModelInfo(
         min_tokens=True,
         stop_token_ids=True,
         logprobs=True,
+        prompt_logprobs=True,
     ),
 )
 
@@ -116,6 +117,7 @@ def test_max_tokens_is_cut_to_the_room_in_the_context() -> None:
         (replace(NOTHING, seed=1), "seeds", "sampling.seed"),
         (replace(NOTHING, min_tokens=1), "min_tokens", "sampling.min_tokens"),
         (replace(NOTHING, stop_token_ids=(1,)), "stop_token_ids", "sampling.stop_token_ids"),
+        (replace(NOTHING, prompt_logprobs=0), "prompt_logprobs", "sampling.prompt_logprobs"),
     ],
 )
 def test_what_the_engine_cannot_do_is_refused(
@@ -125,6 +127,16 @@ def test_what_the_engine_cannot_do_is_refused(
     model = replace(MODEL, capabilities=replace(MODEL.capabilities, **{capability: False}))
     with pytest.raises(InvalidRequest, match=f"{field}: .*test 1"):
         resolve_sampling(asked, DEFAULTS, model, 10)
+
+
+@pytest.mark.parametrize("greedy", [{"temperature": 0.0}, {"top_p": 0.0}])
+def test_seed_of_a_greedy_answer_is_taken(greedy: dict[str, float]) -> None:
+    """Nothing is drawn: an engine that honours no seeds does what is asked, and gets none."""
+    model = replace(MODEL, capabilities=replace(MODEL.capabilities, seeds=False))
+    asked = replace(NOTHING, seed=1234, **greedy)
+    assert resolve_sampling(asked, DEFAULTS, model, 10).seed is None
+    with pytest.raises(InvalidRequest, match=r"sampling\.seed"):
+        resolve_sampling(replace(asked, temperature=0.1, top_p=1.0), DEFAULTS, model, 10)
 
 
 def test_no_seed_is_drawn_where_it_would_not_count() -> None:
@@ -144,9 +156,9 @@ def test_ids_outside_the_vocabulary_are_refused(asked: SamplingRequest) -> None:
 
 def test_choices_and_logprobs_go_to_the_engine() -> None:
     """Number of choices and of likeliest tokens pass as they are."""
-    asked = replace(NOTHING, n=3, logprobs=0)
+    asked = replace(NOTHING, n=3, logprobs=0, prompt_logprobs=2)
     params = resolve_sampling(asked, DEFAULTS, MODEL, 10)
-    assert (params.n, params.logprobs) == (3, 0)
+    assert (params.n, params.logprobs, params.prompt_logprobs) == (3, 0, 2)
 
 
 def test_logprobs_need_the_capability() -> None:

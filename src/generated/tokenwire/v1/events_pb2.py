@@ -25,17 +25,17 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19tokenwire/v1/events.proto\x12\x0ctokenwire.v1\x1a\x1egoogle/protobuf/duration.proto\"\xb1\x04\n\x08Progress\x12/\n\x06queued\x18\x01 \x01(\x0b\x32\x1d.tokenwire.v1.Progress.QueuedH\x00\x12\x31\n\x07prefill\x18\x02 \x01(\x0b\x32\x1e.tokenwire.v1.Progress.PrefillH\x00\x12/\n\x06\x64\x65\x63ode\x18\x03 \x01(\x0b\x32\x1d.tokenwire.v1.Progress.DecodeH\x00\x12\x31\n\x07loading\x18\x04 \x01(\x0b\x32\x1e.tokenwire.v1.Progress.LoadingH\x00\x12\x37\n\nrestarting\x18\x05 \x01(\x0b\x32!.tokenwire.v1.Progress.RestartingH\x00\x1aI\n\x06Queued\x12\r\n\x05place\x18\x01 \x01(\r\x12\x30\n\rexpected_wait\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x1a\x42\n\x07Prefill\x12\x1c\n\x14num_processed_tokens\x18\x01 \x01(\r\x12\x19\n\x11num_prompt_tokens\x18\x02 \x01(\r\x1a\'\n\x06\x44\x65\x63ode\x12\x1d\n\x15num_completion_tokens\x18\x01 \x01(\r\x1a;\n\x07Loading\x12\x0c\n\x04step\x18\x01 \x01(\t\x12\x15\n\x08\x66raction\x18\x02 \x01(\x02H\x00\x88\x01\x01\x42\x0b\n\t_fraction\x1a&\n\nRestarting\x12\x18\n\x10num_engines_lost\x18\x01 \x01(\rB\x07\n\x05phase\"\xd3\x01\n\x07Started\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\r\n\x05model\x18\x02 \x01(\t\x12\x16\n\x0emodel_revision\x18\x03 \x01(\t\x12\x19\n\x11num_prompt_tokens\x18\x04 \x01(\r\x12%\n\x18num_cached_prompt_tokens\x18\x05 \x01(\rH\x00\x88\x01\x01\x12\x12\n\nmax_tokens\x18\x06 \x01(\r\x12\x11\n\x04seed\x18\x07 \x01(\rH\x01\x88\x01\x01\x42\x1b\n\x19_num_cached_prompt_tokensB\x07\n\x05_seed\"-\n\x06\x44\x65ltas\x12#\n\x06\x64\x65ltas\x18\x01 \x03(\x0b\x32\x13.tokenwire.v1.Delta\"\xdf\x01\n\x05\x44\x65lta\x12\x0e\n\x06\x63hoice\x18\x01 \x01(\r\x12\'\n\x04text\x18\x02 \x01(\x0b\x32\x17.tokenwire.v1.TextDeltaH\x00\x12\x31\n\treasoning\x18\x03 \x01(\x0b\x32\x1c.tokenwire.v1.ReasoningDeltaH\x00\x12\x30\n\ttool_call\x18\x04 \x01(\x0b\x32\x1b.tokenwire.v1.ToolCallDeltaH\x00\x12\x30\n\x08\x66inished\x18\x05 \x01(\x0b\x32\x1c.tokenwire.v1.ChoiceFinishedH\x00\x42\x06\n\x04kind\"Z\n\tTextDelta\x12\x0c\n\x04text\x18\x01 \x01(\t\x12\x11\n\ttoken_ids\x18\x02 \x03(\r\x12,\n\x08logprobs\x18\x03 \x03(\x0b\x32\x1a.tokenwire.v1.TokenLogprob\"1\n\x0eReasoningDelta\x12\x0c\n\x04text\x18\x01 \x01(\t\x12\x11\n\ttoken_ids\x18\x02 \x03(\r\"K\n\rToolCallDelta\x12\r\n\x05index\x18\x01 \x01(\r\x12\n\n\x02id\x18\x02 \x01(\t\x12\x0c\n\x04name\x18\x03 \x01(\t\x12\x11\n\targuments\x18\x04 \x01(\t\"\x96\x01\n\x0e\x43hoiceFinished\x12\x31\n\rfinish_reason\x18\x01 \x01(\x0e\x32\x1a.tokenwire.v1.FinishReason\x12\x0e\n\x04stop\x18\x02 \x01(\tH\x00\x12\x17\n\rstop_token_id\x18\x03 \x01(\rH\x00\x12\x1d\n\x15\x63onstraint_incomplete\x18\x04 \x01(\x08\x42\t\n\x07matched\"\xb2\x01\n\x0cTokenLogprob\x12\x10\n\x08token_id\x18\x01 \x01(\r\x12\x0f\n\x07logprob\x18\x02 \x01(\x02\x12\x0c\n\x04text\x18\x03 \x01(\x0c\x12\x32\n\x03top\x18\x04 \x03(\x0b\x32%.tokenwire.v1.TokenLogprob.TopLogprob\x1a=\n\nTopLogprob\x12\x10\n\x08token_id\x18\x01 \x01(\r\x12\x0f\n\x07logprob\x18\x02 \x01(\x02\x12\x0c\n\x04text\x18\x03 \x01(\x0c\"\xa5\x01\n\x08\x46inished\x12\"\n\x05usage\x18\x01 \x01(\x0b\x32\x13.tokenwire.v1.Usage\x12&\n\x07timings\x18\x02 \x01(\x0b\x32\x15.tokenwire.v1.Timings\x12&\n\x07started\x18\x03 \x01(\x0b\x32\x15.tokenwire.v1.Started\x12%\n\x07\x63hoices\x18\x04 \x03(\x0b\x32\x14.tokenwire.v1.Choice\"\xdb\x01\n\x06\x43hoice\x12\x0e\n\x06\x63hoice\x18\x01 \x01(\r\x12\x0c\n\x04text\x18\x02 \x01(\t\x12\x11\n\treasoning\x18\x03 \x01(\t\x12/\n\ntool_calls\x18\x04 \x03(\x0b\x32\x1b.tokenwire.v1.ToolCallDelta\x12.\n\x08\x66inished\x18\x05 \x01(\x0b\x32\x1c.tokenwire.v1.ChoiceFinished\x12\x11\n\ttoken_ids\x18\x06 \x03(\r\x12,\n\x08logprobs\x18\x07 \x03(\x0b\x32\x1a.tokenwire.v1.TokenLogprob\"\x81\x01\n\x05Usage\x12\x19\n\x11num_prompt_tokens\x18\x01 \x01(\r\x12 \n\x18num_cached_prompt_tokens\x18\x02 \x01(\r\x12\x1d\n\x15num_completion_tokens\x18\x03 \x01(\r\x12\x1c\n\x14num_reasoning_tokens\x18\x04 \x01(\r\"\xdd\x01\n\x07Timings\x12(\n\x05queue\x18\x01 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x36\n\x13time_to_first_token\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12*\n\x07prefill\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12)\n\x06\x64\x65\x63ode\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x19\n\x11tokens_per_second\x18\x05 \x01(\x01*M\n\x08\x44\x65livery\x12\x18\n\x14\x44\x45LIVERY_UNSPECIFIED\x10\x00\x12\x13\n\x0f\x44\x45LIVERY_DELTAS\x10\x01\x12\x12\n\x0e\x44\x45LIVERY_FINAL\x10\x02*\xb2\x01\n\x0c\x46inishReason\x12\x1d\n\x19\x46INISH_REASON_UNSPECIFIED\x10\x00\x12\x16\n\x12\x46INISH_REASON_STOP\x10\x01\x12\x15\n\x11\x46INISH_REASON_EOS\x10\x02\x12\x18\n\x14\x46INISH_REASON_LENGTH\x10\x03\x12\x1c\n\x18\x46INISH_REASON_TIME_LIMIT\x10\x04\x12\x1c\n\x18\x46INISH_REASON_TOOL_CALLS\x10\x05\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19tokenwire/v1/events.proto\x12\x0ctokenwire.v1\x1a\x1egoogle/protobuf/duration.proto\"\xb1\x04\n\x08Progress\x12/\n\x06queued\x18\x01 \x01(\x0b\x32\x1d.tokenwire.v1.Progress.QueuedH\x00\x12\x31\n\x07prefill\x18\x02 \x01(\x0b\x32\x1e.tokenwire.v1.Progress.PrefillH\x00\x12/\n\x06\x64\x65\x63ode\x18\x03 \x01(\x0b\x32\x1d.tokenwire.v1.Progress.DecodeH\x00\x12\x31\n\x07loading\x18\x04 \x01(\x0b\x32\x1e.tokenwire.v1.Progress.LoadingH\x00\x12\x37\n\nrestarting\x18\x05 \x01(\x0b\x32!.tokenwire.v1.Progress.RestartingH\x00\x1aI\n\x06Queued\x12\r\n\x05place\x18\x01 \x01(\r\x12\x30\n\rexpected_wait\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x1a\x42\n\x07Prefill\x12\x1c\n\x14num_processed_tokens\x18\x01 \x01(\r\x12\x19\n\x11num_prompt_tokens\x18\x02 \x01(\r\x1a\'\n\x06\x44\x65\x63ode\x12\x1d\n\x15num_completion_tokens\x18\x01 \x01(\r\x1a;\n\x07Loading\x12\x0c\n\x04step\x18\x01 \x01(\t\x12\x15\n\x08\x66raction\x18\x02 \x01(\x02H\x00\x88\x01\x01\x42\x0b\n\t_fraction\x1a&\n\nRestarting\x12\x18\n\x10num_engines_lost\x18\x01 \x01(\rB\x07\n\x05phase\"\xd3\x01\n\x07Started\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\r\n\x05model\x18\x02 \x01(\t\x12\x16\n\x0emodel_revision\x18\x03 \x01(\t\x12\x19\n\x11num_prompt_tokens\x18\x04 \x01(\r\x12%\n\x18num_cached_prompt_tokens\x18\x05 \x01(\rH\x00\x88\x01\x01\x12\x12\n\nmax_tokens\x18\x06 \x01(\r\x12\x11\n\x04seed\x18\x07 \x01(\rH\x01\x88\x01\x01\x42\x1b\n\x19_num_cached_prompt_tokensB\x07\n\x05_seed\"-\n\x06\x44\x65ltas\x12#\n\x06\x64\x65ltas\x18\x01 \x03(\x0b\x32\x13.tokenwire.v1.Delta\"\x98\x02\n\x05\x44\x65lta\x12\x0e\n\x06\x63hoice\x18\x01 \x01(\r\x12\'\n\x04text\x18\x02 \x01(\x0b\x32\x17.tokenwire.v1.TextDeltaH\x00\x12\x31\n\treasoning\x18\x03 \x01(\x0b\x32\x1c.tokenwire.v1.ReasoningDeltaH\x00\x12\x30\n\ttool_call\x18\x04 \x01(\x0b\x32\x1b.tokenwire.v1.ToolCallDeltaH\x00\x12\x30\n\x08\x66inished\x18\x05 \x01(\x0b\x32\x1c.tokenwire.v1.ChoiceFinishedH\x00\x12\x37\n\x0fprompt_logprobs\x18\x06 \x01(\x0b\x32\x1c.tokenwire.v1.PromptLogprobsH\x00\x42\x06\n\x04kind\"Z\n\tTextDelta\x12\x0c\n\x04text\x18\x01 \x01(\t\x12\x11\n\ttoken_ids\x18\x02 \x03(\r\x12,\n\x08logprobs\x18\x03 \x03(\x0b\x32\x1a.tokenwire.v1.TokenLogprob\"1\n\x0eReasoningDelta\x12\x0c\n\x04text\x18\x01 \x01(\t\x12\x11\n\ttoken_ids\x18\x02 \x03(\r\"K\n\rToolCallDelta\x12\r\n\x05index\x18\x01 \x01(\r\x12\n\n\x02id\x18\x02 \x01(\t\x12\x0c\n\x04name\x18\x03 \x01(\t\x12\x11\n\targuments\x18\x04 \x01(\t\"\x96\x01\n\x0e\x43hoiceFinished\x12\x31\n\rfinish_reason\x18\x01 \x01(\x0e\x32\x1a.tokenwire.v1.FinishReason\x12\x0e\n\x04stop\x18\x02 \x01(\tH\x00\x12\x17\n\rstop_token_id\x18\x03 \x01(\rH\x00\x12\x1d\n\x15\x63onstraint_incomplete\x18\x04 \x01(\x08\x42\t\n\x07matched\"\xb2\x01\n\x0cTokenLogprob\x12\x10\n\x08token_id\x18\x01 \x01(\r\x12\x0f\n\x07logprob\x18\x02 \x01(\x02\x12\x0c\n\x04text\x18\x03 \x01(\x0c\x12\x32\n\x03top\x18\x04 \x03(\x0b\x32%.tokenwire.v1.TokenLogprob.TopLogprob\x1a=\n\nTopLogprob\x12\x10\n\x08token_id\x18\x01 \x01(\r\x12\x0f\n\x07logprob\x18\x02 \x01(\x02\x12\x0c\n\x04text\x18\x03 \x01(\x0c\"B\n\x0ePromptLogprobs\x12\x30\n\x06tokens\x18\x01 \x03(\x0b\x32 .tokenwire.v1.PromptTokenLogprob\"\x8a\x01\n\x12PromptTokenLogprob\x12\x10\n\x08token_id\x18\x01 \x01(\r\x12\x14\n\x07logprob\x18\x02 \x01(\x02H\x00\x88\x01\x01\x12\x0c\n\x04text\x18\x03 \x01(\x0c\x12\x32\n\x03top\x18\x04 \x03(\x0b\x32%.tokenwire.v1.TokenLogprob.TopLogprobB\n\n\x08_logprob\"\xe0\x01\n\x08\x46inished\x12\"\n\x05usage\x18\x01 \x01(\x0b\x32\x13.tokenwire.v1.Usage\x12&\n\x07timings\x18\x02 \x01(\x0b\x32\x15.tokenwire.v1.Timings\x12&\n\x07started\x18\x03 \x01(\x0b\x32\x15.tokenwire.v1.Started\x12%\n\x07\x63hoices\x18\x04 \x03(\x0b\x32\x14.tokenwire.v1.Choice\x12\x39\n\x0fprompt_logprobs\x18\x05 \x03(\x0b\x32 .tokenwire.v1.PromptTokenLogprob\"\xdb\x01\n\x06\x43hoice\x12\x0e\n\x06\x63hoice\x18\x01 \x01(\r\x12\x0c\n\x04text\x18\x02 \x01(\t\x12\x11\n\treasoning\x18\x03 \x01(\t\x12/\n\ntool_calls\x18\x04 \x03(\x0b\x32\x1b.tokenwire.v1.ToolCallDelta\x12.\n\x08\x66inished\x18\x05 \x01(\x0b\x32\x1c.tokenwire.v1.ChoiceFinished\x12\x11\n\ttoken_ids\x18\x06 \x03(\r\x12,\n\x08logprobs\x18\x07 \x03(\x0b\x32\x1a.tokenwire.v1.TokenLogprob\"\x81\x01\n\x05Usage\x12\x19\n\x11num_prompt_tokens\x18\x01 \x01(\r\x12 \n\x18num_cached_prompt_tokens\x18\x02 \x01(\r\x12\x1d\n\x15num_completion_tokens\x18\x03 \x01(\r\x12\x1c\n\x14num_reasoning_tokens\x18\x04 \x01(\r\"\xdd\x01\n\x07Timings\x12(\n\x05queue\x18\x01 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x36\n\x13time_to_first_token\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12*\n\x07prefill\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12)\n\x06\x64\x65\x63ode\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x19\n\x11tokens_per_second\x18\x05 \x01(\x01*M\n\x08\x44\x65livery\x12\x18\n\x14\x44\x45LIVERY_UNSPECIFIED\x10\x00\x12\x13\n\x0f\x44\x45LIVERY_DELTAS\x10\x01\x12\x12\n\x0e\x44\x45LIVERY_FINAL\x10\x02*\xb2\x01\n\x0c\x46inishReason\x12\x1d\n\x19\x46INISH_REASON_UNSPECIFIED\x10\x00\x12\x16\n\x12\x46INISH_REASON_STOP\x10\x01\x12\x15\n\x11\x46INISH_REASON_EOS\x10\x02\x12\x18\n\x14\x46INISH_REASON_LENGTH\x10\x03\x12\x1c\n\x18\x46INISH_REASON_TIME_LIMIT\x10\x04\x12\x1c\n\x18\x46INISH_REASON_TOOL_CALLS\x10\x05\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'tokenwire.v1.events_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_DELIVERY']._serialized_start=2426
-  _globals['_DELIVERY']._serialized_end=2503
-  _globals['_FINISHREASON']._serialized_start=2506
-  _globals['_FINISHREASON']._serialized_end=2684
+  _globals['_DELIVERY']._serialized_start=2751
+  _globals['_DELIVERY']._serialized_end=2828
+  _globals['_FINISHREASON']._serialized_start=2831
+  _globals['_FINISHREASON']._serialized_end=3009
   _globals['_PROGRESS']._serialized_start=76
   _globals['_PROGRESS']._serialized_end=637
   _globals['_PROGRESS_QUEUED']._serialized_start=345
@@ -53,25 +53,29 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_DELTAS']._serialized_start=853
   _globals['_DELTAS']._serialized_end=898
   _globals['_DELTA']._serialized_start=901
-  _globals['_DELTA']._serialized_end=1124
-  _globals['_TEXTDELTA']._serialized_start=1126
-  _globals['_TEXTDELTA']._serialized_end=1216
-  _globals['_REASONINGDELTA']._serialized_start=1218
-  _globals['_REASONINGDELTA']._serialized_end=1267
-  _globals['_TOOLCALLDELTA']._serialized_start=1269
-  _globals['_TOOLCALLDELTA']._serialized_end=1344
-  _globals['_CHOICEFINISHED']._serialized_start=1347
-  _globals['_CHOICEFINISHED']._serialized_end=1497
-  _globals['_TOKENLOGPROB']._serialized_start=1500
-  _globals['_TOKENLOGPROB']._serialized_end=1678
-  _globals['_TOKENLOGPROB_TOPLOGPROB']._serialized_start=1617
-  _globals['_TOKENLOGPROB_TOPLOGPROB']._serialized_end=1678
-  _globals['_FINISHED']._serialized_start=1681
-  _globals['_FINISHED']._serialized_end=1846
-  _globals['_CHOICE']._serialized_start=1849
-  _globals['_CHOICE']._serialized_end=2068
-  _globals['_USAGE']._serialized_start=2071
-  _globals['_USAGE']._serialized_end=2200
-  _globals['_TIMINGS']._serialized_start=2203
-  _globals['_TIMINGS']._serialized_end=2424
+  _globals['_DELTA']._serialized_end=1181
+  _globals['_TEXTDELTA']._serialized_start=1183
+  _globals['_TEXTDELTA']._serialized_end=1273
+  _globals['_REASONINGDELTA']._serialized_start=1275
+  _globals['_REASONINGDELTA']._serialized_end=1324
+  _globals['_TOOLCALLDELTA']._serialized_start=1326
+  _globals['_TOOLCALLDELTA']._serialized_end=1401
+  _globals['_CHOICEFINISHED']._serialized_start=1404
+  _globals['_CHOICEFINISHED']._serialized_end=1554
+  _globals['_TOKENLOGPROB']._serialized_start=1557
+  _globals['_TOKENLOGPROB']._serialized_end=1735
+  _globals['_TOKENLOGPROB_TOPLOGPROB']._serialized_start=1674
+  _globals['_TOKENLOGPROB_TOPLOGPROB']._serialized_end=1735
+  _globals['_PROMPTLOGPROBS']._serialized_start=1737
+  _globals['_PROMPTLOGPROBS']._serialized_end=1803
+  _globals['_PROMPTTOKENLOGPROB']._serialized_start=1806
+  _globals['_PROMPTTOKENLOGPROB']._serialized_end=1944
+  _globals['_FINISHED']._serialized_start=1947
+  _globals['_FINISHED']._serialized_end=2171
+  _globals['_CHOICE']._serialized_start=2174
+  _globals['_CHOICE']._serialized_end=2393
+  _globals['_USAGE']._serialized_start=2396
+  _globals['_USAGE']._serialized_end=2525
+  _globals['_TIMINGS']._serialized_start=2528
+  _globals['_TIMINGS']._serialized_end=2749
 # @@protoc_insertion_point(module_scope)

@@ -231,6 +231,7 @@ class ModelCapabilities(_message.Message):
     STOP_TOKEN_IDS_FIELD_NUMBER: _builtins.int
     LOGPROBS_FIELD_NUMBER: _builtins.int
     REASONING_SWITCH_FIELD_NUMBER: _builtins.int
+    PROMPT_LOGPROBS_FIELD_NUMBER: _builtins.int
     chat: _builtins.bool
     """Has a chat template."""
     tools: _builtins.bool
@@ -253,6 +254,8 @@ class ModelCapabilities(_message.Message):
     """Returns log-probabilities."""
     reasoning_switch: _builtins.bool
     """Turns thinking on and off."""
+    prompt_logprobs: _builtins.bool
+    """Returns log-probabilities of the prompt."""
     @_builtins.property
     def constraints(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Kinds of constraint: `json_schema`, `json_object`, `regex`, `ebnf`, `choice`."""
@@ -277,10 +280,11 @@ class ModelCapabilities(_message.Message):
         stop_token_ids: _builtins.bool = ...,
         logprobs: _builtins.bool = ...,
         reasoning_switch: _builtins.bool = ...,
+        prompt_logprobs: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["chat", b"chat", "constraints", b"constraints", "fill_in_the_middle", b"fill_in_the_middle", "images", b"images", "logprobs", b"logprobs", "lora_adapters", b"lora_adapters", "min_tokens", b"min_tokens", "reasoning", b"reasoning", "reasoning_switch", b"reasoning_switch", "seeds", b"seeds", "stop_token_ids", b"stop_token_ids", "token_ids", b"token_ids", "tools", b"tools"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["chat", b"chat", "constraints", b"constraints", "fill_in_the_middle", b"fill_in_the_middle", "images", b"images", "logprobs", b"logprobs", "lora_adapters", b"lora_adapters", "min_tokens", b"min_tokens", "prompt_logprobs", b"prompt_logprobs", "reasoning", b"reasoning", "reasoning_switch", b"reasoning_switch", "seeds", b"seeds", "stop_token_ids", b"stop_token_ids", "token_ids", b"token_ids", "tools", b"tools"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

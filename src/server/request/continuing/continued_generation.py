@@ -13,14 +13,15 @@ from ...contract.engine import Engine, EngineRequest
 from ...contract.errors import EngineLost
 from ...contract.events import (
     ChoiceFinished,
-    Delta,
     EngineEvent,
     Finished,
     FinishReason,
     Prefill,
+    PromptLogprobs,
     ReasoningDelta,
     Started,
     TextDelta,
+    Told,
     ToolCallDelta,
 )
 from ...models.readmission import Presence
@@ -29,7 +30,7 @@ from ..calls import Decoding, Restarting
 from ..clock import Clock
 from .told_answer import AnsweredOtherwise, Said, ToldAnswer
 
-Tell = Callable[[Prefill | Started | Delta], None]
+Tell = Callable[[Prefill | Started | Told], None]
 FinishChoice = Callable[[ChoiceFinished], Awaitable[ChoiceFinished]]
 
 
@@ -64,6 +65,8 @@ class ContinuedGeneration:
         "_model",
         "_num_cached_tokens",
         "_num_engines_lost",
+        "_num_prompt_again",
+        "_num_prompt_told",
         "_request",
         "_told",
         "has_started",
@@ -87,6 +90,7 @@ class ContinuedGeneration:
         self._num_engines_lost = 0
         self.has_started = False
         self._num_cached_tokens = 0
+        self._num_prompt_told = self._num_prompt_again = 0
 
     async def run(self, tell: Tell, finish_choice: FinishChoice) -> Finished:
         """Tells what engines tell, and returns the end; raises as `Engine.generate` does.
@@ -148,7 +152,7 @@ class ContinuedGeneration:
 
     def _tell_new(
         self,
-        event: Prefill | Started | Said,
+        event: Prefill | Started | PromptLogprobs | Said,
         presence: Presence | None,
         tell: Tell,
     ) -> None:
@@ -165,6 +169,10 @@ class ContinuedGeneration:
             case Prefill():
                 if not self.has_started:
                     tell(event)
+            case PromptLogprobs():
+                prompt = self._take_prompt(event)
+                if prompt is not None:
+                    tell(prompt)
             case Started(num_cached_tokens):
                 if not self.has_started:
                     self.has_started = True
@@ -190,8 +198,24 @@ class ContinuedGeneration:
         """Returns what the next engine is asked for."""
         if not self._num_engines_lost:
             return self._request
-        # Another id: an engine may know a request by it for ever.
-        return replace(self._request, request_id=uuid.uuid4().hex, earlier=self._told.earlier)
+        params = self._request.params
+        self._num_prompt_again = self._num_prompt_told
+        if self._num_prompt_told >= self._request.prompt.num_tokens:
+            # Once more they would cost the whole prompt, which the cache may have.
+            params = replace(params, prompt_logprobs=None)
+        return replace(
+            self._request,
+            request_id=uuid.uuid4().hex,  # an engine may know a request by it for ever
+            params=params,
+            earlier=self._told.earlier,
+        )
+
+    def _take_prompt(self, told: PromptLogprobs) -> PromptLogprobs | None:
+        """Leaves out the tokens that an engine before told."""
+        new = told.tokens[self._num_prompt_again :]
+        self._num_prompt_again = max(0, self._num_prompt_again - len(told.tokens))
+        self._num_prompt_told += len(new)
+        return PromptLogprobs(new) if new else None
 
     def _pause(self) -> None:
         self._is_paused = True

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ...contract.events import Delta
+from ...contract.events import Told
 from ..calls import CallFinished, CallStarted, ProgressEvent
 
 
@@ -20,7 +20,7 @@ class Batch:
     position: int
     progress: ProgressEvent | None = None
     started: CallStarted | None = None
-    deltas: Sequence[Delta] = ()
+    deltas: Sequence[Told] = ()
     finished: CallFinished | None = None
 
     @property

@@ -7,7 +7,14 @@ from itertools import chain, groupby
 from sys import getsizeof
 from typing import Final
 
-from ...contract.events import ChoiceFinished, Delta, ReasoningDelta, TextDelta, ToolCallDelta
+from ...contract.events import (
+    ChoiceFinished,
+    PromptLogprobs,
+    ReasoningDelta,
+    TextDelta,
+    Told,
+    ToolCallDelta,
+)
 
 _DELTA_BYTES: Final = 200
 _ID_BYTES: Final = 36
@@ -16,16 +23,16 @@ _LOGPROB_BYTES: Final = 160
 measured on CPython 3.11, rounded up."""
 
 
-def join_deltas(deltas: Iterable[Delta]) -> list[Delta]:
+def join_deltas(deltas: Iterable[Told]) -> list[Told]:
     """Joins neighbours that say more of the same thing; the order stays."""
-    joined: list[Delta] = []
+    joined: list[Told] = []
     for _, group in groupby(deltas, key=_thing_of):
         first, *others = group
         joined.append(_join(first, others) if others else first)
     return joined
 
 
-def num_bytes_of(delta: Delta) -> int:
+def num_bytes_of(delta: Told) -> int:
     """Estimates what a delta takes in memory, in bytes."""
     match delta:
         case TextDelta():
@@ -40,19 +47,23 @@ def num_bytes_of(delta: Delta) -> int:
             return _DELTA_BYTES + getsizeof(delta.arguments) + _ID_BYTES * len(delta.token_ids)
         case ChoiceFinished():
             return _DELTA_BYTES
+        case PromptLogprobs(tokens):
+            return _DELTA_BYTES + _LOGPROB_BYTES * sum(1 + len(token.top) for token in tokens)
 
 
-def _thing_of(delta: Delta) -> tuple[object, ...]:
+def _thing_of(delta: Told) -> tuple[object, ...]:
     match delta:
         case ToolCallDelta():
             return (ToolCallDelta, delta.choice, delta.index)
         case ChoiceFinished():
             return (id(delta),)  # never joined
+        case PromptLogprobs():
+            return (PromptLogprobs,)
         case _:
             return (type(delta), delta.choice)
 
 
-def _join(first: Delta, others: list[Delta]) -> Delta:
+def _join(first: Told, others: list[Told]) -> Told:
     parts = [first, *others]
     match first:
         case TextDelta():
@@ -85,3 +96,6 @@ def _join(first: Delta, others: list[Delta]) -> Delta:
             )
         case ChoiceFinished():
             return first
+        case PromptLogprobs():
+            told = [part.tokens for part in parts if isinstance(part, PromptLogprobs)]
+            return PromptLogprobs(tuple(chain.from_iterable(told)))

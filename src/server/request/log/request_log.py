@@ -10,9 +10,10 @@ from typing import Final
 from ...contract.errors import ResumeExpired
 from ...contract.events import (
     ChoiceFinished,
-    Delta,
+    PromptLogprobs,
     ReasoningDelta,
     TextDelta,
+    Told,
     ToolCallDelta,
 )
 from ..calls import CallEvent, CallFinished, CallStarted, ProgressEvent
@@ -31,7 +32,7 @@ _MAX_LOOSE_BYTES: Final = MAX_BATCH_BYTES // 4
 """Deltas that nobody has taken are joined by so many, or so many bytes: each is copied once, before
 it is read."""
 
-_Entry = tuple[int, list[Delta], int]
+_Entry = tuple[int, list[Told], int]
 """The position behind the last delta, deltas that belong together, and their bytes: a plain tuple,
 because one is made for every token."""
 
@@ -99,6 +100,8 @@ class RequestLog:
         match event:
             case TextDelta() | ReasoningDelta() | ToolCallDelta() | ChoiceFinished():
                 self._add(event)
+            case PromptLogprobs():
+                self._add(event)
             case _:
                 self._set_fact(event)
         self._wake()
@@ -139,7 +142,7 @@ class RequestLog:
             self._oldest, _, num_bytes = self._entries.popleft()
             self.num_bytes -= num_bytes
 
-    def take(self, reader: LogReader) -> Sequence[Delta]:
+    def take(self, reader: LogReader) -> Sequence[Told]:
         """Joins what a reader has not taken, up to `MAX_BATCH_BYTES`, and moves it behind that.
 
         Drops what all readers have taken, with this one.
@@ -164,11 +167,11 @@ class RequestLog:
         """Lets a reader go; what it has not taken is kept where it was the last one."""
         self._readers.discard(reader)
 
-    def _parts_for(self, reader: LogReader) -> list[list[Delta]]:
+    def _parts_for(self, reader: LogReader) -> list[list[Told]]:
         """Gives a reader what comes next, at least one part, and moves it along."""
         # From the newest on: there may be thousands that it has taken.
         newer = list(takewhile(lambda entry: entry[0] > reader.position, reversed(self._entries)))
-        parts: list[list[Delta]] = []
+        parts: list[list[Told]] = []
         room = MAX_BATCH_BYTES
         while newer:
             end, deltas, num_bytes = newer.pop()
@@ -179,11 +182,11 @@ class RequestLog:
             parts.append(deltas)
         return parts
 
-    def _add(self, delta: Delta) -> None:
+    def _add(self, delta: Told) -> None:
         num_bytes = num_bytes_of(delta)
         self.position += 1
         self.num_bytes += num_bytes
-        if not isinstance(delta, ChoiceFinished):
+        if not isinstance(delta, (ChoiceFinished, PromptLogprobs)):
             self.num_tokens += delta.num_tokens
         self._entries.append((self.position, [delta], num_bytes))
         self._num_loose += 1

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 from google.protobuf.duration_pb2 import Duration
 
 from ....generated.tokenwire.v1 import events_pb2, inference_pb2
 from ...contract.events import (
     ChoiceFinished,
-    Delta,
     FinishReason,
     Prefill,
+    PromptLogprobs,
+    PromptTokenLogprob,
     ReasoningDelta,
     TextDelta,
     TokenLogprob,
+    Told,
     ToolCallDelta,
+    TopLogprob,
 )
-from ...request.answer import ChoiceAnswer
+from ...request.answer import Answer, ChoiceAnswer
 from ...request.calls import (
     CallFinished,
     CallStarted,
@@ -78,11 +79,15 @@ def encode_started(started: CallStarted) -> events_pb2.Started:
     )
 
 
-def add_delta(deltas: events_pb2.Deltas, delta: Delta, with_token_ids: bool) -> None:
-    """Adds a piece of one choice to an event.
+def add_delta(deltas: events_pb2.Deltas, delta: Told, with_token_ids: bool) -> None:
+    """Adds a piece of one choice, or what is told of the prompt, to an event.
 
     In place, field by field: that takes a third of the time of nested constructors, for each token.
     """
+    if isinstance(delta, PromptLogprobs):
+        tokens = map(_encode_prompt_logprob, delta.tokens)
+        deltas.deltas.add().prompt_logprobs.tokens.extend(tokens)
+        return
     added = deltas.deltas.add(choice=delta.choice) if delta.choice else deltas.deltas.add()
     match delta:
         case TextDelta():
@@ -149,14 +154,15 @@ def encode_finished(finished: CallFinished) -> events_pb2.Finished:
 
 def encode_final(
     started: CallStarted,
-    choices: Iterable[ChoiceAnswer],
+    answer: Answer,
     finished: CallFinished,
     with_token_ids: bool,
 ) -> events_pb2.Finished:
     """Turns whole answers into the one message of delivery FINAL."""
     final = encode_finished(finished)
     final.started.CopyFrom(encode_started(started))
-    final.choices.extend(_encode_choice(choice, with_token_ids) for choice in choices)
+    final.choices.extend(_encode_choice(choice, with_token_ids) for choice in answer.choices)
+    final.prompt_logprobs.extend(map(_encode_prompt_logprob, answer.prompt_logprobs))
     return final
 
 
@@ -198,12 +204,22 @@ def _encode_logprob(logprob: TokenLogprob) -> events_pb2.TokenLogprob:
         token_id=logprob.token_id,
         logprob=logprob.logprob,
         text=logprob.text,
-        top=[
-            events_pb2.TokenLogprob.TopLogprob(
-                token_id=top.token_id, logprob=top.logprob, text=top.text
-            )
-            for top in logprob.top
-        ],
+        top=map(_encode_top, logprob.top),
+    )
+
+
+def _encode_prompt_logprob(logprob: PromptTokenLogprob) -> events_pb2.PromptTokenLogprob:
+    return events_pb2.PromptTokenLogprob(
+        token_id=logprob.token_id,
+        logprob=logprob.logprob,
+        text=logprob.text,
+        top=map(_encode_top, logprob.top),
+    )
+
+
+def _encode_top(top: TopLogprob) -> events_pb2.TokenLogprob.TopLogprob:
+    return events_pb2.TokenLogprob.TopLogprob(
+        token_id=top.token_id, logprob=top.logprob, text=top.text
     )
 
 

@@ -68,6 +68,7 @@ def _add_info(model: models_pb2.Model, info: ModelInfo) -> None:
             min_tokens=can.min_tokens,
             stop_token_ids=can.stop_token_ids,
             logprobs=can.logprobs,
+            prompt_logprobs=can.prompt_logprobs,
             lora_adapters=info.lora_adapters,
             tools=can.tools,
             reasoning=can.reasoning,

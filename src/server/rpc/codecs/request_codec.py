@@ -136,6 +136,9 @@ def _decode_sampling(request: Request) -> SamplingRequest:
         clamp=sampling.clamp,
         n=sampling.n if sampling.HasField("n") else 1,
         logprobs=sampling.logprobs if sampling.HasField("logprobs") else None,
+        prompt_logprobs=(
+            sampling.prompt_logprobs if sampling.HasField("prompt_logprobs") else None
+        ),
     )
 
 

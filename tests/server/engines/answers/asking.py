@@ -15,7 +15,7 @@ from tokenwire.server.contract.events import (
 )
 from tokenwire.server.contract.prompts import ChatMessage, Prompt, Role
 from tokenwire.server.contract.tools import Tool, ToolChoice, ToolMode
-from tokenwire.server.request.answer import ChoiceAnswer, collect_choices
+from tokenwire.server.request.answer import ChoiceAnswer, collect_answer
 
 from ..generation import request_for
 
@@ -49,7 +49,7 @@ async def ask(
         event for event in events if not isinstance(event, (Prefill, Started, Finished))
     ]
     assert isinstance(events[-1], Finished)
-    return collect_choices(deltas)[0], events[-1]
+    return collect_answer(deltas).choices[0], events[-1]
 
 
 def params(seed: int, max_tokens: int = 64) -> SamplingParams:

@@ -22,7 +22,7 @@ from tokenwire.server.contract.events import (
 )
 from tokenwire.server.contract.tools import AnswerForm
 from tokenwire.server.engines.answers.answer_reader import AnswerReader
-from tokenwire.server.request.answer import ChoiceAnswer, collect_choices
+from tokenwire.server.request.answer import ChoiceAnswer, collect_answer
 
 from .recorded import CLOCK, PARIS, RECORDED, WEATHER, Recorded
 
@@ -48,7 +48,7 @@ def end(reason: FinishReason = FinishReason.EOS, matched: str | int | None = Non
 def whole(events: Sequence[EngineEvent]) -> ChoiceAnswer:
     """Puts the first choice together, as delivery FINAL does."""
     deltas = [event for event in events if not isinstance(event, (Finished, Prefill, Started))]
-    return collect_choices(deltas)[0]
+    return collect_answer(deltas).choices[0]
 
 
 def test_without_a_form_nothing_changes() -> None:
@@ -148,7 +148,7 @@ def test_choices_do_not_mix() -> None:
     events = [*mixed, *second[len(first) :], end(), ChoiceFinished(FinishReason.EOS, choice=1)]
     told = read(HERMES, [*events, Finished(40, 0)])
     deltas = [event for event in told if not isinstance(event, (Finished, Prefill, Started))]
-    choices = collect_choices(deltas)
+    choices = collect_answer(deltas).choices
     assert [(choice.reasoning, choice.text) for choice in choices] == [("a", "b"), ("cd", "e")]
     assert isinstance(told[-1], Finished)
     assert told[-1].num_reasoning_tokens == sum(

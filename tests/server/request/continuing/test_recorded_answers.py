@@ -17,7 +17,7 @@ from tokenwire.server.contract.events import (
 )
 from tokenwire.server.contract.tools import AnswerForm
 from tokenwire.server.engines.answers.answer_reader import AnswerReader
-from tokenwire.server.request.answer import ChoiceAnswer, collect_choices
+from tokenwire.server.request.answer import ChoiceAnswer, collect_answer
 from tokenwire.server.request.continuing.told_answer import ToldAnswer
 
 from ...engines.answers.recorded import RECORDED, TOOLS, Recorded
@@ -48,7 +48,7 @@ def tell(told: ToldAnswer, form: AnswerForm, events: Iterable[EngineEvent]) -> l
 
 def said(deltas: Sequence[Delta]) -> tuple[str, str, list[tuple[str, str]], int, FinishReason]:
     """What was said, and how many tokens it was."""
-    answer: ChoiceAnswer = collect_choices(deltas)[0]
+    answer: ChoiceAnswer = collect_answer(deltas).choices[0]
     assert answer.finished is not None
     assert all(call.id for call in answer.tool_calls)
     calls = [(call.name, call.arguments) for call in answer.tool_calls]

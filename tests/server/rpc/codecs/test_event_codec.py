@@ -12,13 +12,14 @@ from tokenwire.server.contract.events import (
     Delta,
     FinishReason,
     Prefill,
+    PromptTokenLogprob,
     ReasoningDelta,
     TextDelta,
     TokenLogprob,
     ToolCallDelta,
     TopLogprob,
 )
-from tokenwire.server.request.answer import ChoiceAnswer
+from tokenwire.server.request.answer import Answer, ChoiceAnswer
 from tokenwire.server.request.calls import (
     CallFinished,
     CallStarted,
@@ -187,7 +188,9 @@ def test_final() -> None:
         ),
         ChoiceAnswer(2, finished=ChoiceFinished(FinishReason.EOS, choice=2)),
     ]
-    final = encode_final(STARTED, answers, FINISHED, with_token_ids=True)
+    prompt = [PromptTokenLogprob(1, None, b"a"), PromptTokenLogprob(2, -0.5, b"b")]
+    final = encode_final(STARTED, Answer(answers, prompt), FINISHED, with_token_ids=True)
+    assert [each.HasField("logprob") for each in final.prompt_logprobs] == [False, True]
     first, second = final.choices
     assert final.started == encode_started(STARTED)
     assert final.usage == encode_finished(FINISHED).usage

@@ -22,6 +22,7 @@ async def test_models() -> None:
     assert (second.context_length, second.max_output_tokens) == (64, 63)
     assert second.capabilities.chat
     assert second.capabilities.logprobs
+    assert second.capabilities.prompt_logprobs
     assert not second.capabilities.fill_in_the_middle
 
 

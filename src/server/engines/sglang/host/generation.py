@@ -44,8 +44,9 @@ class Generation:
                 uuid.uuid4().hex if index else self._id,
                 model,
                 _ChoiceListener(self, index),
+                tells_prompt=place == 0,
             )
-            for index in request.open_choices
+            for place, index in enumerate(request.open_choices)
         ]
         self._is_prompt_cached = asyncio.Event()
         self._answer = AnswerReader(request.prompt.form)

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from ....contract.errors import InvalidRequest
 from ....contract.prompts import ChatMessage, ChatPrompt, ImagePart, RenderedPrompt, Role
+from ....contract.token_ids import TokenIds
 from .internals import GenerateReqInput
 
 _logger = logging.getLogger(__name__)
@@ -78,4 +79,8 @@ class Eye:
         except (ValueError, RuntimeError) as error:
             _logger.info("images_refused", extra={"error": type(error).__name__})
             raise InvalidRequest("messages", "the model cannot read its images") from error
-        return replace(prompt, num_image_tokens=len(read.input_ids) - len(ids))
+        return replace(
+            prompt,
+            num_image_tokens=len(read.input_ids) - len(ids),
+            ids_with_images=TokenIds.of([int(token_id) for token_id in read.input_ids]),
+        )

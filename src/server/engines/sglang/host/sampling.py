@@ -90,14 +90,19 @@ def sampling_arguments(
     }
 
 
-def logprob_arguments(params: SamplingParams) -> dict[str, Any]:
-    """Spells which log-probabilities SGLang is to tell, of the answer alone."""
-    if params.logprobs is None:
+def logprob_arguments(params: SamplingParams, *, with_prompt: bool) -> dict[str, Any]:
+    """Spells which log-probabilities SGLang is to tell: of the answer, and `with_prompt` of all.
+
+    It has one number of likeliest tokens for both, and then reads the whole prompt anew.
+    """
+    of_prompt = params.prompt_logprobs if with_prompt else None
+    nums = [num for num in (params.logprobs, of_prompt) if num is not None]
+    if not nums:
         return {}
     return {
         "return_logprob": True,
-        "top_logprobs_num": params.logprobs,
-        "logprob_start_len": -1,
+        "top_logprobs_num": max(nums),
+        "logprob_start_len": -1 if of_prompt is None else 0,
     }
 
 

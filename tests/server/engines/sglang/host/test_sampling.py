@@ -100,12 +100,29 @@ def test_seed_of_a_choice() -> None:
 @pytest.mark.parametrize("num_top", [0, 20])
 def test_logprobs_of_the_answer_alone(num_top: int) -> None:
     """Asking for log-probabilities costs the prompt no cache; not asking says nothing of them."""
-    assert logprob_arguments(PLAIN) == {}
-    assert logprob_arguments(replace(PLAIN, logprobs=num_top)) == {
+    assert logprob_arguments(PLAIN, with_prompt=True) == {}
+    assert logprob_arguments(replace(PLAIN, logprobs=num_top), with_prompt=True) == {
         "return_logprob": True,
         "top_logprobs_num": num_top,
         "logprob_start_len": -1,
     }
+
+
+@pytest.mark.parametrize(
+    ("of_answer", "of_prompt", "num_top"), [(None, 0, 0), (None, 3, 3), (1, 5, 5), (5, 1, 5)]
+)
+def test_logprobs_of_the_prompt(of_answer: int | None, of_prompt: int, num_top: int) -> None:
+    """The larger number of likeliest tokens holds for both; of the choices one asks for them."""
+    params = replace(PLAIN, logprobs=of_answer, prompt_logprobs=of_prompt)
+    assert logprob_arguments(params, with_prompt=True) == {
+        "return_logprob": True,
+        "top_logprobs_num": num_top,
+        "logprob_start_len": 0,
+    }
+    other = replace(PLAIN, logprobs=of_answer)
+    assert logprob_arguments(params, with_prompt=False) == logprob_arguments(
+        other, with_prompt=False
+    )
 
 
 def test_goes_on_behind_earlier_output() -> None:

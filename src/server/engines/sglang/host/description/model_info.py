@@ -106,6 +106,7 @@ def describe_model(  # SGLang has no types
             min_tokens=True,
             stop_token_ids=True,
             logprobs=True,
+            prompt_logprobs=True,
             tools=bool(features.tool_parser),
             reasoning=bool(features.reasoning_parser),
             reasoning_switch=bool(features.switch),

@@ -23,6 +23,7 @@ from ..answer_arguments import answer_arguments
 from ..internals import GenerateReqInput, trace_arguments
 from ..sampling import Vocabulary, logprob_arguments, name_refused, sampling_arguments
 from .earlier_text import REPLACEMENT_CHARACTER, EarlierText, read_earlier
+from .prompt_logprobs import read_prompt_logprobs
 from .token_split import TokenSplit
 from .token_texts import TokenTexts
 
@@ -68,7 +69,11 @@ class Choice:
         rid: str,
         model: LoadedModel,
         listener: Listener,
+        *,
+        tells_prompt: bool = False,
     ) -> None:
+        """`tells_prompt`: it is this choice that tells what is asked of the prompt."""
+        self._tells_prompt = tells_prompt and request.params.prompt_logprobs is not None
         self._request = request
         self._index = index
         self._rid = rid
@@ -120,7 +125,7 @@ class Choice:
                 skips_special=not special_texts(request.prompt.form),
             )
         num_earlier = len(self._earlier.token_ids)
-        if num_earlier >= request.params.max_tokens:
+        if num_earlier >= request.params.max_tokens and not self._tells_prompt:
             self._end_at_limit()
             return
         items = self._model.manager.generate_request(
@@ -138,15 +143,34 @@ class Choice:
                 # SGLang adds the adapter's id to it: prefixes are shared within one adapter.
                 extra_key=request.cache_salt or None,
                 lora_path=request.lora_adapter or None,
-                **logprob_arguments(request.params),
+                **logprob_arguments(request.params, with_prompt=self._tells_prompt),
                 **trace_arguments(request.trace_headers),
             )
         )
         async with aclosing(items):
             # To the last item, also after an abort: it proves that the scheduler let go.
             async for item in items:
+                if self._tells_prompt and not self._is_over:
+                    await self._tell_prompt(item["meta_info"])
                 if not self._is_over:
                     self._take(item)
+
+    async def _tell_prompt(self, meta: Mapping[str, Any]) -> None:
+        """Tells what the first item says of the prompt; other requests have turns between."""
+        finish: Mapping[str, Any] | None = meta["finish_reason"]
+        num_top = self._request.params.prompt_logprobs
+        if num_top is None or (finish is not None and finish["type"] == "abort"):
+            return
+        self._tells_prompt = False
+        self._listener.start(meta.get("cached_tokens") or 0)
+        model = self._model
+        for piece in read_prompt_logprobs(
+            self._request.prompt, num_top, meta, model.texts, model.vocabulary.size
+        ):
+            self._listener.say(piece)
+            await asyncio.sleep(0)
+            if self._is_over:
+                return
 
     def _take(self, item: Mapping[str, Any]) -> None:
         meta = item["meta_info"]
@@ -209,7 +233,8 @@ class Choice:
         return self._is_over
 
     def _logprobs_of(self, meta: Mapping[str, Any], num_ids: int) -> list[TokenLogprob]:
-        if self._request.params.logprobs is None:
+        num_top = self._request.params.logprobs
+        if num_top is None:
             return []
         # Of each token: its log-probability, its id and its text, which SGLang is not asked for.
         tokens: Sequence[tuple[float, int, None]] = meta["output_token_logprobs"][:num_ids]
@@ -220,7 +245,7 @@ class Choice:
                 token_id,
                 logprob,
                 text_of(token_id),
-                tuple(TopLogprob(top[1], top[0], text_of(top[1])) for top in top_tokens),
+                tuple(TopLogprob(top[1], top[0], text_of(top[1])) for top in top_tokens[:num_top]),
             )
             for (logprob, token_id, _), top_tokens in zip(tokens, tops, strict=False)
         ]

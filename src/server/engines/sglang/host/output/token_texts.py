@@ -34,6 +34,11 @@ class TokenTexts:
             text = self._texts[token_id] = self._find(token_id)
         return text
 
+    def named(self, token_id: int) -> bytes:
+        """Returns the bytes of a token, of a special one its name, as prompts have it."""
+        name = self.of(token_id) or self._tokenizer.convert_ids_to_tokens(token_id) or b""
+        return name if isinstance(name, bytes) else str(name).encode()
+
     def decode(self, token_ids: list[int], *, skips_special: bool) -> str:
         """Returns the text of tokens together, as SGLang decodes those of an answer."""
         return str(

@@ -76,3 +76,17 @@ def test_bytes_of_a_token(token: str, decoder: object, told: bytes) -> None:
 def test_added_tokens(token_id: int, told: bytes) -> None:
     """Special tokens and ids without a token say nothing; other added ones say themselves."""
     assert TokenTexts(Tokenizer(["a"], {"type": "ByteLevel"})).of(token_id) == told
+
+
+def test_special_tokens_have_names_in_a_prompt() -> None:
+    """Where the answer has no text of them; all others are named by what they say."""
+    tokenizer = Tokenizer(["a", *["b"] * 89, "<s>", "<tool>", "<hidden>"], {"type": "Fuse"})
+    texts = TokenTexts(tokenizer)
+    assert [texts.named(each) for each in (0, 90, 91, 92, 93)] == [
+        b"a",
+        b"<s>",
+        b"<tool>",
+        b"<hidden>",
+        b"",
+    ]
+    assert texts.of(90) == texts.of(92) == b""
