@@ -42,8 +42,8 @@ class _SteadyCore(_core.AioServer):  # type: ignore[misc]  # see above
 
     def _make_request_call_future(self, method: bytes | None) -> asyncio.Future[Any]:
         if method is not None:
-            future: asyncio.Future[Any] = super()._make_request_call_future(method)
-            return future
+            parent: Any = super()
+            return cast("asyncio.Future[Any]", parent._make_request_call_future(method))
         loop = asyncio.get_running_loop()
         # Ended by the end of the server.
         self._refusing = loop.create_task(self._refuse_unknown(loop), name="unknown methods")
