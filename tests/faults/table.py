@@ -174,6 +174,7 @@ FAULTS = (
         15,
         "broken protobuf, lying lengths, unknown methods",
         "the call fails, its neighbours on the connection go on, nothing internal is told",
+        ("tests/server/rpc/test_steady_server.py", "tests/server/rpc/test_validation.py"),
         has_own=True,
     ),
     Fault(
@@ -183,6 +184,9 @@ FAULTS = (
         (
             _HTTP + "test_headers_far_beyond_the_limit_are_answered_too",
             _HTTP + "test_headers_that_trickle_in_are_bounded_together",
+            "tests/edge/connections/test_head_limits.py",
+            "tests/edge/connections/test_smuggling.py",
+            "tests/server/rpc/test_bursts.py",
         ),
         has_own=True,
     ),
