@@ -89,7 +89,7 @@ FAULTS = (
         "memory stays bounded, others are not hurt; over HTTP they are ended",
         (
             "tests/server/rpc/test_sender.py::test_slow_reader_gets_everything_in_few_messages",
-            "tests/server/request/test_request_log.py::test_reader_that_stops_costs_one_batch",
+            "tests/server/request/log/test_request_log.py::test_reader_that_stops_costs_one_batch",
             _HTTP + "test_an_answer_that_nobody_reads_is_given_up",
         ),
         has_own=True,
