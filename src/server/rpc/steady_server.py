@@ -57,7 +57,9 @@ class _SteadyCore(_core.AioServer):  # type: ignore[misc]  # see above
             try:
                 call = await self._request_call()
             except _core._RequestCallError:
-                return
+                if not self.is_running():  # the server ends
+                    return
+                continue
             refusal = _core._handle_rpc(_UNKNOWN, nothing, (), call, loop, False)
             task = loop.create_task(_core._schedule_rpc_coro(refusal, call, loop, _UNKNOWN))
             refusals.add(task)
