@@ -50,6 +50,7 @@ from .rpc.load_reports import LoadReports
 from .rpc.ports import open_port, open_socket, server_options
 from .rpc.reflection import add_reflection
 from .rpc.service import InferenceService
+from .rpc.steady_server import make_server
 from .rpc.tokenizer.service import TokenizerService
 from .settings.server_config import ServerConfig
 from .telemetry.metrics.front_metrics import DrainStage, FrontMetrics
@@ -208,6 +209,11 @@ class ServerApp:
         """Ends the engines, then the listeners."""
         await self._closing.aclose()
 
+    async def wait_ended(self) -> None:
+        """Returns, or raises why, once gRPC has ended: nobody can call any more."""
+        assert self._server is not None  # entered
+        await self._server.wait_for_termination()
+
     async def drain(self, shutdown: Shutdown | None = None) -> None:
         """Takes nothing new and waits for the calls in flight, up to the drain timeout.
 
@@ -237,7 +243,7 @@ class ServerApp:
         return self._gpus
 
     def _make_server(self) -> grpc.aio.Server:
-        server = grpc.aio.server(
+        server = make_server(
             interceptors=[
                 CallInterceptor(self._metrics.grpc, self._access, self.tracer, self._load_reports)
             ],
@@ -281,7 +287,11 @@ async def serve(
     limit_arenas()
     with shutdown_signals() as shutdown:
         async with ServerApp(config, None, metrics_socket, num_lines_dropped) as app:
-            await shutdown.draining.wait()
+            ended = asyncio.ensure_future(app.wait_ended())
+            await wait_first(shutdown.draining.wait(), ended)
+            if not ended.cancelled():
+                ended.result()  # why, where gRPC says so
+                raise RuntimeError("gRPC ended by itself")
             await app.drain(shutdown)
     _logger.info("stopped")
     return 0

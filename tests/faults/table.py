@@ -89,7 +89,7 @@ FAULTS = (
         "memory stays bounded, others are not hurt; over HTTP they are ended",
         (
             "tests/server/rpc/test_sender.py::test_slow_reader_gets_everything_in_few_messages",
-            "tests/server/request/test_request_log.py::test_reader_that_stops_costs_one_batch",
+            "tests/server/request/log/test_request_log.py::test_reader_that_stops_costs_one_batch",
             _HTTP + "test_an_answer_that_nobody_reads_is_given_up",
         ),
         has_own=True,
@@ -174,6 +174,7 @@ FAULTS = (
         15,
         "broken protobuf, lying lengths, unknown methods",
         "the call fails, its neighbours on the connection go on, nothing internal is told",
+        ("tests/server/rpc/test_steady_server.py", "tests/server/rpc/test_validation.py"),
         has_own=True,
     ),
     Fault(
@@ -183,6 +184,9 @@ FAULTS = (
         (
             _HTTP + "test_headers_far_beyond_the_limit_are_answered_too",
             _HTTP + "test_headers_that_trickle_in_are_bounded_together",
+            "tests/edge/connections/test_head_limits.py",
+            "tests/edge/connections/test_smuggling.py",
+            "tests/server/rpc/test_bursts.py",
         ),
         has_own=True,
     ),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 from collections.abc import AsyncIterator
 from random import Random
 from typing import Final
@@ -22,6 +23,8 @@ from .mutated_protobuf import mutate
 
 _PATIENCE_S: Final = 0.02
 _TIMEOUT_S: Final = 60.0
+# What gRPC's core says of frames that it cannot read.
+_OF_GRPC: Final = re.compile(r"\bError (?:code|parsing)\b|Error:")
 _REQUEST: Final = inference_pb2.GenerateRequest(
     model=MODEL_ID, text="two words", sampling=sampling_pb2.Sampling(max_tokens=4)
 )
@@ -56,7 +59,7 @@ def _judge_at(port: int) -> Judge:
         async with asyncio.timeout(_TIMEOUT_S):
             answer = await exchange(data)
         # gRPC writes headers as they are: what a status says can be read in them.
-        return inside_of(answer.decode(errors="replace"))
+        return inside_of(_OF_GRPC.sub("", answer.decode(errors="replace")))
 
     return judge
 

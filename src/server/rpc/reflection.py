@@ -37,9 +37,7 @@ def add_reflection(server: grpc.aio.Server, service_names: Iterable[str]) -> Non
         request_deserializer=reflection_pb2.ServerReflectionRequest.FromString,
         response_serializer=reflection_pb2.ServerReflectionResponse.SerializeToString,
     )
-    server.add_generic_rpc_handlers(
-        (grpc.method_handlers_generic_handler(V1, {"ServerReflectionInfo": handler}),)
-    )
+    server.add_registered_method_handlers(V1, {"ServerReflectionInfo": handler})
 
 
 class _Pools:
