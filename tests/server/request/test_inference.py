@@ -10,7 +10,15 @@ import grpc
 import pytest
 from google.protobuf.duration_pb2 import Duration
 from tokenwire.generated.tokenwire.v1 import events_pb2, sampling_pb2
-from tokenwire.server.contract.events import Started, TextDelta
+from tokenwire.server.constraints.checker import ConstraintChecker
+from tokenwire.server.constraints.task import Fit
+from tokenwire.server.contract.events import (
+    ChoiceFinished,
+    Finished,
+    FinishReason,
+    Started,
+    TextDelta,
+)
 from tokenwire.server.contract.prompts import TextPrompt
 
 from ..fronts import (
@@ -140,6 +148,38 @@ async def test_time_limit_ends_the_answer() -> None:
     assert answer.choice_finished.finish_reason == events_pb2.FINISH_REASON_TIME_LIMIT
     assert answer.finished.usage.num_completion_tokens == 2
     assert engine.num_aborted == 1
+
+
+@pytest.mark.parametrize("delivery", [events_pb2.DELIVERY_DELTAS, events_pb2.DELIVERY_FINAL])
+async def test_time_limit_while_the_end_is_compared_with_its_constraint(
+    monkeypatch: pytest.MonkeyPatch, delivery: Any
+) -> None:
+    """The choice, whose end was not told yet, ends by the limit."""
+    compare = ConstraintChecker.compare
+    is_first = True
+
+    async def compare_late(checker: ConstraintChecker, grammar: str, text: str) -> Fit:
+        nonlocal is_first
+        if is_first:
+            is_first = False
+            await asyncio.Event().wait()
+        return await compare(checker, grammar, text)
+
+    monkeypatch.setattr(ConstraintChecker, "compare", compare_late)
+    script = [Started(0), ChoiceFinished(FinishReason.LENGTH), Finished(0, 0)]
+    engine = ScriptedEngine(script=script, constraints=("regex",))
+    engine.allow(10)
+    async with start_front(ScriptedLauncher(engine).prepare) as client:
+        request = client.chat(
+            "go",
+            time_limit=Duration(nanos=50_000_000),
+            constraint=sampling_pb2.Constraint(regex="a+"),
+            delivery=delivery,
+        )
+        answer = await collect(client.inference.Chat(request))
+    is_final = delivery == events_pb2.DELIVERY_FINAL
+    end = answer.finished.choices[0].finished if is_final else answer.choice_finished
+    assert end.finish_reason == events_pb2.FINISH_REASON_TIME_LIMIT
 
 
 async def test_time_limit_before_the_first_token() -> None:

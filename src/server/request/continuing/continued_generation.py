@@ -108,9 +108,12 @@ class ContinuedGeneration:
                             record_sign()
                             match event:
                                 case ChoiceFinished():
+                                    told.check_end(event)
+                                    end = await finish_choice(event)
+                                    # Only now: a time limit within ends the choice by itself.
                                     told.take_end(event)
                                     self._go_on()
-                                    tell(await finish_choice(event))
+                                    tell(end)
                                 case Finished():
                                     self._go_on()
                                     return told.finish(event, self._num_cached_tokens)

@@ -77,11 +77,14 @@ class ToldAnswer:
                 self._sort_in()
         return new
 
+    def check_end(self, end: ChoiceFinished) -> None:
+        """Checks that a choice may end; raises as `take` does."""
+        self._choices[end.choice].check_all_again()
+
     def take_end(self, end: ChoiceFinished) -> None:
         """Takes the end of a choice; raises as `take` does."""
-        choice = self._choices[end.choice]
-        choice.check_all_again()
-        choice.end = end
+        self.check_end(end)
+        self._choices[end.choice].end = end
 
     def rewind(self) -> None:
         """Expects all of the answer again, from an engine that gets `earlier`."""
