@@ -79,6 +79,8 @@ def write_request(
         data = data[:place] + bytes([data[place] ^ (1 << random.randrange(8))]) + data[place + 1 :]
     if is_odd and random.random() < 0.05:
         data = data[: random.randrange(len(data))]
+    if random.random() < 0.05:  # others behind it, on the same connection
+        data += b"GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n" * random.choice((1, 3, 50))
     return data
 
 
