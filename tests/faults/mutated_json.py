@@ -38,7 +38,7 @@ _NAMES: Final = (
 
 
 # To make more of it takes seconds, in which the service stands still that is in our process.
-_MAX_REPEATED_CHARACTERS: Final = 2_000
+_MAX_REPEATED_CHARACTERS: Final = 200
 
 
 class _Literal:

@@ -23,6 +23,8 @@ MAX_METADATA_BYTES: Final = 16 * 1024
 MAX_REQUEST_ID_CHARACTERS: Final = 128
 # Health watches open at once.
 MAX_HEALTH_WATCHES: Final = 1024
+# Connections open at once at the port of metrics: each has a thread, and a file that calls need.
+MAX_SCRAPES: Final = 64
 # Streams of load reports open at once, and the shortest time between two reports of one.
 MAX_LOAD_REPORT_STREAMS: Final = 1024
 MIN_LOAD_REPORT_INTERVAL_S: Final = 1.0

@@ -14,6 +14,7 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 from prometheus_client import CollectorRegistry
 
 from ....metric_forms import choose_form
+from ...settings.fixed_limits import MAX_SCRAPES
 from .metrics_guard import Check, WsgiApp, allow_all, guarded
 
 _SERVER: Final = "tokenwire"
@@ -92,12 +93,31 @@ class _Server(ThreadingMixIn, WSGIServer):
     daemon_threads = True
 
     def __init__(self, listening: socket.socket) -> None:
+        self._places = threading.BoundedSemaphore(MAX_SCRAPES)
         super().__init__(("", 0), _RequestHandler, bind_and_activate=False)
         self.socket.close()
         self.socket = listening
         # What binding would set, without a look-up of the machine's name.
         self.server_name, self.server_port = listening.getsockname()[:2]
         self.setup_environ()
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Serves a connection in a thread, or hangs up where too many are open."""
+        if not self._places.acquire(blocking=False):
+            self.shutdown_request(request)
+            return
+        try:
+            super().process_request(request, client_address)
+        except RuntimeError:  # no thread to be had
+            self._places.release()
+            raise
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        """Serves a connection to its end."""
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            self._places.release()
 
 
 class _RequestHandler(WSGIRequestHandler):

@@ -80,6 +80,30 @@ def test_who_sends_nothing_is_hung_up_on(monkeypatch: pytest.MonkeyPatch) -> Non
                 assert client.recv(65536) == b""
 
 
+def test_connections_at_their_limit_and_above(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As many as the limit are served, one more is hung up on; a place that is free is taken."""
+    monkeypatch.setattr(metrics_server, "MAX_SCRAPES", 2)
+    with MetricsServer(registry(), "127.0.0.1", 0) as server:
+        place = ("127.0.0.1", server.port)
+        with socket.create_connection(place, timeout=10) as silent:
+            with urllib.request.urlopen(f"http://127.0.0.1:{server.port}/metrics", timeout=10):
+                pass
+            with (
+                socket.create_connection(place, timeout=10),
+                socket.create_connection(place, timeout=10) as third,
+            ):
+                assert third.recv(1) == b""
+            silent.close()
+            while True:  # until the threads of those that have gone have seen it
+                try:
+                    url = f"http://127.0.0.1:{server.port}/metrics"
+                    with urllib.request.urlopen(url, timeout=10) as response:
+                        assert response.status == 200
+                    break
+                except (OSError, http.client.HTTPException):
+                    continue
+
+
 def test_open_metrics_have_exemplars() -> None:
     """Who asks for OpenMetrics gets it, with the trace of a request; others get what they know."""
     with MetricsServer(registry(), "127.0.0.1", 0) as server:
