@@ -289,5 +289,5 @@ class Connection(RequestHandler):
 
 def _num_head_bytes(request: BaseRequest) -> int:
     """Counts the bytes of a head that came at once, as if each header had one blank in it."""
-    line = len(request.method) + len(request.path_qs) + len("  HTTP/1.1\r\n")
+    line = len(request.method) + len(request.raw_path) + len("  HTTP/1.1\r\n")
     return line + sum(len(name) + len(value) + 4 for name, value in request.raw_headers) + 2
