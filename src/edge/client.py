@@ -39,7 +39,6 @@ ResponseT_co = TypeVar("ResponseT_co", covariant=True)
 
 _UNARY_TIMEOUT_S = 5.0
 _HEALTH_TIMEOUT_S = 2.0
-_ACCESS_TIMEOUT_S = 1.0
 # How long the calls of a channel that was replaced may go on.
 _LAST_CALLS_S = 86_400.0
 
@@ -172,7 +171,7 @@ class FrontClient:
         """
         request = access_pb2.CheckAccessRequest(resource=resource)
         answer = await self._access.CheckAccess(
-            request, metadata=context.metadata(), timeout=_ACCESS_TIMEOUT_S
+            request, metadata=context.metadata(), timeout=_UNARY_TIMEOUT_S
         )
         return answer.needs_key
 

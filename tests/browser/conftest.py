@@ -23,6 +23,8 @@ NewPage = Callable[..., Coroutine[Any, Any, "Page"]]
 
 _ROOT = Path(__file__).resolve().parents[2]
 _HERE = Path(__file__).parent
+# On a busy machine, too.
+_HANGS_MS = 120_000
 # Beside errors that a page threw, which come as such.
 _REFUSED_BY_POLICY = "Content Security Policy"
 
@@ -41,6 +43,7 @@ async def chromium() -> AsyncIterator[Browser]:
     if executable is None:
         pytest.skip("needs the Debian package chromium")
     playwright = pytest.importorskip("playwright.async_api", reason="needs the extra browser")
+    playwright.expect.set_options(timeout=_HANGS_MS)
     async with playwright.async_playwright() as driver:
         # no-sandbox: its sandbox refuses to run as root
         browser = await driver.chromium.launch(executable_path=executable, args=["--no-sandbox"])
@@ -61,7 +64,7 @@ async def new_page(chromium: Browser) -> AsyncIterator[NewPage]:
     async def open_page(**options: Any) -> Page:
         context = await chromium.new_context(**options)
         contexts.append(context)
-        context.set_default_timeout(120_000)  # ends what hangs, on a busy machine too
+        context.set_default_timeout(_HANGS_MS)
 
         def note_request(request: Any) -> None:
             address = urlsplit(request.url)

@@ -215,7 +215,9 @@ async def test_tools_and_their_results(
 async def test_an_image_that_was_dropped(
     page: Page, service: ScriptedService, programs: Path
 ) -> None:
-    """It is shown, sent, and in the snippet, however long."""
+    """It is shown, sent, and in the snippet, however long; a cut answer beside it stays cut."""
+    end = [ChoiceFinished(FinishReason.LENGTH), Finished(1, 0)]
+    service.engine.script = [*answering("Fine, thanks.")[:-2], *end]
     playground = await Playground(page, service.url).open()
     await drop(page, png())
     await page.get_by_role("list", name="Images").get_by_role("img", name="a.png").wait_for()
@@ -223,6 +225,8 @@ async def test_an_image_that_was_dropped(
     await playground.ask("What is it?")
     await playground.ends()
     assert await page.locator("article.question img").get_attribute("alt") == "a.png"
+    await playground.shows(playground.answer, "Cut off")
+    assert await page.get_by_role("button", name="Continue").count() == 0
     await same_as_the_page(page, service, programs, "Fine, thanks.")
     assert "image" in repr(prompt_of(service)).lower()
 

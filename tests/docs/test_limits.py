@@ -96,7 +96,6 @@ _NO_LIMITS = {
     "server.machine.gpu_monitor._MAX_END_S": _OWN_END,
     "supervisor._LOG_TIMEOUT_S": _OWN_END,
     "edge.client._HEALTH_TIMEOUT_S": _INSIDE,
-    "edge.client._ACCESS_TIMEOUT_S": _INSIDE,
     "server.constraints.trial_process._ANSWER_TIMEOUT_S": _INSIDE,
     "server.constraints.trial_process._MAX_LINE_BYTES": _INSIDE,
     "server.engines.llama_cpp.client._CONNECT_TIMEOUT_S": _INSIDE,

@@ -13,7 +13,7 @@ from tokenwire.edge.app import EdgeApp
 from tokenwire.edge.client import FrontClient
 from tokenwire.edge.context import CONTEXT, RequestContext
 from tokenwire.edge.guard import Doorkeeper, Guard
-from tokenwire.generated.tokenwire.v1 import access_pb2
+from tokenwire.generated.tokenwire.v1 import access_pb2, access_pb2_grpc
 
 from ..server.fronts import start_front
 from ..server.key_files import write_keys
@@ -107,6 +107,32 @@ async def test_a_front_without_keys_shuts_nothing_while_it_is_slow() -> None:
         assert (await handler({CONTEXT: caller()})).status == 200
     assert front.num_asked == 2
     await front.close()
+
+
+class AskedFront(access_pb2_grpc.AccessServiceServicer):
+    """Notes how long it has to say who may use what."""
+
+    remaining_s = 0.0
+
+    async def CheckAccess(self, _request: Any, context: Any) -> access_pb2.CheckAccessResponse:
+        self.remaining_s = context.time_remaining()
+        return access_pb2.CheckAccessResponse()
+
+
+async def test_a_front_on_a_busy_machine_has_time_to_answer() -> None:
+    """A page is no 504 because the front takes a second; it has what other questions have."""
+    server = grpc.aio.server()
+    asked = AskedFront()
+    access_pb2_grpc.add_AccessServiceServicer_to_server(asked, server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    front = FrontClient(f"127.0.0.1:{port}")
+    try:
+        assert not await front.check_access(access_pb2.RESOURCE_SWAGGER, caller())
+    finally:
+        await front.close()
+        await server.stop(0)
+    assert 2 < asked.remaining_s <= 5
 
 
 class CountingClient(FrontClient):

@@ -14,7 +14,7 @@ const COPY = "Copy the answer";
 export class AnswerView {
   #shownFailure = null;
 
-  /** `does` has `regenerate`, `extend`, `copyAs` and `goOn`. */
+  /** `does` has `regenerate`, `extend`, `mayExtend`, `copyAs` and `goOn`. */
   constructor(answer, does) {
     this.answer = answer;
     this.does = does;
@@ -64,7 +64,7 @@ export class AnswerView {
     const isWaiting = runs && answer.text === answer.begun && (answer.begun || !answer.reasoning);
     this.wait.textContent = isWaiting ? waitText(answer.wait) : "";
     this.mark.textContent = markOf(answer);
-    this.extend.hidden = !(isLast && isCutOff(answer));
+    this.extend.hidden = !(isLast && isCutOff(answer) && this.does.mayExtend());
     this.#showFailure();
     this.#showThinking();
     this.#showText();

@@ -92,6 +92,8 @@ export class ConversationView {
       const does = {
         regenerate: () => this.does.regenerate(at()),
         extend: () => this.does.extend(at()),
+        // The service goes on with no answer beside images.
+        mayExtend: () => !this.conversation.turns.some((one) => one.images?.length),
         copyAs: () => this.does.copyAs(at()),
         goOn: () => this.does.goOn(),
       };
