@@ -179,7 +179,10 @@ class CompletionStream(_OpenAIStream):
         self._num_choices = num_choices
         self._tells_prompt = tells_prompt
         # Of each prompt by its number, until its answers begin.
-        self._prompts = dict[int, list[events_pb2.PromptTokenLogprob]]()
+        self._prompts = {
+            prompt: list[events_pb2.PromptTokenLogprob]()
+            for prompt in range(len(echoes) if tells_prompt else 0)
+        }
         self._text_offsets = dict[int, int]()
 
     @classmethod
@@ -227,7 +230,7 @@ class CompletionStream(_OpenAIStream):
         kind = delta.WhichOneof("kind")
         prompt = delta.choice // self._num_choices
         if kind == "prompt_logprobs":
-            self._prompts.setdefault(prompt, []).extend(delta.prompt_logprobs.tokens)
+            self._prompts[prompt].extend(delta.prompt_logprobs.tokens)
             return b""
         before = b""
         if prompt in self._prompts:

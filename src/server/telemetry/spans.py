@@ -110,8 +110,9 @@ def _steps(ended: EndedRequest) -> Iterator[_Step]:
 
 
 def _asks_nothing(ended: EndedRequest) -> bool:
-    """Whether no token was asked for: the engine has no part in it."""
-    return ended.started is not None and ended.started.max_tokens == 0
+    """Whether nothing was asked for: the engine has no part in it."""
+    has_tokens = ended.started is None or ended.started.max_tokens > 0
+    return not has_tokens and ended.call.sampling.prompt_logprobs is None
 
 
 def _name(ended: EndedRequest) -> str:

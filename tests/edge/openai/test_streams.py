@@ -132,6 +132,18 @@ def test_echoes_come_with_the_logprobs_of_their_prompts() -> None:
     ]
 
 
+def test_an_echo_comes_without_logprobs_of_its_prompt() -> None:
+    """An answer that ended before they were there has all else of it."""
+    body = {"model": MODEL, "prompt": "x", "echo": True, "logprobs": 0}
+    asked = decode_completions(body)
+    stream = CompletionStream.of(AnswerHead.of_completion("r1", 7), asked, ["x"])
+    (end, *_) = ended(REQUEST)
+    assert stream.encode(started(REQUEST)) == b""
+    echo, last = parse_events(stream.encode(end).decode())
+    assert (echo["choices"][0]["text"], last["choices"][0]["text"]) == ("x", "")
+    assert echo["choices"][0]["logprobs"]["tokens"] == []
+
+
 def scored(word: str) -> events_pb2.PromptLogprobs:
     """Returns one token of a prompt."""
     token = events_pb2.PromptTokenLogprob(text=word.encode(), logprob=-1)

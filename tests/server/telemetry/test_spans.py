@@ -169,6 +169,25 @@ async def test_a_conversation_is_a_chat() -> None:
     assert b"canary" not in sink.raw
 
 
+async def test_a_prompt_that_is_scored_is_read() -> None:
+    """max_tokens 0 with `prompt_logprobs` has the engine read the prompt, and nothing more."""
+    timeline = replace(TIMELINE, first_token_s=None, last_token_s=None)
+    request = ended(timeline=timeline)
+    sampling = replace(request.call.sampling, prompt_logprobs=1)
+    request = replace(
+        request,
+        started=replace(STARTED, max_tokens=0),
+        call=replace(request.call, sampling=sampling),
+    )
+    sink = await traced(request)
+    assert sorted(span.name for span in sink.spans) == [
+        "prefill",
+        "queue",
+        "render",
+        "text_completion m",
+    ]
+
+
 async def test_what_the_caller_does_not_record_makes_nothing() -> None:
     """A request below an unsampled call has no spans."""
     unsampled = replace(CONTEXT, trace=TraceContext.read(CALLER.traceparent[:-2] + "00"))
