@@ -148,6 +148,7 @@ class EdgeApp:
             cors,
             metrics,
             self._in_flight,
+            front=self._front,
             plaintext_keys=PlaintextKeys(config.hostname),
             tracer=self.tracer,
         )

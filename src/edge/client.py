@@ -3,9 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Generator
+from collections import defaultdict
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Coroutine,
+    Generator,
+)
 from contextlib import aclosing, contextmanager
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import grpc
 from google.protobuf.message import Message
@@ -36,11 +44,14 @@ _Metadata = tuple[tuple[str, str], ...]
 
 ResponseT = TypeVar("ResponseT", bound=Message)
 ResponseT_co = TypeVar("ResponseT_co", covariant=True)
+AnswerT = TypeVar("AnswerT")
 
 _UNARY_TIMEOUT_S = 5.0
 _HEALTH_TIMEOUT_S = 2.0
 # How long the calls of a channel that was replaced may go on.
 _LAST_CALLS_S = 86_400.0
+# How long the read of a call that was ended may take to hear of it.
+_LET_GO_S = 5.0
 
 
 class _Cancellable(Protocol):
@@ -69,7 +80,8 @@ class FrontClient:
         self._target = target
         self._tracer = tracer
         self._retired: dict[asyncio.Task[None], grpc.aio.Channel] = {}
-        self._calls: set[_Cancellable] = set()
+        self._calls: defaultdict[asyncio.Task[Any] | None, set[_Cancellable]] = defaultdict(set)
+        self._left: set[asyncio.Task[Any]] = set()
         self._is_ended = False
         self._open(tls)
 
@@ -178,18 +190,44 @@ class FrontClient:
     def end_calls(self) -> None:
         """Ends every running call with a DRAINING failure."""
         self._is_ended = True
-        for call in tuple(self._calls):
+        for call in [call for calls in self._calls.values() for call in calls]:
             call.cancel()
+
+    async def answer(self, answering: Coroutine[Any, Any, AnswerT]) -> AnswerT:
+        """Awaits an answer that may need calls; where that is cancelled, its calls are ended first.
+
+        A read that is cancelled leaves memory of gRPC behind, for good. One whose call ends does
+        not, and every client that leaves a stream ends one.
+        """
+        task = asyncio.create_task(answering, name="answer")
+        try:
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            if not task.done():
+                await self._leave(task)
+            raise
+
+    async def _leave(self, task: asyncio.Task[Any]) -> None:
+        self._left.add(task)
+        try:
+            calls = tuple(self._calls.get(task, ()))
+            for call in calls:
+                call.cancel()
+            if calls:
+                await asyncio.wait({task}, timeout=_LET_GO_S)
+        finally:
+            self._left.discard(task)
+            await end_tasks(task)
 
     @contextmanager
     def _ending(self, call: _Cancellable) -> Generator[None]:
         """Ends a call with the body, and the body where `end_calls` ends the call."""
-        self._calls.add(call)
+        task = asyncio.current_task()
+        self._calls[task].add(call)
         try:
             yield
         except asyncio.CancelledError:
-            task = asyncio.current_task()
-            if task is None or task.cancelling():
+            if task is None or task.cancelling() or task in self._left:
                 raise
             # It is the call that was cancelled: by `end_calls`, or by a front that ended, whose
             # gRPC has no other word for what had arrived and was not begun.
@@ -198,7 +236,9 @@ class FrontClient:
             raise EdgeError("ENGINE_LOST", "the inference server ended the call") from None
         finally:
             call.cancel()
-            self._calls.discard(call)
+            self._calls[task].discard(call)
+            if not self._calls[task]:
+                del self._calls[task]
 
     @contextmanager
     def _span(self, request: Message, context: RequestContext) -> Generator[_Metadata]:

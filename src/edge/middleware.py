@@ -14,6 +14,7 @@ from aiohttp.web_request import BaseRequest
 from google.rpc import code_pb2
 
 from ..tracing.http_span import end_http
+from .client import FrontClient
 from .context import CONTEXT, FAILURE, REQUEST_ID_HEADER, RequestContext
 from .cors import Cors
 from .dialect import DIALECT, Dialect, dialect_of, error_response
@@ -80,9 +81,11 @@ class Middleware:
         metrics: HttpMetrics,
         in_flight: InFlight,
         *,
+        front: FrontClient,
         plaintext_keys: PlaintextKeys,
         tracer: Tracer | None = None,
     ) -> None:
+        self._front = front
         self._dialects = dialects
         self._cors = cors
         self._metrics = metrics
@@ -111,7 +114,7 @@ class Middleware:
             status = _CLIENT_LEFT
             self._metrics.begin()
             try:
-                response = await _answer(application, request)
+                response = await self._front.answer(_answer(application, request))
                 status = response.status
                 await self._packer.pack(request, response)
                 return response

@@ -268,3 +268,73 @@ async def test_closing_ends_calls_of_earlier_channels(scripted: ScriptedFront) -
         with pytest.raises(EdgeError) as ended_by_us:
             await anext(events)
     assert ended_by_us.value.reason == "DRAINING"
+
+
+class WatchedCall:
+    """A call that says nothing until it is cancelled, and knows whether its read was, instead."""
+
+    def __init__(self) -> None:
+        self.is_read = asyncio.Event()
+        self.read_was_cancelled = False
+        self._ended = asyncio.Event()
+
+    def cancel(self) -> bool:
+        self._ended.set()
+        return True
+
+    async def __aiter__(self) -> AsyncIterator[Any]:
+        self.is_read.set()
+        try:
+            await self._ended.wait()
+        except asyncio.CancelledError:
+            self.read_was_cancelled = True
+            raise
+        raise asyncio.CancelledError  # as a call of gRPC ends
+        yield
+
+
+async def test_a_client_that_leaves_ends_the_call_and_not_its_read(
+    scripted: ScriptedFront,
+) -> None:
+    """A read that is cancelled costs some memory of gRPC, for good."""
+    call = WatchedCall()
+    async with asyncio.timeout(GUARD_S), opened(scripted.target) as front:
+        events = front.events(
+            lambda *_, **__: call,
+            inference_pb2.ChatRequest(),
+            RequestContext("r1", time.monotonic()),
+        )
+
+        async def read() -> list[Any]:
+            async with aclosing(events):
+                return [event async for event in events]
+
+        answering = asyncio.create_task(front.answer(read()))
+        await call.is_read.wait()
+        answering.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await answering
+    assert not call.read_was_cancelled
+
+
+async def test_a_client_that_leaves_an_answer_without_calls_ends_it(
+    scripted: ScriptedFront,
+) -> None:
+    """Where nothing was asked of the front yet, the answer itself is cancelled."""
+    begun, was_cancelled = asyncio.Event(), asyncio.Event()
+
+    async def wait() -> None:
+        begun.set()
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            was_cancelled.set()
+            raise
+
+    async with asyncio.timeout(GUARD_S), opened(scripted.target) as front:
+        answering = asyncio.create_task(front.answer(wait()))
+        await begun.wait()
+        answering.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await answering
+    assert was_cancelled.is_set()

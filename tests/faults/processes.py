@@ -19,7 +19,8 @@ from .front_process import PACE
 
 _ROOT = Path(__file__).parents[2]
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
-START_S = 120.0
+START_S = 400.0  # a machine that does other work, too, takes minutes to start SGLang
+_GUARD_S = 300.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +164,7 @@ async def running_edge(front: Front, **variables: str) -> AsyncIterator[Edge]:
         await edge.kill()
 
 
-async def eventually(ask: Callable[[], Awaitable[bool]], within_s: float = 60) -> float:
+async def eventually(ask: Callable[[], Awaitable[bool]], within_s: float = _GUARD_S) -> float:
     """Waits for what another process does, which nobody tells; returns the seconds it took."""
     start_s = time.monotonic()
     async with asyncio.timeout(within_s):
@@ -207,5 +208,5 @@ def descriptors_of(pid: int) -> int:
 
 def read_page(address: str) -> str:
     """The text at an address."""
-    with urllib.request.urlopen(address, timeout=10) as response:
+    with urllib.request.urlopen(address, timeout=60) as response:
         return str(response.read().decode())
