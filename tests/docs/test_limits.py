@@ -13,7 +13,9 @@ import protovalidate
 import pytest
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message_factory import GetMessageClass
+from google.rpc import code_pb2
 from tokenwire.edge.config import EdgeConfig
+from tokenwire.error_table import TRAITS
 from tokenwire.generated.buf.validate import validate_pb2
 from tokenwire.generated.tokenwire.v1 import inference_pb2, tokenizer_pb2
 from tokenwire.server.access.api_key import Limits
@@ -249,6 +251,23 @@ def _limits_of_the_code() -> Iterator[str]:
             for target in targets:
                 if isinstance(target, ast.Name) and _IS_LIMIT.search(target.id):
                     yield f"{module}.{target.id}"
+
+
+@pytest.mark.parametrize(
+    "heading", ["## Limits with a variable", "## Limits that are fixed", "## API keys"]
+)
+def test_what_an_excess_gets_is_in_the_table_of_errors(heading: str) -> None:
+    """Each pair of a code and a reason, and of a status and a code, is one of docs/errors.md."""
+    over_grpc = {
+        (code_pb2.Code.Name(traits.grpc_code), reason) for reason, traits in TRAITS.items()
+    }
+    over_http = {(str(traits.http_status), traits.rest_code) for traits in TRAITS.values()}
+    for row in _rows(heading):
+        *_, told_by_grpc, told_by_http, _ = row
+        for code, reason in re.findall(r"\b([A-Z_]{4,}), ([A-Z_]{4,})\b", told_by_grpc):
+            assert (code, reason) in over_grpc, row
+        for status, code in re.findall(r"\b(\d{3}), ([A-Z_]{4,})\b", told_by_http):
+            assert (status, code) in over_http, row
 
 
 def test_ranges_of_sampling() -> None:
