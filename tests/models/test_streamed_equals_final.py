@@ -22,12 +22,12 @@ from tokenwire.generated.tokenwire.v1 import chat_pb2, events_pb2, inference_pb2
 from tokenwire.server.contract.engine import Engine, EngineRequest
 from tokenwire.server.contract.events import EngineEvent
 
+from ..edge.dialects import DIALECTS, Dialect, Json, Said, ask_stream, ask_whole
 from ..server.engines.answers.asking import CLOCK, WEATHER
 from ..server.engines.answers.templates import TOOLS_AND_THINKING
 from ..server.fronts import Client
 from ..server.rpc.test_sender_events import deltas_of, joined, read
 from ..system.services import Handover, Lent, Service, start_service
-from .dialects import DIALECTS, Dialect, Json, Said, ask_stream, ask_whole
 from .templated import ENGINES, launch_small
 
 NUM_SEEDS = 4
