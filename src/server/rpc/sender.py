@@ -22,6 +22,7 @@ from ..request.log.log_reader import LogReader
 from ..settings.fixed_limits import PROGRESS_INTERVAL_S
 from .codecs.event_codec import (
     OneText,
+    Response,
     add_delta,
     encode_final,
     encode_finished,
@@ -30,11 +31,8 @@ from .codecs.event_codec import (
 )
 from .known_context import KnownContext
 
-Response = type[inference_pb2.GenerateResponse] | type[inference_pb2.ChatResponse]
-
-
 _ONE_TEXT: Final = {
-    response: OneText(response())
+    response: OneText(response)
     for response in (inference_pb2.GenerateResponse, inference_pb2.ChatResponse)
 }
 

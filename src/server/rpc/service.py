@@ -29,11 +29,12 @@ from ..request.kept_requests import KeptRequest, KeptRequests
 from ..request.log.log_reader import LogReader
 from ..request.log.request_log import RequestLog
 from ..request.running_request import RunningRequests
+from .codecs.event_codec import Response
 from .codecs.model_codec import encode_models
 from .codecs.request_codec import Request, decode_chat, decode_detach_timeout, decode_generate
 from .codecs.resume_codec import check_resumed, decode_resume
 from .known_context import KnownContext, has_deadline_passed
-from .sender import Response, Sender
+from .sender import Sender
 from .validation import validate
 
 _logger = structlog.get_logger(__name__)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from google.protobuf.duration_pb2 import Duration
 
 from ....generated.tokenwire.v1 import events_pb2, inference_pb2
@@ -36,6 +38,12 @@ _FINISH_REASONS = {
     FinishReason.TIME_LIMIT: events_pb2.FINISH_REASON_TIME_LIMIT,
     FinishReason.TOOL_CALLS: events_pb2.FINISH_REASON_TOOL_CALLS,
 }
+
+Response = type[inference_pb2.GenerateResponse] | type[inference_pb2.ChatResponse]
+
+_MAX_BYTES_OF_ONE_TEXT: Final = 1 << 16
+_BYTES_OF_A_TEXT: Final = 16
+"""What a message takes for a text beside its characters, rounded up."""
 
 
 def encode_progress(event: ProgressEvent) -> events_pb2.Progress:
@@ -113,21 +121,30 @@ class OneText:
     What is returned must be turned into bytes before anything else runs.
     """
 
-    def __init__(
-        self, message: inference_pb2.GenerateResponse | inference_pb2.ChatResponse
-    ) -> None:
-        self._message = message
-        self._delta = message.deltas.deltas.add()
-        self._text = self._delta.text
+    __slots__ = ("_delta", "_message", "_num_bytes_left", "_response", "_text")
+
+    def __init__(self, response: Response) -> None:
+        self._response = response
+        self._renew()
 
     def fill(
         self, position: int, delta: TextDelta
     ) -> inference_pb2.GenerateResponse | inference_pb2.ChatResponse:
         """Returns the response, with the text and choice of `delta` alone."""
+        self._num_bytes_left -= _BYTES_OF_A_TEXT + len(delta.text)
+        if self._num_bytes_left < 0:
+            self._renew()
         self._message.position = position
         self._delta.choice = delta.choice
         self._text.text = delta.text
         return self._message
+
+    def _renew(self) -> None:
+        # A message keeps the memory of every text that it ever had, until it goes itself.
+        self._message = self._response()
+        self._delta = self._message.deltas.deltas.add()
+        self._text = self._delta.text
+        self._num_bytes_left = _MAX_BYTES_OF_ONE_TEXT
 
 
 def encode_finished(finished: CallFinished) -> events_pb2.Finished:

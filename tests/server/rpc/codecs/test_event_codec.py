@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import resource
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from google.protobuf.duration_pb2 import Duration
-from tokenwire.generated.tokenwire.v1 import events_pb2
+from tokenwire.generated.tokenwire.v1 import events_pb2, inference_pb2
 from tokenwire.server.contract.events import (
     ChoiceFinished,
     Delta,
@@ -29,6 +31,7 @@ from tokenwire.server.request.calls import (
     Queued,
 )
 from tokenwire.server.rpc.codecs.event_codec import (
+    OneText,
     add_delta,
     encode_final,
     encode_finished,
@@ -200,3 +203,34 @@ def test_final() -> None:
     assert second == events_pb2.Choice(
         choice=2, finished=events_pb2.ChoiceFinished(finish_reason=events_pb2.FINISH_REASON_EOS)
     )
+
+
+def test_text_that_is_filled_in_takes_the_place_of_the_last() -> None:
+    """One message serves all streams: nothing of what it had is left in it."""
+    one = OneText(inference_pb2.ChatResponse)
+    for position, delta in ((7, TextDelta("long text", 1, choice=2)), (1, TextDelta("a", 1))):
+        expected = events_pb2.Delta(choice=delta.choice, text=events_pb2.TextDelta(text=delta.text))
+        assert one.fill(position, delta) == inference_pb2.ChatResponse(
+            position=position, deltas=events_pb2.Deltas(deltas=[expected])
+        )
+
+
+@pytest.mark.parametrize(
+    "text", ["", "ab", "a piece of text that is longer than most", "x" * 10_000]
+)
+def test_text_that_is_filled_in_takes_no_memory_for_ever(text: str) -> None:
+    """What a server says in a year passes through one message, which keeps none of it."""
+    one, delta = OneText(inference_pb2.ChatResponse), TextDelta(text, 1)
+    for position in range(1000):
+        one.fill(position, delta)
+    before = _resident_bytes()
+    num_bytes = 0
+    while num_bytes < 100 << 20:
+        num_bytes += 64 * len(text) + 1024
+        for position in range(64):
+            one.fill(position, delta)
+    assert _resident_bytes() - before < 10 << 20
+
+
+def _resident_bytes() -> int:
+    return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
