@@ -215,21 +215,16 @@ def test_text_that_is_filled_in_takes_the_place_of_the_last() -> None:
         )
 
 
-@pytest.mark.parametrize(
-    "text", ["", "ab", "a piece of text that is longer than most", "x" * 10_000]
-)
+@pytest.mark.parametrize("text", ["a piece of text", "x" * 10_000], ids=["short", "long"])
 def test_text_that_is_filled_in_takes_no_memory_for_ever(text: str) -> None:
     """What a server says in a year passes through one message, which keeps none of it."""
     one, delta = OneText(inference_pb2.ChatResponse), TextDelta(text, 1)
     for position in range(1000):
         one.fill(position, delta)
     before = _resident_bytes()
-    num_bytes = 0
-    while num_bytes < 100 << 20:
-        num_bytes += 64 * len(text) + 1024
-        for position in range(64):
-            one.fill(position, delta)
-    assert _resident_bytes() - before < 10 << 20
+    for position in range((32 << 20) // len(text)):
+        one.fill(position, delta)
+    assert _resident_bytes() - before < 4 << 20
 
 
 def _resident_bytes() -> int:
