@@ -212,7 +212,8 @@ class ServerApp:
     async def wait_ended(self) -> None:
         """Returns, or raises why, once gRPC has ended: nobody can call any more."""
         assert self._server is not None  # entered
-        await self._server.wait_for_termination()
+        # Shielded: to cancel it would cancel what gRPC's own shutdown waits for.
+        await asyncio.shield(self._server.wait_for_termination())
 
     async def drain(self, shutdown: Shutdown | None = None) -> None:
         """Takes nothing new and waits for the calls in flight, up to the drain timeout.
