@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
 from collections.abc import Awaitable, Callable
 from typing import cast
@@ -234,7 +235,8 @@ class Connection(RequestHandler):
         """
         if self._tcp is not None:
             if self._tcp.can_write_eof():
-                self._tcp.write_eof()
+                with contextlib.suppress(OSError):  # the client has reset it meanwhile
+                    self._tcp.write_eof()
             await asyncio.sleep(_LINGERING_TIME_S)  # ended before that by the client's own end
 
     def _go_on_with_head(self, num_bytes: int) -> None:
