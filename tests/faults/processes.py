@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import signal
@@ -165,12 +166,17 @@ async def running_edge(front: Front, **variables: str) -> AsyncIterator[Edge]:
 
 
 async def eventually(ask: Callable[[], Awaitable[bool]], within_s: float = _GUARD_S) -> float:
-    """Waits for what another process does, which nobody tells; returns the seconds it took."""
+    """Waits for what another process does, which nobody tells; returns the seconds it took.
+
+    A process that cannot be asked, because it is busy or about to begin, has not done it yet.
+    """
     start_s = time.monotonic()
     async with asyncio.timeout(within_s):
-        while not await ask():  # noqa: ASYNC110 - see above
+        while True:
+            with contextlib.suppress(OSError):  # that of asyncio.timeout is raised behind this
+                if await ask():
+                    return time.monotonic() - start_s
             await asyncio.sleep(0.02)
-    return time.monotonic() - start_s
 
 
 def is_listening(port: int) -> bool:
