@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final, Self
 
 from ....private_folders import PREFIX, PrivateFolder
-from .process_group import group_members
+from ...machine.process_group import group_members
 
 _SHARED_MEMORY: Final = Path("/dev/shm")  # noqa: S108 - where Linux keeps it
 _KIND: Final = "sglang-"

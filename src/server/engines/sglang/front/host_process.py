@@ -14,8 +14,8 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Final, Self
 
+from ....machine.process_group import wait_group_gone
 from ..leftovers import Leftovers
-from ..process_group import wait_group_gone
 from .output_tail import OutputTail
 
 _logger = logging.getLogger(__name__)

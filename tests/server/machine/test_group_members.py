@@ -9,9 +9,9 @@ import sys
 from collections.abc import Iterator
 
 import pytest
-from tokenwire.server.engines.sglang.process_group import group_members, wait_group_gone
+from tokenwire.server.machine.process_group import group_members, wait_group_gone
 
-from ..contract import HANG_S
+from ..engines.contract import HANG_S
 
 # A leader and its child, which says nothing when it ends.
 LEADER = """
