@@ -151,7 +151,9 @@ class Finished(_Event, frozen=True):
     num_reasoning_tokens: int = 0
 
 
-Delta = TextDelta | ReasoningDelta | ToolCallDelta | ChoiceFinished
+Said = TextDelta | ReasoningDelta | ToolCallDelta
+"""A delta that says something of a choice."""
+Delta = Said | ChoiceFinished
 Told = PromptLogprobs | Delta
 """What callers append to what they have: every part of it counts."""
 EngineEvent = Prefill | Started | Told | Finished

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
-from ..contract.events import ChoiceFinished, Delta, Finished, FinishReason
+from ..contract.events import Finished, FinishReason, Said
 from .calls import CallFinished
 from .token_gaps import TokenGaps
 
@@ -96,17 +97,15 @@ class Clock:
         if self.pauses and self.pauses[-1].ended_s is None:
             self.pauses[-1] = replace(self.pauses[-1], ended_s=time.monotonic())
 
-    def record(self, delta: Delta) -> None:
-        """Takes the time of the tokens of a delta."""
-        if isinstance(delta, ChoiceFinished):
-            return
-        now_s = time.monotonic()
-        last_s = self.last_token_of.get(delta.choice)
-        if last_s is not None:
-            self.token_gaps.add(now_s - last_s, delta.num_tokens)
-        elif self.first_token_s is None:
-            self.first_token_s = now_s
-        self.last_token_of[delta.choice] = self.last_token_s = now_s
+    def record(self, deltas: Iterable[Said], times_s: Iterable[float]) -> None:
+        """Takes when deltas were told, in their order."""
+        for delta, time_s in zip(deltas, times_s, strict=True):
+            last_s = self.last_token_of.get(delta.choice)
+            if last_s is not None:
+                self.token_gaps.add(time_s - last_s, delta.num_tokens)
+            elif self.first_token_s is None:
+                self.first_token_s = time_s
+            self.last_token_of[delta.choice] = self.last_token_s = time_s
 
     def stop(self) -> Timeline:
         """Returns all times, with now as the end."""

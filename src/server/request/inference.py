@@ -12,15 +12,12 @@ from ..constraints.checker import ConstraintChecker
 from ..contract.engine import EngineRequest, SamplingParams
 from ..contract.events import (
     ChoiceFinished,
+    Delta,
     Finished,
     FinishReason,
     Prefill,
-    PromptLogprobs,
-    ReasoningDelta,
     Started,
-    TextDelta,
     Told,
-    ToolCallDelta,
 )
 from ..contract.load_progress import LoadProgress
 from ..contract.prompts import RenderedPrompt
@@ -98,13 +95,38 @@ class Inference:
         async with AsyncExitStack() as slot:
             slot.enter_context(route.model.use())
             request, started = await self._prepare(route, call, clock, slot, emit)
-            if _needs_engine(request.params):
-                generating = self._generate(
-                    route.model, request, call=call, started=started, clock=clock, emit=emit
-                )
-            else:
-                generating = self._say_nothing(request, started, clock, emit)
-            return await generating
+            answer = ConstrainedAnswer(request.constraint, self._constraints)
+            if not _needs_engine(request.params):
+                return await self._say_nothing(request, answer, started, clock, emit)
+
+            def begin(event: Started) -> None:
+                cached = event.num_cached_prompt_tokens
+                emit(replace(started, num_cached_prompt_tokens=cached))
+
+            def tell_otherwise(event: Prefill | Told) -> None:
+                if isinstance(event, Delta):
+                    answer.add(event)
+                    event = hide_thinking(event) if call.hides_thinking else event
+                emit(event)
+
+            is_told_as_it_is = not (request.constraint or call.hides_thinking)
+            tell = emit if is_told_as_it_is else tell_otherwise
+            # The engine now may be another than the one that rendered: it holds the same model.
+            generation = ContinuedGeneration(route.model, request, self._continuation, clock, emit)
+            time_limit = asyncio.timeout(call.time_limit_s)
+            try:
+                async with time_limit:
+                    # No coroutine of ours around it but this one: each token goes through all.
+                    finished = await generation.run(begin, tell, answer.end)
+            except TimeoutError:
+                if not time_limit.expired():
+                    raise
+                if not generation.has_started:
+                    emit(started)
+                for choice_end in generation.end_open(FinishReason.TIME_LIMIT):
+                    emit(await answer.end(choice_end))
+                finished = generation.finished
+            return clock.summarize(finished, generation.reason, started.num_prompt_tokens)
 
     async def _prepare(
         self, route: Route, call: Call, clock: Clock, slot: AsyncExitStack, emit: Emit
@@ -164,11 +186,15 @@ class Inference:
         return request, started
 
     async def _say_nothing(
-        self, request: EngineRequest, started: CallStarted, clock: Clock, emit: Emit
+        self,
+        request: EngineRequest,
+        answer: ConstrainedAnswer,
+        started: CallStarted,
+        clock: Clock,
+        emit: Emit,
     ) -> CallFinished:
         """Ends a request that asks for no token, and nothing of its prompt."""
         emit(started)
-        answer = ConstrainedAnswer(request.constraint, self._constraints)
         for choice in range(request.params.n):
             emit(await answer.end(ChoiceFinished(FinishReason.LENGTH, choice=choice)))
         return clock.summarize(Finished(0, 0), FinishReason.LENGTH, started.num_prompt_tokens)
@@ -198,50 +224,6 @@ class Inference:
             rendered = await render_over_death(model, prompt, self._continuation)
         check_rendered(call, rendered, engine.info)
         return rendered
-
-    async def _generate(
-        self,
-        model: ServedModel,
-        request: EngineRequest,
-        *,
-        call: Call,
-        started: CallStarted,
-        clock: Clock,
-        emit: Emit,
-    ) -> CallFinished:
-        constrained = ConstrainedAnswer(request.constraint, self._constraints)
-        # The engine now may be another than the one that rendered: it holds the same model.
-        generation = ContinuedGeneration(model, request, self._continuation, clock, emit)
-
-        record = clock.record
-        is_told_as_it_is = not (request.constraint or call.hides_thinking)
-
-        def tell(event: Prefill | Started | Told) -> None:
-            match event:
-                case TextDelta() | ReasoningDelta() | ToolCallDelta() | ChoiceFinished():
-                    record(event)
-                    if not is_told_as_it_is:
-                        constrained.add(event)
-                        event = hide_thinking(event) if call.hides_thinking else event
-                    emit(event)
-                case Prefill() | PromptLogprobs():
-                    emit(event)
-                case Started(cached):
-                    emit(replace(started, num_cached_prompt_tokens=cached))
-
-        time_limit = asyncio.timeout(call.time_limit_s)
-        try:
-            async with time_limit:
-                finished = await generation.run(tell, constrained.end)
-        except TimeoutError:
-            if not time_limit.expired():
-                raise
-            if not generation.has_started:
-                emit(started)
-            for choice_end in generation.end_open(FinishReason.TIME_LIMIT):
-                emit(await constrained.end(choice_end))
-            finished = generation.finished
-        return clock.summarize(finished, generation.reason, started.num_prompt_tokens)
 
 
 def _needs_engine(params: SamplingParams) -> bool:

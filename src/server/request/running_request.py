@@ -47,12 +47,13 @@ class RunningRequest:
         self.call = call
         self.log = log or RequestLog()
         self.outcome: CallOutcome | None = None
-        self._inference = inference
         self._observers = observers
         self._clock = Clock()
         self._ordered: _End | None = None
         name = f"request {call.context.request_id}"
-        self.task = asyncio.create_task(self._run(), name=name)
+        # The call's own coroutine, with none of ours around it: each token goes through all.
+        running = inference.run(call, self.log.append, self._clock)
+        self.task = asyncio.create_task(running, name=name)
         self.task.add_done_callback(self._end)
 
     def cancel(self, outcome: CallOutcome, error: BaseException | None = None) -> None:
@@ -64,26 +65,25 @@ class RunningRequest:
             self._ordered = outcome, error or asyncio.CancelledError()
             self.task.cancel()
 
-    async def _run(self) -> _End:
+    def _end_of(self, task: asyncio.Task[CallFinished]) -> _End:
         try:
-            return await self._inference.run(self.call, self.log.append, self._clock), None
+            return task.result(), None
         except InferenceError as error:
-            # Its frames refer to this task, whose result it is: a ring with the whole prompt in it.
+            # Its frames have the whole prompt, and would keep it for as long as the task is kept.
             return CallFailed(error.reason, error.detail), error.with_traceback(None)
         except asyncio.CancelledError:
             if self._ordered is not None:
                 return self._ordered
             _logger.exception("call_failed", model=self.call.model_id)
             return CallFailed(INTERNAL), RequestBroke("it was cancelled from inside")
-        except Exception:
+        except Exception as error:
             _logger.exception("call_failed", model=self.call.model_id)
+            error.__traceback__ = None  # as above
             return CallFailed(INTERNAL), RequestBroke()
 
-    def _end(self, task: asyncio.Task[_End]) -> None:
+    def _end(self, task: asyncio.Task[CallFinished]) -> None:
         # In a callback of the task: one that is cancelled before its first step never runs.
-        has_result = not task.cancelled() and task.exception() is None
-        end = task.result() if has_result else self._ordered
-        self.outcome, error = end or (CallFailed(INTERNAL), RequestBroke())
+        self.outcome, error = self._end_of(task)
         ended = EndedRequest(
             call=self.call,
             outcome=self.outcome,

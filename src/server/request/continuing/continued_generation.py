@@ -28,9 +28,10 @@ from ...models.readmission import Presence
 from ...models.served_model import ServedModel
 from ..calls import Decoding, Restarting
 from ..clock import Clock
-from .told_answer import AnsweredOtherwise, Said, ToldAnswer
+from .told_answer import AnsweredOtherwise, ToldAnswer
 
-Tell = Callable[[Prefill | Started | Told], None]
+Tell = Callable[[Prefill | Told], None]
+Begin = Callable[[Started], None]
 FinishChoice = Callable[[ChoiceFinished], Awaitable[ChoiceFinished]]
 
 
@@ -49,7 +50,7 @@ class ContinuedGeneration:
     """Runs one request of an engine, and goes on with it on the next engine when that one dies.
 
         generation = ContinuedGeneration(model, request, continuation, clock, emit)
-        finished = await generation.run(tell, finish_choice)
+        finished = await generation.run(begin, tell, finish_choice)
 
     What it tells is in the order of `contract/events.py`, with each thing once. `emit` gets a
     `Restarting` at each death, and a `Decoding` when it goes on; `clock` takes the time between.
@@ -85,28 +86,40 @@ class ContinuedGeneration:
         self._continuation = continuation
         self._clock = clock
         self._emit = emit
-        self._told = ToldAnswer(request.params.n)
+        self._told = ToldAnswer(request.params.n, clock.record)
         self._is_paused = False
         self._num_engines_lost = 0
         self.has_started = False
         self._num_cached_tokens = 0
         self._num_prompt_told = self._num_prompt_again = 0
 
-    async def run(self, tell: Tell, finish_choice: FinishChoice) -> Finished:
+    async def run(self, begin: Begin, tell: Tell, finish_choice: FinishChoice) -> Finished:
         """Tells what engines tell, and returns the end; raises as `Engine.generate` does.
 
-        The end of a choice goes through `finish_choice` before it is told.
+        `begin` gets the first `Started`. The end of a choice goes through `finish_choice` before it
+        is told.
         """
         told, record_sign = self._told, self._model.stall_timer.record_sign
-        with self._presence() as presence:
+        with self._presence() as presence, told.settling():
             while not told.has_ended:
                 engine = await self._next_engine(presence)
+                has_gone_well = presence is None
                 try:
                     async with self._generating(engine) as events:
                         # No coroutine and no generator of ours within: each token goes through.
                         async for event in events:
                             record_sign()
                             match event:
+                                case TextDelta() | ReasoningDelta() | ToolCallDelta():
+                                    new = told.take(event)
+                                    if new is None:
+                                        continue
+                                    if not has_gone_well and presence is not None:
+                                        presence.record_tokens(new.num_tokens)
+                                        has_gone_well = presence.has_gone_well
+                                    if self._is_paused:
+                                        self._go_on()
+                                    tell(new)
                                 case ChoiceFinished():
                                     told.check_end(event)
                                     end = await finish_choice(event)
@@ -118,7 +131,7 @@ class ContinuedGeneration:
                                     self._go_on()
                                     return told.finish(event, self._num_cached_tokens)
                                 case _:
-                                    self._tell_new(event, presence, tell)
+                                    self._tell_before(event, begin, tell)
                 except AnsweredOtherwise:
                     raise
                 except EngineLost:
@@ -153,22 +166,11 @@ class ContinuedGeneration:
             async with aclosing(engine.generate(self._next_request())) as events:
                 yield events
 
-    def _tell_new(
-        self,
-        event: Prefill | Started | PromptLogprobs | Said,
-        presence: Presence | None,
-        tell: Tell,
+    def _tell_before(
+        self, event: Prefill | Started | PromptLogprobs, begin: Begin, tell: Tell
     ) -> None:
-        """Tells what was not told of an engine before."""
+        """Tells what comes before the first delta, and was not told of an engine before."""
         match event:
-            case TextDelta() | ReasoningDelta() | ToolCallDelta():
-                new = self._told.take(event)
-                if new is not None:
-                    if presence is not None and not presence.has_gone_well:
-                        presence.record_tokens(new.num_tokens)
-                    if self._is_paused:
-                        self._go_on()
-                    tell(new)
             case Prefill():
                 if not self.has_started:
                     tell(event)
@@ -180,7 +182,7 @@ class ContinuedGeneration:
                 if not self.has_started:
                     self.has_started = True
                     self._num_cached_tokens = num_cached_tokens or 0
-                    tell(event)
+                    begin(event)
 
     async def _next_engine(self, presence: Presence | None) -> Engine:
         if presence is None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from array import array
 from collections import defaultdict
+from collections.abc import Callable, Generator, Iterable
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from io import StringIO
 from typing import Final
@@ -17,18 +20,19 @@ from ...contract.events import (
     Finished,
     FinishReason,
     ReasoningDelta,
+    Said,
     TextDelta,
     ToolCallDelta,
 )
 from ...contract.token_ids import TokenIds
 
-Said = TextDelta | ReasoningDelta | ToolCallDelta
-"""A delta that says something of a choice."""
-
+Record = Callable[[Iterable[Said], Iterable[float]], None]
+"""Is told of deltas and when each was taken, in seconds of the monotonic clock."""
 
 _MAX_LOOSE: Final = 256
-"""Deltas that are gathered before they are sorted in: it is done for every token, and few engines
-die."""
+"""Deltas that are gathered before they are sorted in. Few engines die, and few ask when a token
+came, but with many streams each token finds nothing of its request in the processor's cache: so it
+touches as little as can be."""
 
 
 class AnsweredOtherwise(EngineLost):
@@ -44,22 +48,25 @@ class AnsweredOtherwise(EngineLost):
 class ToldAnswer:
     """Keeps what was told of each choice, and leaves it out when an engine tells it again.
 
-        told = ToldAnswer(num_choices=1)
-        delta = told.take(event)          # of the first engine: the delta as it is
-        told.rewind()                     # the engine died
-        request = replace(request, earlier=told.earlier)
-        delta = told.take(event)          # of the next one: what is new of it, or None
+        told = ToldAnswer(num_choices=1, record=clock.record)
+        with told.settling():
+            delta = told.take(event)      # of the first engine: the delta as it is
+            told.rewind()                 # the engine died
+            request = replace(request, earlier=told.earlier)
+            delta = told.take(event)      # of the next one: what is new of it, or None
 
     However the engines cut the answer into pieces, each character, token id and log-probability is
-    told once, and none is left out.
+    told once, and none is left out. `record` is told of many deltas together.
     """
 
-    __slots__ = ("_is_again", "_loose", "_num_choices", "_told")
+    __slots__ = ("_is_again", "_loose", "_num_choices", "_record", "_times_s", "_told")
 
-    def __init__(self, num_choices: int) -> None:
+    def __init__(self, num_choices: int, record: Record) -> None:
         self._num_choices = num_choices
+        self._record = record
         self._told = defaultdict[int, _ToldChoice](_ToldChoice)
         self._loose: list[Said] = []
+        self._times_s = array("d")
         self._is_again = False
 
     def take(self, delta: Said) -> Said | None:
@@ -73,9 +80,27 @@ class ToldAnswer:
             new = self._choices[delta.choice].leave_out(delta)
         if new is not None:
             self._loose.append(new)
+            self._times_s.append(time.monotonic())
             if len(self._loose) >= _MAX_LOOSE:
-                self._sort_in()
+                self._settle()
         return new
+
+    @contextmanager
+    def settling(self) -> Generator[None]:
+        """Tells `record` the rest at the body's end, however it ends."""
+        try:
+            yield
+        finally:
+            self._settle()
+
+    def _settle(self) -> None:
+        if not self._loose:
+            return
+        loose, self._loose = self._loose, []
+        times_s, self._times_s = self._times_s, array("d")
+        for delta in loose:
+            self._told[delta.choice].add(delta)
+        self._record(loose, times_s)
 
     def check_end(self, end: ChoiceFinished) -> None:
         """Checks that a choice may end; raises as `take` does."""
@@ -144,13 +169,8 @@ class ToldAnswer:
 
     @property
     def _choices(self) -> defaultdict[int, _ToldChoice]:
-        self._sort_in()
+        self._settle()
         return self._told
-
-    def _sort_in(self) -> None:
-        loose, self._loose = self._loose, []
-        for delta in loose:
-            self._told[delta.choice].add(delta)
 
 
 @dataclass(slots=True)

@@ -83,7 +83,7 @@ class RequestLog:
         self._num_loose = 0
         self._num_loose_bytes = 0
         self._oldest = 0
-        self._readers: set[LogReader] = set()
+        self._readers: tuple[LogReader, ...] = ()  # of which there is nearly always one
         self.error: BaseException | None = None
         self.is_closed = False
         self.num_facts = 0
@@ -121,7 +121,7 @@ class RequestLog:
         """
         reader = LogReader(self, after)
         self.check_kept(after)
-        self._readers.add(reader)
+        self._readers += (reader,)
         self.num_reads += 1
         return reader
 
@@ -165,7 +165,7 @@ class RequestLog:
 
     def leave(self, reader: LogReader) -> None:
         """Lets a reader go; what it has not taken is kept where it was the last one."""
-        self._readers.discard(reader)
+        self._readers = tuple(other for other in self._readers if other is not reader)
 
     def _parts_for(self, reader: LogReader) -> list[list[Told]]:
         """Gives a reader what comes next, at least one part, and moves it along."""

@@ -66,9 +66,9 @@ def test_death_within_the_answer(recorded: Recorded, is_one_piece: bool) -> None
     )  # fmt: skip
     answer = recorded.answer
     end = ChoiceFinished(FinishReason.EOS)
-    undisturbed = said(tell(ToldAnswer(1), form, [*tokens(answer), end]))
+    undisturbed = said(tell(ToldAnswer(1, lambda *_: None), form, [*tokens(answer), end]))
     for num_generated in range(len(recorded.name) % 5, len(answer), 5):
-        told = ToldAnswer(1)
+        told = ToldAnswer(1, lambda *_: None)
         heard = tell(told, form, tokens(answer)[:num_generated])
         told.rewind()
         ids = list(told.earlier[0].token_ids)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+import time
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
 
 import pytest
 from tokenwire.server.contract.earlier_output import EarlierOutput
@@ -13,12 +15,17 @@ from tokenwire.server.contract.events import (
     Finished,
     FinishReason,
     ReasoningDelta,
+    Said,
     TextDelta,
     TokenLogprob,
     ToolCallDelta,
 )
 from tokenwire.server.contract.token_ids import TokenIds
-from tokenwire.server.request.continuing.told_answer import Said, ToldAnswer
+from tokenwire.server.request.continuing.told_answer import ToldAnswer
+
+
+def no_clock(deltas: Iterable[Said], times_s: Iterable[float]) -> None:
+    """Takes no times."""
 
 
 def token(number: int) -> TextDelta:
@@ -58,7 +65,7 @@ def test_random_cuts_over_three_engines() -> None:
     chance = random.Random(5)
     tokens = [token(number) for number in range(40)]
     for _ in range(200):
-        told = ToldAnswer(1)
+        told = ToldAnswer(1, no_clock)
         seen: list[Said] = []
         for engine in range(3):
             pieces = cut(tokens, chance)
@@ -79,7 +86,7 @@ def test_random_cuts_over_three_engines() -> None:
 
 def test_earlier_tokens_without_logprobs() -> None:
     """An engine that tells none for the earlier tokens loses none of the new ones."""
-    told = ToldAnswer(1)
+    told = ToldAnswer(1, no_clock)
     take_all(told, [token(0), token(1)])
     told.rewind()
     again = TextDelta("<0><1>", 2, (0, 1))
@@ -88,7 +95,7 @@ def test_earlier_tokens_without_logprobs() -> None:
 
 def test_another_answer_is_refused() -> None:
     """Text that is not what was told ends it: nothing of it is told."""
-    told = ToldAnswer(1)
+    told = ToldAnswer(1, no_clock)
     take_all(told, [token(0), token(1)])
     told.rewind()
     with pytest.raises(EngineLost, match="another beginning"):
@@ -97,7 +104,7 @@ def test_another_answer_is_refused() -> None:
 
 def test_answer_that_ends_too_early_is_refused() -> None:
     """An end before all that was told came again is another answer."""
-    told = ToldAnswer(1)
+    told = ToldAnswer(1, no_clock)
     take_all(told, [token(0), token(1)])
     told.rewind()
     take_all(told, [token(0)])
@@ -107,7 +114,7 @@ def test_answer_that_ends_too_early_is_refused() -> None:
 
 def test_thinking_and_calls_go_on() -> None:
     """Thinking and calls are told once; a call keeps the id that it was told with."""
-    told = ToldAnswer(1)
+    told = ToldAnswer(1, no_clock)
     thought = ReasoningDelta("I think", 2, (1, 2))
     name = ToolCallDelta(0, "call-a", "weather", "", 3, 0, (3, 4, 5))
     arguments = ToolCallDelta(0, "", "", '{"city":"Paris"}')
@@ -122,7 +129,7 @@ def test_thinking_and_calls_go_on() -> None:
 def test_another_call_is_refused() -> None:
     """A call of another name, or with other arguments, is another answer."""
     for name, arguments in (("time", "{}"), ("weather", "[]")):
-        told = ToldAnswer(1)
+        told = ToldAnswer(1, no_clock)
         call = [
             ToolCallDelta(0, "a", "weather", "", 1, 0, (1,)),
             ToolCallDelta(0, "", "", "{}"),
@@ -138,7 +145,7 @@ def test_another_call_is_refused() -> None:
 
 def test_tokens_that_were_counted_ahead_of_their_call() -> None:
     """Tokens of a block that was held back are counted once, though it is made once more."""
-    told = ToldAnswer(1)
+    told = ToldAnswer(1, no_clock)
     take_all(told, [token(0), TextDelta("", 4)])
     told.rewind()
     assert told.earlier == (EarlierOutput(TokenIds.of([0])),)
@@ -150,7 +157,7 @@ def test_tokens_that_were_counted_ahead_of_their_call() -> None:
 
 def test_engine_without_ids_makes_the_answer_once_more() -> None:
     """Where an engine told no ids, the next one gets none, and its first words are left out."""
-    told = ToldAnswer(1)
+    told = ToldAnswer(1, no_clock)
     take_all(told, [TextDelta("one ", 1), TextDelta("two ", 1)])
     told.rewind()
     assert told.earlier == (EarlierOutput(),)
@@ -160,7 +167,7 @@ def test_engine_without_ids_makes_the_answer_once_more() -> None:
 
 def test_choices_go_on_by_themselves() -> None:
     """A choice that has ended is asked for no more, and counts in the end with its end token."""
-    told = ToldAnswer(2)
+    told = ToldAnswer(2, no_clock)
     take_all(told, [token(0), TextDelta("a", 1, (7,), choice=1)])
     told.take_end(ChoiceFinished(FinishReason.EOS, choice=0))
     told.rewind()
@@ -175,3 +182,36 @@ def test_choices_go_on_by_themselves() -> None:
     told.take_end(ChoiceFinished(FinishReason.LENGTH, choice=1))
     assert told.has_ended
     assert told.finish(Finished(2, 99, 0), num_cached_tokens=3) == Finished(4, 3, 0)
+
+
+def test_all_that_was_taken_is_recorded() -> None:
+    """However many, in order, with the time of each, and though the body ends by an error."""
+    recorded: list[tuple[Said, float]] = []
+
+    def record(deltas: Iterable[Said], times_s: Iterable[float]) -> None:
+        recorded.extend(zip(deltas, times_s, strict=True))
+
+    told = ToldAnswer(1, record)
+    tokens = [token(number) for number in range(600)]
+    start_s = time.monotonic()
+    with suppress(RuntimeError), told.settling():
+        take_all(told, tokens)
+        raise RuntimeError
+    assert [delta for delta, _ in recorded] == tokens
+    times = [start_s, *(time_s for _, time_s in recorded), time.monotonic()]
+    assert times == sorted(times)
+
+
+def test_what_is_told_again_is_not_recorded() -> None:
+    """The next engine's time for the tokens that the caller has is not between tokens."""
+    recorded: list[Said] = []
+
+    def record(deltas: Iterable[Said], times_s: Iterable[float]) -> None:
+        recorded.extend(delta for delta, _ in zip(deltas, times_s, strict=True))
+
+    told = ToldAnswer(1, record)
+    with told.settling():
+        take_all(told, [token(0), token(1)])
+        told.rewind()
+        take_all(told, [token(0), token(1), token(2)])
+    assert recorded == [token(0), token(1), token(2)]
