@@ -26,9 +26,9 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 import uvloop
-from front_cost_servers import HOST, MODEL_ID
 from overhead import cpu_name
 from paced_engine import PacedEngine, PacedLauncher, Pacer
+from paced_servers import HOST, MODEL_ID
 from tokenwire import __version__
 from tokenwire.edge.app import EdgeApp
 from tokenwire.edge.config import EdgeConfig

@@ -27,7 +27,9 @@ from datetime import date
 import aiohttp
 import grpc
 import uvloop
-from front_cost_servers import (
+from overhead import cpu_name
+from paced_engine import TOKEN
+from paced_servers import (
     HOST,
     MODEL_ID,
     Server,
@@ -36,8 +38,6 @@ from front_cost_servers import (
     serve_front,
     start,
 )
-from overhead import cpu_name
-from paced_engine import TOKEN
 from tokenwire import __version__
 from tokenwire.generated.tokenwire.v1 import chat_pb2, inference_pb2, inference_pb2_grpc
 

@@ -5,7 +5,7 @@
 A paced engine (`paced_engine.py`) gives every stream `rate` tokens a second. Each stream is one
 request of `--tokens` tokens behind another, so that first tokens are seen all the time; their
 beginnings are spread over the whole run. What front and edge add to the time to first token is
-what the same request takes beyond the bare gRPC server of `front_cost_servers.py`, at the same
+what the same request takes beyond the bare gRPC server of `paced_servers.py`, at the same
 percentile: a token of a paced engine waits for the next tick, there as here.
 
 The exit status is 1 where a request failed, or the 99th percentile of what is added is over 20 ms
@@ -26,8 +26,8 @@ from dataclasses import dataclass, field
 import aiohttp
 import grpc
 import uvloop
-from front_cost_servers import HOST, MODEL_ID, serve_bare, serve_edge, serve_front, start
 from paced_engine import TOKEN
+from paced_servers import HOST, MODEL_ID, serve_bare, serve_edge, serve_front, start
 from tokenwire.generated.tokenwire.v1 import chat_pb2, inference_pb2, inference_pb2_grpc
 
 MAX_ADDED_MS = {"front": 20.0, "edge": 40.0}

@@ -27,9 +27,9 @@ from typing import Any
 import aiohttp
 import grpc
 import uvloop
-from front_cost_servers import HOST, MODEL_ID
 from paced_engine import TOKEN
-from soak_servers import Server, Size, serve_edge, serve_front, start
+from paced_servers import HOST, MODEL_ID, Server, serve_edge, serve_front, start
+from server_sizes import Size, read_gauges
 from tokenwire.generated.tokenwire.v1 import inference_pb2, inference_pb2_grpc
 
 _MAX_GROWTH = 0.05
@@ -150,8 +150,8 @@ def _count(responses: Sequence[inference_pb2.GenerateResponse]) -> int:
 
 async def soak(options: argparse.Namespace, servers: Mapping[str, Server]) -> list[str]:
     """Asks for the time of the run, and returns what is wrong."""
-    begin = {name: server.size() for name, server in servers.items()}
-    begin_gauges = await read_gauges(servers)
+    begin = {name: Size.of(server) for name, server in servers.items()}
+    begin_gauges = await read_all_gauges(servers)
     end_s = time.monotonic() + options.minutes * 60
     warm: dict[str, Size] = {}
     last: dict[str, Size] = {}
@@ -167,7 +167,7 @@ async def soak(options: argparse.Namespace, servers: Mapping[str, Server]) -> li
             while time.monotonic() < end_s:
                 await asyncio.sleep(min(60.0, max(0.1, end_s - time.monotonic())))
                 minute = options.minutes - max(0.0, end_s - time.monotonic()) / 60
-                last = {name: server.size() for name, server in servers.items()}
+                last = {name: Size.of(server) for name, server in servers.items()}
                 if not warm and minute >= options.warm_up_minutes:
                     warm = last
                 for name, size in last.items():
@@ -176,7 +176,7 @@ async def soak(options: argparse.Namespace, servers: Mapping[str, Server]) -> li
     problems = _sorted_out(traffic.failures)
     problems += await settle(servers, begin_gauges)
     for name, server in servers.items():
-        end, before = server.size(), begin[name]
+        end, before = Size.of(server), begin[name]
         print(f"| end | {name} | {end} | at the beginning {before} |")
         if warm:
             growth = last[name].resident_mb / warm[name].resident_mb - 1
@@ -211,7 +211,7 @@ async def settle(servers: Mapping[str, Server], begin: Mapping[str, float]) -> l
     """Waits until every gauge is where it was at the beginning; returns those that are not."""
     end_s = time.monotonic() + _SETTLE_S
     while True:
-        now = await read_gauges(servers)
+        now = await read_all_gauges(servers)
         wrong = [
             f"{series} is {value:g} at the end, was {begin.get(series, 0.0):g}"
             for series, value in now.items()
@@ -223,14 +223,14 @@ async def settle(servers: Mapping[str, Server], begin: Mapping[str, float]) -> l
         await asyncio.sleep(0.5)
 
 
-async def read_gauges(servers: Mapping[str, Server]) -> dict[str, float]:
+async def read_all_gauges(servers: Mapping[str, Server]) -> dict[str, float]:
     """Reads the gauges of all servers, with their names before them."""
     # Connections of its own, which are closed behind it: they are files of the servers.
     async with aiohttp.ClientSession() as http:
         return {
             f"{name}: {series}": value
             for name, server in servers.items()
-            for series, value in (await server.gauges(http)).items()
+            for series, value in (await read_gauges(server, http)).items()
         }
 
 
@@ -247,7 +247,7 @@ def main(arguments: Sequence[str]) -> int:
     # /api has no queue, and a slot is free again only when the engine has let go of it.
     num_slots = 2 * options.at_once
     with (
-        start(serve_front, num_slots, options.rate) as front,
+        start(serve_front, options.rate, num_slots) as front,
         start(serve_edge, front.port) as edge,
     ):
         problems = uvloop.run(soak(options, {"front": front, "edge": edge}))

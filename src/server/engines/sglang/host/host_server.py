@@ -167,6 +167,9 @@ class HostServer:
             return LoadFailed(WARM_UP_FAILED, failures[0].detail or failures[0].message)
         if self._renderer.has_chat:
             await self._eye.try_out(self._renderer.render)
+        # As SGLang's own server does: each full garbage collection of its scheduler would look
+        # through all that was loaded, and stop every stream for that time.
+        await self._manager.freeze_gc()
         return Ready(
             describe_model(
                 self._engine,

@@ -1,8 +1,9 @@
-"""The servers that `front_cost.py` compares, each in a process of its own."""
+"""Servers with a paced engine, each in a process of its own, and a bare one to compare with."""
 
 from __future__ import annotations
 
 import asyncio
+import gc
 import multiprocessing
 import os
 import signal
@@ -23,11 +24,12 @@ from tokenwire.logs.configure import configure_logging
 from tokenwire.logs.settings import LogSettings
 from tokenwire.logs.writer import LineWriter
 from tokenwire.server.app import ServerApp
+from tokenwire.server.machine.c_allocator import limit_arenas
 from tokenwire.server.settings.server_config import ServerConfig
 
 MODEL_ID = "bench/paced"
 HOST = "127.0.0.1"
-_END_TIMEOUT_S = 10.0
+_END_TIMEOUT_S = 20.0
 
 
 class BareService(inference_pb2_grpc.InferenceServiceServicer):
@@ -70,6 +72,7 @@ class BareService(inference_pb2_grpc.InferenceServiceServicer):
 
 async def serve_front(pipe: Connection, rate: float, num_streams: int) -> None:
     """Runs the front with a paced engine until the other end of `pipe` closes."""
+    limit_arenas()  # as `tokenwire server` does
     config = ServerConfig.model_validate(
         {
             "LLM_ALLOWED_MODELS": MODEL_ID,
@@ -77,6 +80,7 @@ async def serve_front(pipe: Connection, rate: float, num_streams: int) -> None:
             "LLM_GRPC_PORT": "0",
             "LLM_METRICS_PORT": "0",
             "LLM_MAX_CONCURRENT_REQUESTS": str(num_streams),
+            "LLM_MAX_QUEUED_REQUESTS": str(4 * num_streams),
             "LLM_MAX_TOKENS_LIMIT": str(2**31 - 1),
         }
     )
@@ -86,7 +90,7 @@ async def serve_front(pipe: Connection, rate: float, num_streams: int) -> None:
         ready = asyncio.Event()
         app.models.observe(lambda: ready.set() if app.models.is_ready else None)
         await ready.wait()
-        await _serve_until_closed(pipe, app.port)
+        await _answer_until_closed(pipe, app.port, app.metrics_port)
 
 
 async def serve_bare(pipe: Connection, rate: float) -> None:
@@ -95,7 +99,7 @@ async def serve_bare(pipe: Connection, rate: float) -> None:
     inference_pb2_grpc.add_InferenceServiceServicer_to_server(BareService(Pacer(rate)), server)
     port = server.add_insecure_port(f"{HOST}:0")
     await server.start()
-    await _serve_until_closed(pipe, port)
+    await _answer_until_closed(pipe, port)
     await server.stop(0)
 
 
@@ -110,16 +114,23 @@ async def serve_edge(pipe: Connection, front_port: int) -> None:
     )
     _log_to_nowhere(config)
     async with EdgeApp(config) as edge:
-        await _serve_until_closed(pipe, edge.port)
+        await _answer_until_closed(pipe, edge.port, edge.port)
 
 
 def _log_to_nowhere(settings: LogSettings) -> None:
     configure_logging(settings, (), LineWriter(os.open(os.devnull, os.O_WRONLY)))
 
 
-async def _serve_until_closed(pipe: Connection, port: int) -> None:
-    pipe.send(port)
-    await asyncio.to_thread(pipe.poll, None)  # ended by the parent's end
+async def _answer_until_closed(pipe: Connection, port: int, metrics_port: int = 0) -> None:
+    """Sends the ports, then the number of tasks to each question."""
+    pipe.send((port, metrics_port))
+    while True:
+        await asyncio.to_thread(pipe.poll, None)
+        try:
+            pipe.recv()
+        except EOFError:  # the parent's end
+            return
+        pipe.send(len(asyncio.all_tasks()))
 
 
 def _run_child(
@@ -127,19 +138,27 @@ def _run_child(
 ) -> None:
     # Ctrl-C reaches the whole group: the parent ends its children in order.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    gc.freeze()  # as `tokenwire server` and `tokenwire edge` do
     uvloop.run(serve(pipe, *arguments))
 
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """A server that runs in a process of its own."""
+    """A server that runs in a process of its own. The bare one has no metrics."""
 
     pid: int
     port: int
+    metrics_port: int
+    _pipe: Connection
 
     def cpu_s(self) -> float:
         """Returns the CPU time of its process so far, in seconds."""
         return time.clock_gettime((~self.pid << 3) | 2)  # what clock_getcpuclockid(3) makes
+
+    def num_tasks(self) -> int:
+        """Asks it for the number of its tasks."""
+        self._pipe.send(None)
+        return int(self._pipe.recv())
 
 
 @contextmanager
@@ -151,9 +170,9 @@ def start(serve: Callable[..., Coroutine[Any, Any, None]], *arguments: float) ->
     process.start()
     there.close()
     try:
-        port = here.recv()
+        port, metrics_port = here.recv()
         assert process.pid is not None  # it is started
-        yield Server(process.pid, port)
+        yield Server(process.pid, port, metrics_port, here)
     finally:
         here.close()
         process.join(_END_TIMEOUT_S)
