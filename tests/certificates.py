@@ -7,7 +7,7 @@ import ssl
 from pathlib import Path
 
 import trustme
-from tokenwire.pem_files import PemFile, PemFiles
+from tokenwire.tls.pem_files import PemFile, PemFiles
 
 HOSTNAME = "llm.example.com"
 

@@ -17,7 +17,7 @@ from rich.console import Console
 from tokenwire.client import ReasoningDelta, TextDelta, ToolCallDelta
 from tokenwire.commands import talk
 from tokenwire.commands.answer_view import AnswerView
-from tokenwire.tls import WatchedCredentials
+from tokenwire.tls.watched_credentials import WatchedCredentials
 
 from .certificates import PairFiles
 from .client.answers import CALLED, HELLO, end, failing, text, thinking, tool_call, whole

@@ -8,7 +8,7 @@ from pathlib import Path
 from ..channel import ChannelTls
 from ..edge.config import EdgeConfig
 from ..environment import ConfigurationError, load
-from ..pem_files import PemFile, PemFiles
+from ..tls.pem_files import PemFile, PemFiles
 from .caller_settings import CallerSettings
 
 

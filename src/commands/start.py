@@ -29,13 +29,13 @@ from ..environment import (
 from ..lifecycle import EXIT_INTERRUPTED, end_with_parent, shutdown_signals
 from ..listening import Listener, find_problem
 from ..logs.standard_error import StandardError
-from ..pem_files import Credentials, PemFiles
 from ..private_folders import sweep
 from ..server.access.key_ring import read_keys
 from ..server.preparation.engine_choice import inspect_machine
 from ..server.preparation.kits import config_class
 from ..server.settings.server_config import ServerConfig
 from ..supervisor import ChildCommand, Supervisor
+from ..tls.pem_files import Credentials, PemFiles
 from ..variables import variables
 from ..welcome import StatusLine, welcome
 from .caller_settings import CallerSettings

@@ -15,8 +15,8 @@ from aiohttp import web
 from ..environment import ConfigurationError
 from ..generated.tokenwire.v1.access_pb2 import RESOURCE_METRICS, RESOURCE_SWAGGER
 from ..lifecycle import shutdown_signals, wait_first
-from ..metric_readings import new_registry
-from ..process_metrics import none_dropped
+from ..metrics.process import none_dropped
+from ..metrics.readings import new_registry
 from ..tracing.making import make_tracer
 from .api.routes import API
 from .body import BodyReader, answer_expectation

@@ -10,8 +10,8 @@ from pydantic import field_validator, model_validator
 
 from ..environment import ExpandedPath, setting
 from ..logs.settings import LogSettings
-from ..pem_files import PemFile, PemFiles
-from ..tls_settings import PEM_FILE, TlsSettings
+from ..tls.pem_files import PemFile, PemFiles
+from ..tls.settings import PEM_FILE, TlsSettings
 from ..tracing.settings import TracingSettings
 from .http_settings import HttpSettings
 

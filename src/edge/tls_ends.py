@@ -8,8 +8,8 @@ from typing import Self
 from prometheus_client import CollectorRegistry
 
 from ..channel import ChannelTls
-from ..tls import WatchedCredentials
-from ..tls_metrics import TlsMetrics
+from ..metrics.tls import TlsMetrics
+from ..tls.watched_credentials import WatchedCredentials
 from .config import EdgeConfig
 
 

@@ -23,9 +23,9 @@ from ..generated.tokenwire.v1 import (
 from ..generated.xds.service.orca.v3 import orca_pb2_grpc
 from ..lifecycle import Shutdown, end_tasks, shutdown_signals, wait_first
 from ..listening import warn_of_plaintext_keys
-from ..process_metrics import none_dropped
-from ..tls import WatchedCredentials
-from ..tls_metrics import TlsMetrics
+from ..metrics.process import none_dropped
+from ..metrics.tls import TlsMetrics
+from ..tls.watched_credentials import WatchedCredentials
 from ..tracing.making import make_tracer
 from .access.access import Access
 from .access.access_service import AccessService

@@ -8,7 +8,7 @@ import grpc
 from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter as GrpcExporter
 from opentelemetry.sdk.trace.export import SpanExporter
 
-from ..pem_files import PemTexts
+from ..tls.pem_files import PemTexts
 from .settings import OtlpProtocol, TracingSettings, read_pairs
 
 

@@ -10,7 +10,7 @@ from urllib.parse import unquote
 from pydantic import SecretStr, field_validator, model_validator
 
 from ..environment import ExpandedPath, HttpAddress, Settings, setting
-from ..pem_files import PemFile, PemFiles
+from ..tls.pem_files import PemFile, PemFiles
 
 _DEFAULT_ENDPOINT: Final = "http://localhost:4317"
 _DEFAULT_HTTP_ENDPOINT: Final = "http://localhost:4318"

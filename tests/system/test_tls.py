@@ -20,11 +20,11 @@ import grpc
 import pytest
 import pytest_asyncio
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from tokenwire import tls
 from tokenwire.channel import ChannelTls, open_channel
 from tokenwire.edge.app import EdgeApp
 from tokenwire.edge.config import EdgeConfig
 from tokenwire.generated.tokenwire.v1 import inference_pb2, inference_pb2_grpc
+from tokenwire.tls import watched_credentials
 
 from ..certificates import HOSTNAME, PairFiles, chain_of
 from ..server.fronts import Client, collect, scrape, start_front
@@ -287,7 +287,7 @@ async def test_replaced_authorities_of_clients(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Once the file holds other authorities, their clients are let in, and the old ones not."""
-    monkeypatch.setattr(tls, "_LOOK_AGAIN_S", 0.05)
+    monkeypatch.setattr(watched_credentials, "_LOOK_AGAIN_S", 0.05)
     pair = PairFiles(tmp_path / "pair")
     olds, news = (PairFiles(tmp_path / name) for name in ("olds", "news"))
     trusted = tmp_path / "clients.pem"
@@ -434,7 +434,7 @@ async def test_certificates_are_swapped_under_streams(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """64 streams of each door outlive two swaps and a broken pair; new handshakes see the new."""
-    monkeypatch.setattr(tls, "_LOOK_AGAIN_S", 0.1)
+    monkeypatch.setattr(watched_credentials, "_LOOK_AGAIN_S", 0.1)
     pair = PairFiles(tmp_path / "pair")
     async with open_doors(pair) as doors, running(doors, NUM_STREAMS) as streams:
         der = pair.replace()
@@ -456,7 +456,7 @@ async def test_the_edge_takes_up_what_it_trusts(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A front with a certificate of another authority is reached once the edge has its file."""
-    monkeypatch.setattr(tls, "_LOOK_AGAIN_S", 0.05)
+    monkeypatch.setattr(watched_credentials, "_LOOK_AGAIN_S", 0.05)
     pair = PairFiles(tmp_path / "pair")
     trusted = tmp_path / "trusted.pem"
     trusted.write_bytes(PairFiles(tmp_path / "other").authorities.read_bytes())

@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping
 
 from prometheus_client import CollectorRegistry
 
-from ...metric_readings import MetricReadings
-from ...process_metrics import register_process
+from ...metrics.process import register_process
+from ...metrics.readings import MetricReadings
 from .front_metrics import FrontMetrics
 
 

@@ -8,7 +8,7 @@ from typing import Final
 from aiohttp import web
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-from ...metric_forms import exemplar_of
+from ...metrics.forms import exemplar_of
 from ..context import CONTEXT
 
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})

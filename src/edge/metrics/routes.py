@@ -5,7 +5,7 @@ from __future__ import annotations
 from aiohttp import web
 from prometheus_client import CollectorRegistry
 
-from ...metric_forms import choose_form
+from ...metrics.forms import choose_form
 from ..context import CONTEXT
 from .front_metrics import FrontMetrics
 from .page import merge_pages

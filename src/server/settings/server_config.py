@@ -9,8 +9,8 @@ from pydantic import ValidationInfo, field_validator, model_validator
 from ...environment import ExpandedPath, setting
 from ...listening import Listener
 from ...logs.settings import LogSettings
-from ...pem_files import PemFiles
-from ...tls_settings import CLIENT_AUTHORITIES, PEM_FILE, TlsSettings
+from ...tls.pem_files import PemFiles
+from ...tls.settings import CLIENT_AUTHORITIES, PEM_FILE, TlsSettings
 from ...tracing.settings import TracingSettings
 from .access_settings import AccessSettings
 from .hub_settings import HubSettings

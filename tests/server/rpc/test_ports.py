@@ -15,7 +15,7 @@ from tokenwire.environment import ConfigurationError
 from tokenwire.listening import Listener
 from tokenwire.server.rpc import ports
 from tokenwire.server.rpc.ports import open_port, open_socket
-from tokenwire.tls import WatchedCredentials
+from tokenwire.tls.watched_credentials import WatchedCredentials
 
 from ...certificates import PairFiles
 from ..fronts import start_front

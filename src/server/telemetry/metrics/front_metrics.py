@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterable, Sequence
 
 from prometheus_client import PlatformCollector, ProcessCollector
 
-from ....metric_readings import MetricReadings, Numbers, new_registry
-from ....process_metrics import register_process
+from ....metrics.process import register_process
+from ....metrics.readings import MetricReadings, Numbers, new_registry
 from ...machine.gpus import GpuReading
 from ...models.models import Models
 from .engine_metrics import EngineMetrics

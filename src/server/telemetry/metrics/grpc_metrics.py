@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import grpc
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
-from ....metric_forms import exemplar_of
+from ....metrics.forms import exemplar_of
 from ....tracing.trace_context import TraceContext
 from .buckets import DURATION_S
 

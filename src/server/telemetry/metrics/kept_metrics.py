@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ....metric_readings import MetricReadings
+from ....metrics.readings import MetricReadings
 from ...request.kept_requests import KeptRequests
 
 

@@ -13,7 +13,7 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 
 from prometheus_client import CollectorRegistry
 
-from ....metric_forms import choose_form
+from ....metrics.forms import choose_form
 from ...settings.fixed_limits import MAX_SCRAPES
 from .metrics_guard import Check, WsgiApp, allow_all, guarded
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Final
 
-from ....metric_readings import MetricReadings, Read
+from ....metrics.readings import MetricReadings, Read
 from ...models.model_state import State
 from ...models.served_model import ServedModel
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
-from ....metric_forms import exemplar_of
+from ....metrics.forms import exemplar_of
 from ...contract.errors import UnsupportedModel
 from ...contract.events import FinishReason
 from ...request.calls import CallAborted, CallFailed, CallFinished

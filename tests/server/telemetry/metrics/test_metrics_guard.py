@@ -10,7 +10,7 @@ from collections.abc import Iterable
 import pytest
 from prometheus_client import Gauge
 from structlog.testing import capture_logs
-from tokenwire.metric_readings import new_registry
+from tokenwire.metrics.readings import new_registry
 from tokenwire.server.contract.errors import PermissionDenied, Unauthenticated
 from tokenwire.server.telemetry.metrics.metrics_server import MetricsServer
 

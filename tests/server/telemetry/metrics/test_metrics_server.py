@@ -9,7 +9,7 @@ import urllib.request
 
 import pytest
 from prometheus_client import CollectorRegistry, Counter
-from tokenwire.metric_readings import new_registry
+from tokenwire.metrics.readings import new_registry
 from tokenwire.server.telemetry.metrics import metrics_server
 from tokenwire.server.telemetry.metrics.metrics_server import MetricsServer, listen
 

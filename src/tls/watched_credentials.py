@@ -12,8 +12,8 @@ from typing import cast
 import grpc
 import structlog
 
-from .environment import ConfigurationError
-from .lifecycle import running_beside
+from ..environment import ConfigurationError
+from ..lifecycle import running_beside
 from .pem_files import Credentials, PemFiles, PemTexts
 
 _logger = structlog.get_logger(__name__)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 from prometheus_client import Counter, Gauge
-from tokenwire.metric_forms import OPEN_METRICS, PLAIN, choose_form, exemplar_of
-from tokenwire.metric_readings import new_registry
+from tokenwire.metrics.forms import OPEN_METRICS, PLAIN, choose_form, exemplar_of
+from tokenwire.metrics.readings import new_registry
 from tokenwire.tracing.trace_context import NO_TRACE, TraceContext
 
 TRACE_ID = "4bf92f3577b34da6a3ce929d0e0e4736"

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 import trustme
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-from tokenwire.certificates import BadPem, check_authorities, read_leaf, read_public_key
+from tokenwire.tls.certificates import BadPem, check_authorities, read_leaf, read_public_key
 
-from .certificates import HOSTNAME, PairFiles, chain_of, der_of
+from ..certificates import HOSTNAME, PairFiles, chain_of, der_of
 
 EC_KEY = bytes.fromhex("06072a8648ce3d0201")  # id-ecPublicKey, as a certificate says it
 NO_KEY = bytes.fromhex("06072a8648ce3d027f")

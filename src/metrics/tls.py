@@ -8,7 +8,7 @@ from prometheus_client import Metric
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from .tls import WatchedCredentials
+from ..tls.watched_credentials import WatchedCredentials
 
 _DOOR = ("door",)
 

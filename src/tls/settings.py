@@ -7,7 +7,7 @@ from typing import Self
 
 from pydantic import model_validator
 
-from .environment import ExpandedPath, Settings, setting
+from ..environment import ExpandedPath, Settings, setting
 from .pem_files import PemFile, PemFiles
 
 PEM_FILE = "a PEM file"

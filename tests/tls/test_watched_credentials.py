@@ -11,13 +11,13 @@ from pathlib import Path
 import pytest
 import structlog
 from prometheus_client import CollectorRegistry, generate_latest
-from tokenwire import tls
 from tokenwire.environment import ConfigurationError
-from tokenwire.pem_files import Credentials, PemFile, PemFiles
-from tokenwire.tls import WatchedCredentials
-from tokenwire.tls_metrics import TlsMetrics
+from tokenwire.metrics.tls import TlsMetrics
+from tokenwire.tls import watched_credentials
+from tokenwire.tls.pem_files import Credentials, PemFile, PemFiles
+from tokenwire.tls.watched_credentials import WatchedCredentials
 
-from .certificates import PairFiles, chain_of
+from ..certificates import PairFiles, chain_of
 
 
 @pytest.fixture
@@ -188,7 +188,7 @@ async def test_files_are_watched(
     pair: PairFiles, watched: WatchedCredentials, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """While watching, nobody has to look; who asked is told."""
-    monkeypatch.setattr(tls, "_LOOK_AGAIN_S", 0.01)
+    monkeypatch.setattr(watched_credentials, "_LOOK_AGAIN_S", 0.01)
     changed = asyncio.Event()
     watched.on_change = lambda _: changed.set()
     async with asyncio.timeout(10), watched.watching():
@@ -200,7 +200,7 @@ async def test_nothing_ends_the_watch(
     pair: PairFiles, watched: WatchedCredentials, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A failure that nobody foresaw is logged, and the files that come next are taken up."""
-    monkeypatch.setattr(tls, "_LOOK_AGAIN_S", 0.01)
+    monkeypatch.setattr(watched_credentials, "_LOOK_AGAIN_S", 0.01)
     failed, changed = asyncio.Event(), asyncio.Event()
 
     def fail_once(_: Credentials) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from prometheus_client import Counter, generate_latest
-from tokenwire.metric_readings import MetricReadings, new_registry
+from tokenwire.metrics.readings import MetricReadings, new_registry
 
 
 def test_numbers_are_read_at_each_scrape() -> None:

@@ -8,7 +8,7 @@ from typing import Any, Final
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.openmetrics import exposition as untyped_open_metrics
 
-from .tracing.trace_context import TraceContext
+from ..tracing.trace_context import TraceContext
 
 _open_metrics: Any = untyped_open_metrics
 

@@ -10,7 +10,7 @@ from tokenwire.environment import ConfigurationError, Settings, load
 from tokenwire.server.preparation.kits import config_class
 from tokenwire.server.settings.server_config import ServerConfig
 
-from .surroundings import MODEL_ID, surround
+from ..surroundings import MODEL_ID, surround
 
 CERT, KEY = "TLS_SERVER_CERT_PATH", "TLS_SERVER_KEY_PATH"
 CLIENT_CA = "TLS_CLIENT_CA_PATH"

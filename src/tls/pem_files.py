@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
-from .environment import ConfigurationError
+from ..environment import ConfigurationError
 
 _ALPN_HTTPS = ("http/1.1",)
 

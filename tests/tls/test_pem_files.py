@@ -15,9 +15,9 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 from tokenwire.environment import ConfigurationError
-from tokenwire.pem_files import PemFile, PemFiles
+from tokenwire.tls.pem_files import PemFile, PemFiles
 
-from .certificates import HOSTNAME, PairFiles
+from ..certificates import HOSTNAME, PairFiles
 
 
 @pytest.fixture

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from . import __version__
-from .metric_readings import MetricReadings
+from .. import __version__
+from .readings import MetricReadings
 
 
 def none_dropped() -> int:

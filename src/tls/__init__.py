@@ -1,0 +1,1 @@
+"""The files of TLS: read, checked, watched, and what is set of them."""
