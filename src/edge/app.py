@@ -17,6 +17,7 @@ from ..generated.tokenwire.v1.access_pb2 import RESOURCE_METRICS, RESOURCE_SWAGG
 from ..lifecycle import shutdown_signals, wait_first
 from ..metrics.process import none_dropped
 from ..metrics.readings import new_registry
+from ..open_files import files_for
 from ..tracing.making import make_tracer
 from .api.routes import API
 from .body import BodyReader, answer_expectation
@@ -24,7 +25,7 @@ from .canonical.routes import CANONICAL
 from .client import FrontClient
 from .config import EdgeConfig
 from .connections.connection import Connection
-from .connections.limits import Limits, OpenConnections, files_for
+from .connections.limits import Limits, OpenConnections
 from .cors import Cors
 from .dialect import Dialect
 from .guard import Doorkeeper, Guard, PlaintextKeys

@@ -25,6 +25,7 @@ from ..lifecycle import Shutdown, end_tasks, shutdown_signals, wait_first
 from ..listening import warn_of_plaintext_keys
 from ..metrics.process import none_dropped
 from ..metrics.tls import TlsMetrics
+from ..open_files import files_for
 from ..tls.watched_credentials import WatchedCredentials
 from ..tracing.making import make_tracer
 from .access.access import Access
@@ -248,7 +249,9 @@ class ServerApp:
             interceptors=[
                 CallInterceptor(self._metrics.grpc, self._access, self.tracer, self._load_reports)
             ],
-            options=server_options(self._config.max_message_bytes),
+            options=server_options(
+                self._config.max_message_bytes, files_for(self._config.grpc_max_connections)
+            ),
         )
         inference_pb2_grpc.add_InferenceServiceServicer_to_server(self._service, server)
         tokenizer_pb2_grpc.add_TokenizerServiceServicer_to_server(self._tokenizer, server)

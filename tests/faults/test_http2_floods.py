@@ -36,7 +36,10 @@ pytestmark = pytest.mark.faults
 _GENERATE = "/tokenwire.v1.InferenceService/Generate"
 _HEAD = call_head(_GENERATE)
 _CANCEL = bytes([0, 0, 0, 8])
-_MAX_GROWTH_BYTES = 64 << 20
+# Two connections have 2,048 requests at once, whose memory the process keeps for the next ones: so
+# it is the same floods again that must not cost it again.
+_MAX_GROWTH_BYTES = 128 << 20
+_MAX_GROWTH_AGAIN_BYTES = 32 << 20
 
 
 def _message(num_tokens: int) -> bytes:
@@ -153,16 +156,21 @@ async def test_each_flood_hurts_nobody() -> None:
         stub: Any = inference_pb2_grpc.InferenceServiceStub(channel)
         assert await read(stub, "warm", 3) == whole_text("warm", 3)
         before = await front.tell()
-        grown: dict[str, int] = {}
         num_served = 0
-        for flood in _FLOODS:
-            num_served += await _beside(front, stub, flood)
-            grown[flood.__name__] = (await front.tell()).resident_bytes - before.resident_bytes
-        assert max(grown.values()) < _MAX_GROWTH_BYTES, grown
+        grown: list[dict[str, int]] = []
+        for _ in range(2):
+            grown.append({})
+            for flood in _FLOODS:
+                num_served += await _beside(front, stub, flood)
+                resident_bytes = (await front.tell()).resident_bytes
+                grown[-1][flood.__name__] = resident_bytes - before.resident_bytes
+        first, again = (max(each.values()) for each in grown)
+        assert first < _MAX_GROWTH_BYTES, grown
+        assert again - first < _MAX_GROWTH_AGAIN_BYTES, grown
         after = await front.tell()
         assert after.tasks <= before.tasks + 2, (before, after)
         assert after.descriptors <= before.descriptors + 2, (before, after)
-    note(16, num_tried=len(_FLOODS), num_open=num_served)
+    note(16, num_tried=2 * len(_FLOODS), num_open=num_served)
 
 
 async def _beside(front: Front, stub: Any, flood: Callable[[], Iterator[bytes]]) -> int:

@@ -2,20 +2,11 @@
 
 from __future__ import annotations
 
-import resource
 from collections import Counter
 from dataclasses import dataclass
 from typing import Protocol
 
-import structlog
-
 from ..errors import EdgeError
-
-_logger = structlog.get_logger(__name__)
-
-# What the process has open beside its connections, and what is just being refused.
-_OTHER_FILES = 128
-
 
 LIMITS = ("capacity", "peer", "slow_headers", "slow_reader")
 """What connections are refused or cut for, as the metrics say it."""
@@ -97,17 +88,3 @@ class OpenConnections:
 
 def _refusal(message: str) -> EdgeError:
     return EdgeError("AT_CAPACITY", message)
-
-
-def files_for(max_open: int) -> int:
-    """Lets the process open that many connections; returns how many of them it may have."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = max_open + _OTHER_FILES
-    if soft == resource.RLIM_INFINITY or soft >= wanted:
-        return max_open
-    possible = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (possible, hard))
-    allowed = max(1, possible - _OTHER_FILES)
-    if allowed < max_open:
-        _logger.warning("few_files_allowed", max_connections=allowed, wanted=max_open, files=hard)
-    return min(max_open, allowed)

@@ -15,13 +15,18 @@ from ..settings.fixed_limits import (
 )
 
 
-def server_options(max_message_bytes: int) -> list[tuple[str, int]]:
-    """Returns how a gRPC server treats connections, calls and messages."""
+def server_options(max_message_bytes: int, max_connections: int) -> list[tuple[str, int]]:
+    """Returns how a gRPC server treats connections, calls and messages.
+
+    Each place where it listens may have `max_connections`: what is open at the port takes none of
+    the Unix socket's.
+    """
     return [
         ("grpc.max_receive_message_length", max_message_bytes),
         ("grpc.max_send_message_length", -1),
         ("grpc.max_metadata_size", MAX_METADATA_BYTES),
         ("grpc.absolute_max_metadata_size", MAX_METADATA_BYTES),
+        ("grpc.max_allowed_incoming_connections", max_connections),
         ("grpc.max_concurrent_streams", MAX_CONCURRENT_STREAMS),
         ("grpc.server.max_pending_requests", MAX_PENDING_CALLS),
         ("grpc.server.max_pending_requests_hard_limit", MAX_PENDING_CALLS),

@@ -76,6 +76,13 @@ class ServerConfig(
         le=1024 * 1024 * 1024,
         description="Largest gRPC message that is read, in bytes",
     )
+    grpc_max_connections: int = setting(
+        "LLM_GRPC_MAX_CONNECTIONS",
+        2048,
+        ge=1,
+        le=1_000_000,
+        description="gRPC connections that are open at once",
+    )
     metrics_hostname: str = setting(
         "LLM_METRICS_HOSTNAME", "127.0.0.1", description="Address that metrics listen on"
     )

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import resource
-
 import pytest
-from tokenwire.edge.connections import limits
 from tokenwire.edge.connections.limits import OpenConnections
 from tokenwire.edge.errors import EdgeError
 
@@ -61,18 +58,3 @@ def test_addresses_are_counted_apart() -> None:
     assert not of_a.is_closed
     connections.leave(of_a, "a")
     connections.enter("a")
-
-
-@pytest.mark.parametrize(
-    ("soft", "hard", "allowed", "raised"),
-    [(4096, 4096, 1000, None), (256, 4096, 1000, 1128), (256, 512, 384, 512), (64, 64, 1, 64)],
-)
-def test_files_are_asked_for(
-    monkeypatch: pytest.MonkeyPatch, soft: int, hard: int, allowed: int, raised: int | None
-) -> None:
-    """The process lets itself open as many as it may, and promises no more than that."""
-    asked: list[int] = []
-    monkeypatch.setattr(resource, "getrlimit", lambda _: (soft, hard))
-    monkeypatch.setattr(resource, "setrlimit", lambda _, pair: asked.append(pair[0]))
-    assert limits.files_for(1000) == allowed
-    assert asked == ([] if raised is None else [raised])

@@ -10,7 +10,7 @@ from pathlib import Path
 import grpc
 import pytest
 import pytest_asyncio
-from grpc_health.v1 import health_pb2
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 from tokenwire.environment import ConfigurationError
 from tokenwire.listening import Listener
 from tokenwire.server.rpc import ports
@@ -18,7 +18,7 @@ from tokenwire.server.rpc.ports import open_port, open_socket
 from tokenwire.tls.watched_credentials import WatchedCredentials
 
 from ...certificates import PairFiles
-from ..fronts import start_front
+from ..fronts import connect, start_front
 from ..scripted_engine import ScriptedEngine, ScriptedLauncher
 
 
@@ -101,3 +101,26 @@ async def test_streams_of_a_connection(monkeypatch: pytest.MonkeyPatch) -> None:
             assert await waiting
         for watch in (held[1], third):
             watch.cancel()
+
+
+async def test_connections_at_their_limit_and_above(tmp_path: Path) -> None:
+    """One too many is closed, and the Unix socket has places of its own."""
+    request = health_pb2.HealthCheckRequest()
+    path = tmp_path / "grpc.sock"
+    async with start_front(
+        ScriptedLauncher(ScriptedEngine()).prepare,
+        LLM_GRPC_MAX_CONNECTIONS="2",
+        LLM_GRPC_SOCKET=str(path),
+    ) as first:
+        await first.health.Check(request)
+        async with connect(first.app) as second:
+            await second.health.Check(request)
+            async with connect(first.app) as third:
+                with pytest.raises(grpc.aio.AioRpcError) as refused:
+                    await third.health.Check(request)
+            assert refused.value.code() is grpc.StatusCode.UNAVAILABLE
+            async with grpc.aio.insecure_channel(f"unix:{path}") as channel:
+                await health_pb2_grpc.HealthStub(channel).Check(request)
+        async with connect(first.app) as next_one:
+            # The place is free when the server has seen that the other is closed.
+            await next_one.health.Check(request, wait_for_ready=True, timeout=60)
