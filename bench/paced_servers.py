@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import multiprocessing
 import os
 import signal
@@ -19,6 +18,7 @@ import uvloop
 from paced_engine import NUM_PROMPT_TOKENS, TOKEN, PacedEngine, PacedLauncher, Pacer
 from tokenwire.edge.app import EdgeApp
 from tokenwire.edge.config import EdgeConfig
+from tokenwire.garbage import spare_what_is_loaded
 from tokenwire.generated.tokenwire.v1 import events_pb2, inference_pb2, inference_pb2_grpc
 from tokenwire.logs.configure import configure_logging
 from tokenwire.logs.settings import LogSettings
@@ -73,6 +73,7 @@ class BareService(inference_pb2_grpc.InferenceServiceServicer):
 async def serve_front(pipe: Connection, rate: float, num_streams: int) -> None:
     """Runs the front with a paced engine until the other end of `pipe` closes."""
     limit_arenas()  # as `tokenwire server` does
+    spare_what_is_loaded()
     config = ServerConfig.model_validate(
         {
             "LLM_ALLOWED_MODELS": MODEL_ID,
@@ -105,6 +106,7 @@ async def serve_bare(pipe: Connection, rate: float) -> None:
 
 async def serve_edge(pipe: Connection, front_port: int) -> None:
     """Runs an edge of the front until the other end of `pipe` closes."""
+    spare_what_is_loaded()  # as `tokenwire edge` does
     config = EdgeConfig.model_validate(
         {
             "LLM_INFERENCE_HOSTNAME": HOST,
@@ -138,7 +140,6 @@ def _run_child(
 ) -> None:
     # Ctrl-C reaches the whole group: the parent ends its children in order.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    gc.freeze()  # as `tokenwire server` and `tokenwire edge` do
     uvloop.run(serve(pipe, *arguments))
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
-import gc
 import socket
 import sys
 from collections.abc import Coroutine
@@ -26,6 +25,7 @@ from ..environment import (
     load,
     unknown_variables,
 )
+from ..garbage import spare_what_is_loaded
 from ..lifecycle import EXIT_INTERRUPTED, end_with_parent, shutdown_signals
 from ..listening import Listener, find_problem
 from ..logs.standard_error import StandardError
@@ -279,9 +279,7 @@ def _secrets(config: ServerConfig) -> list[str]:
 
 def _run(main: Coroutine[Any, Any, int | None]) -> int:  # Any: nothing is sent or yielded
     sweep()
-    # What was imported stays. A full garbage collection would look through all of it: 60 ms each
-    # time, in which no stream goes on.
-    gc.freeze()
+    spare_what_is_loaded()
     try:
         return uvloop.run(main) or 0
     except KeyboardInterrupt:  # before the signal handlers stood
