@@ -73,7 +73,6 @@ class BareService(inference_pb2_grpc.InferenceServiceServicer):
 async def serve_front(pipe: Connection, rate: float, num_streams: int) -> None:
     """Runs the front with a paced engine until the other end of `pipe` closes."""
     limit_arenas()  # as `tokenwire server` does
-    spare_what_is_loaded()
     config = ServerConfig.model_validate(
         {
             "LLM_ALLOWED_MODELS": MODEL_ID,
@@ -106,7 +105,6 @@ async def serve_bare(pipe: Connection, rate: float) -> None:
 
 async def serve_edge(pipe: Connection, front_port: int) -> None:
     """Runs an edge of the front until the other end of `pipe` closes."""
-    spare_what_is_loaded()  # as `tokenwire edge` does
     config = EdgeConfig.model_validate(
         {
             "LLM_INFERENCE_HOSTNAME": HOST,
@@ -140,6 +138,8 @@ def _run_child(
 ) -> None:
     # Ctrl-C reaches the whole group: the parent ends its children in order.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # As `tokenwire server` and `tokenwire edge` do; the bare one, too, so that it can be compared.
+    spare_what_is_loaded()
     uvloop.run(serve(pipe, *arguments))
 
 
