@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import importlib
 import json
+import signal
 import sys
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import grpc
@@ -17,6 +20,7 @@ from ..channel import ChannelTls
 from ..client import (
     Client,
     RetryPolicy,
+    Stream,
     TokenwireError,
     assistant,
     system,
@@ -168,6 +172,7 @@ class _Conversation:
         """Streams the answer to `text`; False where Ctrl-C stopped it."""
         self._messages.append(user(text))
         answer = AnswerView()
+        stopped = threading.Event()
         options = self._options
         try:
             with self._client.chat(
@@ -177,13 +182,13 @@ class _Conversation:
                 max_tokens=options.max_tokens,
                 seed=options.seed,
             ) as stream:
-                answer.show(stream)
-        except KeyboardInterrupt:
-            answer.close("stopped")
-            self._messages.pop()
-            return False
+                with _closed_by_interrupt(stream, stopped):
+                    answer.show(stream)
         except TokenwireError:
             self._messages.pop()
+            if stopped.is_set():
+                answer.close("stopped")
+                return False
             raise
         self._messages.append(assistant(answer.text))
         return True
@@ -193,6 +198,25 @@ class _Conversation:
         serving = [m for m in models if m.state == models_pb2.MODEL_STATE_SERVING]
         first = next(iter(serving or models), None)
         return first.id if first else ""
+
+
+@contextmanager
+def _closed_by_interrupt(stream: Stream, stopped: threading.Event) -> Generator[None]:
+    """Has Ctrl-C close a stream and set `stopped`, for the body's time.
+
+    An exception would be raised wherever this thread is at that moment, and be lost in a place
+    where Python ignores it, as where an object is deleted.
+    """
+
+    def stop(_number: int, _frame: object) -> None:
+        stopped.set()
+        stream.close()
+
+    before = signal.signal(signal.SIGINT, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _interactive(conversation: _Conversation) -> int:

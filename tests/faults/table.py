@@ -28,7 +28,7 @@ _SERVICE = "tests/server/rpc/test_service.py::"
 _EDGE_APP = "tests/edge/test_app.py::"
 _BODY = "tests/edge/test_body.py::"
 _HTTP = "tests/edge/connections/test_connection.py::"
-_TLS = "tests/test_tls.py::"
+_TLS = "tests/tls/test_watched_credentials.py::"
 _SYSTEM_TLS = "tests/system/test_tls.py::"
 _SPANS = "tests/tracing/test_span_queue.py::"
 _DOWNLOAD = "tests/server/files/hub/test_download.py::"
@@ -206,7 +206,7 @@ FAULTS = (
         "files of TLS broken or expired",
         "the start is refused and the variable named; expired ones are warned of",
         (
-            "tests/test_pem_files.py",
+            "tests/tls/test_pem_files.py",
             _SYSTEM_TLS + "test_broken_files_end_the_start",
             _TLS + "test_expired_is_a_warning",
         ),
