@@ -109,6 +109,8 @@ def tokenwire(engine: str) -> tuple[Server, str, str]:
         "LLM_ENGINE": engine,
         "LLM_ALLOWED_MODELS": DEFAULT_MODEL.repo,
         "LLM_ENABLE_PREFIX_CACHING": "true",
+        # As SGLang's own server has it: with pages of 32 the prefix cache gives whole pages only.
+        "LLM_PAGED_ATTENTION_BLOCK_SIZE": "1",
         "LLM_MAX_CONCURRENT_REQUESTS": str(NUM_SLOTS),
         "LLM_MAX_MODEL_LEN": str(SLOT_TOKENS),
         "LLM_NUM_THREADS": "1",
