@@ -175,15 +175,17 @@ class _Conversation:
         stopped = threading.Event()
         options = self._options
         try:
-            with self._client.chat(
-                self._messages,
-                model=self.model,
-                temperature=options.temperature,
-                max_tokens=options.max_tokens,
-                seed=options.seed,
-            ) as stream:
-                with _closed_by_interrupt(stream, stopped):
-                    answer.show(stream)
+            with (
+                self._client.chat(
+                    self._messages,
+                    model=self.model,
+                    temperature=options.temperature,
+                    max_tokens=options.max_tokens,
+                    seed=options.seed,
+                ) as stream,
+                _closed_by_interrupt(stream, stopped),
+            ):
+                answer.show(stream)
         except TokenwireError:
             self._messages.pop()
             if stopped.is_set():

@@ -19,6 +19,7 @@ from ...contract.events import (
     Prefill,
     PromptLogprobs,
     ReasoningDelta,
+    Said,
     Started,
     TextDelta,
     Told,
@@ -103,7 +104,6 @@ class ContinuedGeneration:
         with self._presence() as presence, told.settling():
             while not told.has_ended:
                 engine = await self._next_engine(presence)
-                has_gone_well = presence is None
                 try:
                     async with self._generating(engine) as events:
                         # No coroutine and no generator of ours within: each token goes through.
@@ -111,15 +111,7 @@ class ContinuedGeneration:
                             record_sign()
                             match event:
                                 case TextDelta() | ReasoningDelta() | ToolCallDelta():
-                                    new = told.take(event)
-                                    if new is None:
-                                        continue
-                                    if not has_gone_well and presence is not None:
-                                        presence.record_tokens(new.num_tokens)
-                                        has_gone_well = presence.has_gone_well
-                                    if self._is_paused:
-                                        self._go_on()
-                                    tell(new)
+                                    self._tell_new(event, presence, tell)
                                 case ChoiceFinished():
                                     told.check_end(event)
                                     end = await finish_choice(event)
@@ -165,6 +157,17 @@ class ContinuedGeneration:
         with self._model.stall_timer.work():
             async with aclosing(engine.generate(self._next_request())) as events:
                 yield events
+
+    def _tell_new(self, said: Said, presence: Presence | None, tell: Tell) -> None:
+        """Tells what was not told of an engine before."""
+        new = self._told.take(said)
+        if new is None:
+            return
+        if presence is not None and not presence.has_gone_well:
+            presence.record_tokens(new.num_tokens)
+        if self._is_paused:
+            self._go_on()
+        tell(new)
 
     def _tell_before(
         self, event: Prefill | Started | PromptLogprobs, begin: Begin, tell: Tell
