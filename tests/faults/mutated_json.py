@@ -39,6 +39,8 @@ _NAMES: Final = (
 
 # To make more of it takes seconds, in which the service stands still that is in our process.
 _MAX_REPEATED_CHARACTERS: Final = 200
+# A list in a list that was repeated is as often in the text as that one, and so on.
+_MAX_CHARACTERS: Final = 2_000_000
 
 
 class _Literal:
@@ -88,6 +90,7 @@ def _change(random: Random, body: Any) -> Any:
     elif kind < 0.8:
         number = random.choice((1, 2, 300, 1100))
         is_long = len(_write(Random(0), parent[last])) > _MAX_REPEATED_CHARACTERS
+        is_long = is_long or len(_write(Random(0), body)) * number > _MAX_CHARACTERS
         parent[last] = [parent[last]] * (2 if is_long else number)
     elif kind < 0.9:
         parent[last] = {random.choice(_NAMES): parent[last]}
