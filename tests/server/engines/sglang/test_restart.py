@@ -36,6 +36,8 @@ asyncio.run(launcher.launch(lambda progress: print(progress.step, flush=True)))
 """
 
 
+# A start of its own for both, which the host's death has, too: tests/system/test_sglang_restart.py.
+@pytest.mark.faults
 def test_scheduler_death(sglang_without_scheduler: Death) -> None:
     """A killed scheduler ends its streams with EngineLost, and its group is gone after close."""
     death = sglang_without_scheduler
@@ -45,6 +47,7 @@ def test_scheduler_death(sglang_without_scheduler: Death) -> None:
     assert death.num_left == 0
 
 
+@pytest.mark.faults
 def test_death_leaves_no_files(sglang_without_scheduler: Death) -> None:
     """A killed engine leaves neither shared memory nor temporary files behind."""
     assert sglang_without_scheduler.files_made
