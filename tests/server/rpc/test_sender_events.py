@@ -29,7 +29,7 @@ from ..scripted_engine import ScriptedEngine, ScriptedLauncher, has_content, sto
 
 USAGE = events_pb2.Usage(
     num_prompt_tokens=1,
-    num_cached_prompt_tokens=2,
+    num_cached_prompt_tokens=1,
     num_completion_tokens=40,
     num_reasoning_tokens=6,
 )
@@ -140,7 +140,7 @@ async def front_with(deltas: Sequence[Delta]) -> AsyncGenerator[tuple[Client, Sc
 
 
 def script_of(deltas: Sequence[Delta]) -> list[Any]:
-    return [Prefill(1, 2), Started(2), *deltas, Finished(40, 2, 6)]
+    return [Prefill(1, 2), Started(1), *deltas, Finished(40, 1, 6)]
 
 
 async def read(stream: Any) -> list[Any]:
@@ -168,7 +168,7 @@ async def test_every_event_arrives_as_sent(script: Script, method: str) -> None:
                 engine.allow(1)  # one at a time, so that none waits for the caller
                 num_allowed += 1
             responses.append(await call.read())
-    assert responses[0].started.num_cached_prompt_tokens == 2
+    assert responses[0].started.num_cached_prompt_tokens == 1
     assert deltas_of(responses) == expected
     assert responses[-1].finished.usage == USAGE
     told = [response.position for response in responses if response.HasField("deltas")]
@@ -188,7 +188,7 @@ async def test_final_holds_every_event(script: Script) -> None:
         final = await client.unary()(request)
     assert list(final.finished.choices) == joined(expected)
     assert final.finished.usage == USAGE
-    assert final.finished.started.num_cached_prompt_tokens == 2
+    assert final.finished.started.num_cached_prompt_tokens == 1
     assert final.position == len(deltas)
 
 

@@ -114,7 +114,9 @@ class RequestMetrics:
         if ended.started is None:
             return
         num_prompt = ended.started.num_prompt_tokens
-        num_cached = ended.started.num_cached_prompt_tokens or 0
+        # Only the engine knows; and a counter that is told to fall raises, and tells the rest of
+        # the request to nobody.
+        num_cached = min(ended.started.num_cached_prompt_tokens or 0, num_prompt)
         self._prefilled.labels(model).inc(num_prompt - num_cached)
         self._cached.labels(model).inc(num_cached)
         self._decoded.labels(model).inc(ended.num_completion_tokens)
