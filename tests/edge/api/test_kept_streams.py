@@ -311,13 +311,17 @@ async def test_lost_front_is_no_end(
 ) -> None:
     """Where the edge loses the front the client comes back, behind what it has."""
 
+    stopping: list[asyncio.Task[None]] = []
+
     async def script(request: Any, _context: Any) -> AsyncIterator[Any]:
         yield started(request)
-        await scripted._server.stop(0)
+        # Not awaited here: the server would cancel this call, and with it its own end.
+        stopping.append(asyncio.create_task(scripted._server.stop(0)))
         await asyncio.Event().wait()
 
     scripted.script = script
     async with scripted_http.get("/api/streams/r1") as response:
         transcript = await response.text()
+    await stopping[0]
     assert "error" in transcript
     assert "id:" not in transcript
