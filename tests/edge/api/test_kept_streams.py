@@ -310,7 +310,6 @@ async def test_lost_front_is_no_end(
     scripted: ScriptedFront, scripted_http: aiohttp.ClientSession
 ) -> None:
     """Where the edge loses the front the client comes back, behind what it has."""
-
     stopping: list[asyncio.Task[None]] = []
 
     async def script(request: Any, _context: Any) -> AsyncIterator[Any]:
