@@ -51,11 +51,11 @@ def engines(num_engines: int, **options: Any) -> list[ScriptedEngine]:
     return [ScriptedEngine(**options) for _ in range(num_engines)]
 
 
-async def read_until(call: Any, kind: str, count: int = 1) -> list[Any]:
-    """Reads a stream up to its `count`-th event of a kind."""
+async def read_until(call: Any, kind: str) -> list[Any]:
+    """Reads a stream up to its first event of a kind."""
     read: list[Any] = []
     async with asyncio.timeout(HANG_S):
-        while sum(event.WhichOneof("event") == kind for event in read) < count:
+        while not read or read[-1].WhichOneof("event") != kind:
             event = await call.read()
             assert event is not grpc.aio.EOF
             read.append(event)
@@ -63,7 +63,10 @@ async def read_until(call: Any, kind: str, count: int = 1) -> list[Any]:
 
 
 async def read_deltas(call: Any, count: int) -> list[Any]:
-    """Reads a stream until so many of the engine's deltas came, or to its end."""
+    """Reads a stream until so many of the engine's deltas came, or to its end.
+
+    A reader that lags gets several in one message.
+    """
     read: list[Any] = []
     async with asyncio.timeout(HANG_S):
         while not read or read[-1].position < count:
@@ -90,7 +93,7 @@ async def test_stream_goes_on() -> None:
     async with start_front(ScriptedLauncher(first, second).prepare) as client:
         first.allow(2)
         call = client.inference.Generate(ask(client, 5, progress=True))
-        events = await read_until(call, "deltas", 2)
+        events = await read_deltas(call, 2)
         first.die()
         events += await read_until(call, "progress")
         assert events[-1].progress.restarting.num_engines_lost == 1
@@ -253,10 +256,10 @@ async def test_two_deaths_of_an_answer_that_goes_well_between() -> None:
     async with start_front(ScriptedLauncher(first, second, third).prepare) as client:
         first.allow(2)
         call = client.inference.Generate(ask(client, 9))
-        events = await read_until(call, "deltas", 2)
+        events = await read_deltas(call, 2)
         second.allow(4)
         first.die()
-        events += await read_until(call, "deltas", 4)
+        events += await read_deltas(call, 6)
         third.allow(9)
         second.die()
         rest = await collect(call)
@@ -270,7 +273,7 @@ async def test_present_at_both_deaths() -> None:
     async with start_front(ScriptedLauncher(first, second, third).prepare) as client:
         first.allow(2)
         call = client.inference.Generate(ask(client, 9))
-        await read_until(call, "deltas", 2)
+        await read_deltas(call, 2)
         first.die()
         await second.wait_until(running=1)
         second.die()
