@@ -85,7 +85,6 @@ _NO_LIMITS = {
     "server.request.continuing.told_answer._MAX_LOOSE": _STEP,
     "server.request.log.request_log._MAX_LOOSE": _STEP,
     "server.request.log.request_log._MAX_LOOSE_BYTES": _STEP,
-    "server.request.token_gaps._MAX_LOOSE": _STEP,
     "server.rpc.codecs.event_codec._MAX_BYTES_OF_ONE_TEXT": _STEP,
     "server.engines.llama_cpp.sizing.MIN_CONTEXT_LENGTH": _SIZING,
     "server.engines.sglang.plan.arguments.MAX_LORAS_PER_BATCH": _SIZING,

@@ -19,7 +19,7 @@ def one_by_one(gaps_s: list[float]) -> list[int]:
 
 @pytest.mark.parametrize("num_gaps", [0, 1, 255, 256, 1000])
 def test_counts_are_those_of_a_histogram(num_gaps: int) -> None:
-    """Gaps that are sorted in together count as if each had been counted by itself."""
+    """Each gap counts in its own bucket, however many there are."""
     rng = random.Random(num_gaps)
     drawn = [rng.choice([rng.expovariate(20), 0.01, 0.0, 99.0]) for _ in range(num_gaps)]
     gaps = TokenGaps()
