@@ -47,12 +47,22 @@ async def read_some(stream: Any, num_tokens: int) -> Answer:
     return answer
 
 
-async def begin_and_leave(client: Client, engine: ScriptedEngine, num_tokens: int = 2) -> Answer:
-    """Starts a chat, reads some of it, and leaves it, by losing the connection."""
+async def begin_and_leave(
+    client: Client, engine: ScriptedEngine, num_tokens: int = 2, *, of: int = 6
+) -> Answer:
+    """Starts a chat `of` so many tokens, reads some of it, and leaves it, by losing the connection.
+
+    Returns once the front has seen that: until then it would go on to send each token by itself.
+    """
     async with connect(client.app) as other:
-        stream = other.inference.Chat(detachable(client))
+        stream = other.inference.Chat(detachable(client, of))
         engine.allow(num_tokens)
-        return await read_some(stream, num_tokens)
+        answer = await read_some(stream, num_tokens)
+        kept = client.app._kept.find("Chat", answer.started.request_id, "")
+    async with asyncio.timeout(10):
+        while kept._reader is not None:
+            await asyncio.sleep(0)
+    return answer
 
 
 async def test_request_goes_on_without_its_client_and_is_taken_up() -> None:
@@ -209,10 +219,7 @@ async def test_position_between_two_that_were_told_is_refused() -> None:
     """Deltas that were joined before anybody took them have no position of their own."""
     engine = ScriptedEngine(context_length=1000)
     async with start_front(ScriptedLauncher(engine).prepare) as client:
-        async with connect(client.app) as other:
-            stream = other.inference.Chat(detachable(client, 300))
-            engine.allow(2)
-            first = await read_some(stream, 2)
+        first = await begin_and_leave(client, engine, of=300)
         engine.allow(300)
         await engine.wait_until(running=0)
         request_id = first.started.request_id
