@@ -60,7 +60,7 @@ async def begin_and_leave(
         answer = await read_some(stream, num_tokens)
         kept = client.app._kept.find("Chat", answer.started.request_id, "")
     async with asyncio.timeout(10):
-        while kept._reader is not None:
+        while kept._reader is not None:  # noqa: ASYNC110 - nothing tells it
             await asyncio.sleep(0)
     return answer
 

@@ -86,13 +86,13 @@ def test_connections_at_their_limit_and_above(monkeypatch: pytest.MonkeyPatch) -
     with MetricsServer(registry(), "127.0.0.1", 0) as server:
         place = ("127.0.0.1", server.port)
         with socket.create_connection(place, timeout=10) as silent:
-            with urllib.request.urlopen(f"http://127.0.0.1:{server.port}/metrics", timeout=10):
-                pass
-            with (
-                socket.create_connection(place, timeout=10),
-                socket.create_connection(place, timeout=10) as third,
-            ):
+            second = http.client.HTTPConnection(*place, timeout=10)
+            second.connect()
+            with socket.create_connection(place, timeout=10) as third:
                 assert third.recv(1) == b""
+            second.request("GET", "/metrics")
+            assert second.getresponse().read()
+            second.close()
             silent.close()
             while True:  # until the threads of those that have gone have seen it
                 try:
