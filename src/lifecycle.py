@@ -77,12 +77,14 @@ async def running_beside(work: Coroutine[Any, Any, object], name: str) -> AsyncG
         await end_tasks(task)
 
 
-def end_with_parent(parent_pipe: int, drain_timeout_s: float) -> None:
+def end_with_parent(parent_pipe: int, drain_timeout_s: float) -> threading.Event:
     """Ends this process when the other end of `parent_pipe` closes, which its parent holds.
 
     A thread sends this process SIGTERM; it leaves by force where it has not ended
     `drain_timeout_s` later. That works at every moment, also before signal handlers stand.
+    Returns what is set once the parent has ended.
     """
+    has_ended = threading.Event()
 
     def watch() -> None:
         while True:
@@ -91,8 +93,10 @@ def end_with_parent(parent_pipe: int, drain_timeout_s: float) -> None:
                     break
             except OSError:
                 break
+        has_ended.set()
         os.kill(os.getpid(), signal.SIGTERM)
         if not threading.Event().wait(drain_timeout_s):
             os._exit(_FORCE_EXIT_STATUS)
 
     threading.Thread(target=watch, name="parent-watch", daemon=True).start()
+    return has_ended

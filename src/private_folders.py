@@ -7,6 +7,7 @@ import fcntl
 import os
 import shutil
 import tempfile
+import time
 from pathlib import Path
 from typing import Final, Self
 
@@ -14,6 +15,12 @@ PREFIX: Final = "tokenwire-"
 _LOCK: Final = "owner.lock"
 _ELSEWHERE: Final = "elsewhere"
 """Files in other places that belong to the folder, a line each."""
+
+DYING_S: Final = 2.0
+"""What a killed process may take to let go of its locks once its pipes are closed: the kernel ends
+its files with the newest first, and a busy machine stops it in between (0.1 s was seen)."""
+
+_PAUSE_S: Final = 0.01
 
 
 class PrivateFolder:
@@ -51,10 +58,20 @@ class PrivateFolder:
             os.close(self._lock)
 
 
-def sweep(folder: Path | None = None) -> list[Path]:
-    """Removes the folders of processes that are no more from the temporary one; returns them."""
+def sweep(folder: Path | None = None, *, patience_s: float = 0.0) -> list[Path]:
+    """Removes the folders of processes that are no more from the temporary one; returns them.
+
+    With `patience_s` it comes back for so long to those that seem to have an owner: `DYING_S` where
+    one is known to have been killed a moment ago.
+    """
     root = folder or Path(tempfile.gettempdir())
-    return [path for path in sorted(root.glob(f"{PREFIX}*")) if _sweep_one(path)]
+    last_s = time.monotonic() + patience_s
+    removed: list[Path] = []
+    while True:
+        removed += [path for path in sorted(root.glob(f"{PREFIX}*")) if _sweep_one(path)]
+        if time.monotonic() >= last_s or not any(root.glob(f"{PREFIX}*")):
+            return removed
+        time.sleep(_PAUSE_S)
 
 
 def _sweep_one(path: Path) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -61,6 +62,21 @@ def test_folder_of_a_killed_process_is_removed(
     assert not folder.exists()
     assert not elsewhere.exists()
     assert sweep(tmp_path) == []
+
+
+def test_patient_sweep_waits_for_a_dying_owner(
+    owner: subprocess.Popen[bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A killed process holds its lock a little longer than its pipes."""
+    folder = folder_of(owner)
+
+    def die(_: float) -> None:
+        owner.kill()
+        owner.wait()
+
+    monkeypatch.setattr(time, "sleep", die)
+    assert sweep(tmp_path, patience_s=60) == [folder]
+    assert not folder.exists()
 
 
 def test_own_folder_stays_until_it_is_removed(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import contextlib
 import errno
 import socket
 import sys
+import threading
 from collections.abc import Coroutine
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,7 +30,7 @@ from ..garbage import spare_what_is_loaded
 from ..lifecycle import EXIT_INTERRUPTED, end_with_parent, shutdown_signals
 from ..listening import Listener, find_problem
 from ..logs.standard_error import StandardError
-from ..private_folders import sweep
+from ..private_folders import DYING_S, sweep
 from ..server.access.key_ring import read_keys
 from ..server.preparation.engine_choice import inspect_machine
 from ..server.preparation.kits import config_class
@@ -101,12 +102,12 @@ def run_server(*, ends_with_stdin: bool, metrics_fd: int | None = None) -> int:
     config = load(config_class())
     stderr.log(config, _secrets(config))
     _log_notices(config)
-    if ends_with_stdin:
-        end_with_parent(_STDIN, config.drain_delay_s + config.drain_timeout_s + _STOP_MARGIN_S)
+    stop_s = config.drain_delay_s + config.drain_timeout_s + _STOP_MARGIN_S
+    parent_ended = end_with_parent(_STDIN, stop_s) if ends_with_stdin else None
     from ..server.app import serve  # noqa: PLC0415 - after the mistakes are told
 
     metrics = None if metrics_fd is None else socket.socket(fileno=metrics_fd)
-    return _run(serve(config, metrics, lambda: stderr.lines.num_dropped))
+    return _run(serve(config, metrics, lambda: stderr.lines.num_dropped), parent_ended)
 
 
 def run_edge(*, ends_with_stdin: bool) -> int:
@@ -119,13 +120,13 @@ def run_edge(*, ends_with_stdin: bool) -> int:
     export_env_file()
     config = load(EdgeConfig)
     stderr.log(config)
-    if ends_with_stdin:
-        end_with_parent(_STDIN, config.drain_timeout_s + _STOP_MARGIN_S)
-    else:  # the server beside it tells them
+    stop_s = config.drain_timeout_s + _STOP_MARGIN_S
+    parent_ended = end_with_parent(_STDIN, stop_s) if ends_with_stdin else None
+    if parent_ended is None:  # otherwise the server beside it tells them
         _log_notices(config)
     from ..edge.app import serve  # noqa: PLC0415 - after the mistakes are told
 
-    return _run(serve(config, lambda: stderr.lines.num_dropped))
+    return _run(serve(config, lambda: stderr.lines.num_dropped), parent_ended)
 
 
 def run_both(*, has_welcome: bool) -> int:
@@ -277,7 +278,10 @@ def _secrets(config: ServerConfig) -> list[str]:
     return [config.hf_token.get_secret_value()] if config.hf_token else []
 
 
-def _run(main: Coroutine[Any, Any, int | None]) -> int:  # Any: nothing is sent or yielded
+def _run(
+    main: Coroutine[Any, Any, int | None],  # Any: nothing is sent or yielded
+    parent_ended: threading.Event | None = None,
+) -> int:
     sweep()
     spare_what_is_loaded()
     try:
@@ -292,4 +296,5 @@ def _run(main: Coroutine[Any, Any, int | None]) -> int:  # Any: nothing is sent 
         return EXIT_CONFIGURATION
     finally:
         # What the others left that were killed before this process came to its end.
-        sweep()
+        was_left = parent_ended is not None and parent_ended.is_set()
+        sweep(patience_s=DYING_S if was_left else 0.0)
