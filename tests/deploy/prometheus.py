@@ -21,12 +21,13 @@ needs_prometheus = pytest.mark.skipif(
     reason="the Debian package prometheus is not installed",
 )
 CONFIG = """\
-global: {{scrape_interval: 250ms, scrape_timeout: 250ms}}
+global: {{scrape_interval: 500ms, scrape_timeout: 500ms}}
 scrape_configs:
   - job_name: llm-inference-api
     static_configs: [{{targets: ["{target}"]}}]
 """
-SCRAPE_S = 0.25
+POLL_S = 0.25
+GUARD_S = 30.0
 
 
 @dataclass(frozen=True)
@@ -44,12 +45,17 @@ class Prometheus:
         found = await self._get("query_exemplars", expression, start="0", end="9999999999")
         return [exemplar["labels"] for series in found for exemplar in series["exemplars"]]
 
-    async def wait_for(self, expression: str) -> None:
-        """Returns once an expression gives something."""
-        async with asyncio.timeout(30):
-            # Polled: it tells nobody that it has scraped.
-            while not await self.query(expression):  # noqa: ASYNC110 - above
-                await asyncio.sleep(SCRAPE_S)
+    async def wait_for(self, expression: str) -> list[float]:
+        """Returns what an expression gives once that is something.
+
+        Also at the end nothing may be there for a moment: a scrape that takes too long empties all
+        that comes from its target.
+        """
+        for _ in range(round(GUARD_S / POLL_S)):
+            if values := await self.query(expression):
+                return values
+            await asyncio.sleep(POLL_S)  # polled: it tells nobody that it has scraped
+        raise AssertionError(f"no data: {expression}")
 
     async def _get(self, kind: str, expression: str, **parameters: str) -> Any:
         parameters["query"] = expression
@@ -62,7 +68,7 @@ class Prometheus:
 
 @asynccontextmanager
 async def scraping(target: str, folder: Path) -> AsyncGenerator[Prometheus]:
-    """Runs a Prometheus that scrapes one target four times a second."""
+    """Runs a Prometheus that scrapes one target twice a second."""
     config = folder / "prometheus.yml"
     config.write_text(CONFIG.format(target=target))
     port = free_port()
@@ -78,7 +84,7 @@ async def scraping(target: str, folder: Path) -> AsyncGenerator[Prometheus]:
         async with aiohttp.ClientSession(f"http://127.0.0.1:{port}") as http:
             async with asyncio.timeout(30):
                 while not await is_ready(http):  # noqa: ASYNC110 - it tells nobody
-                    await asyncio.sleep(SCRAPE_S)
+                    await asyncio.sleep(POLL_S)
             yield Prometheus(http)
     finally:
         process.kill()
