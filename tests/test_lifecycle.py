@@ -8,7 +8,7 @@ import signal
 
 from tokenwire.lifecycle import running_beside, shutdown_signals, wait_first
 
-GUARD_S = 30.0
+GUARD_S = 45.0
 
 
 async def never(has_ended: asyncio.Event) -> None:

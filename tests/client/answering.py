@@ -15,7 +15,7 @@ from tokenwire.generated.tokenwire.v1 import inference_pb2, tokenizer_pb2
 
 from .answers import Status
 
-GUARD_S = 20
+GUARD_S = 45.0
 INFERENCE = inference_pb2.DESCRIPTOR.services_by_name["InferenceService"]
 TOKENIZER = tokenizer_pb2.DESCRIPTOR.services_by_name["TokenizerService"]
 

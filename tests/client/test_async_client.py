@@ -39,7 +39,7 @@ from .answers import (
 )
 from .scripted_service import ScriptedService, asking, serving
 
-GUARD_S = 20
+GUARD_S = 45.0
 SOON_S = 0.001
 
 

@@ -22,7 +22,7 @@ from ..server.scripted_engine import ScriptedEngine, ScriptedLauncher
 from .real_service import RealService
 from .stage import CHAT, PROMPT, Stage, start_stage
 
-GUARD_S = 20
+GUARD_S = 45.0
 GIB = 1 << 30
 ROWS = {
     code.strip("`"): (int(status), beginning.strip("`"), header.strip("`-"))

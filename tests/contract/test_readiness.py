@@ -17,7 +17,7 @@ from ..server.scripted_engine import ScriptedEngine, ScriptedLauncher, ScriptedP
 READY = (200, {"status": "ok", "llm_models_loaded": True})
 NOT_READY = (503, {"status": "not_ready", "llm_models_loaded": False})
 LIVE = (200, {"status": "ok"})
-GUARD_S = 20
+GUARD_S = 45.0
 
 
 async def health(http: aiohttp.ClientSession, name: str) -> tuple[int, object]:

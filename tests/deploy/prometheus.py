@@ -27,7 +27,7 @@ scrape_configs:
     static_configs: [{{targets: ["{target}"]}}]
 """
 POLL_S = 0.25
-GUARD_S = 30.0
+GUARD_S = 45.0
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import asyncio
 import json
 from typing import Any
 
-GUARD_S = 20
+GUARD_S = 45.0
 
 
 async def exchange(port: int, data: bytes) -> tuple[int, dict[str, str], Any]:

@@ -24,7 +24,7 @@ from .sse_reading import read_events
 
 CHAT = {"model": MODEL, "messages": [{"role": "user", "content": "Hi"}]}
 COMPLETION = {"model": MODEL, "prompt": "Hi"}
-GUARD_S = 20
+GUARD_S = 45.0
 CAPITALS = {
     "France": "Paris",
     "Italy": "Rome",

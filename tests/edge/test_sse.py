@@ -23,7 +23,7 @@ from .scripted import MODEL, ScriptedFront, ended, fail, progress, started, text
 from .sse_reading import parse_events, read_events
 
 CHAT = {"model": MODEL, "messages": [{"role": "user", "content": "Hi"}]}
-GUARD_S = 20
+GUARD_S = 45.0
 ENDLESS = {
     "model": MODEL_ID,
     "text": "One, two, three,",

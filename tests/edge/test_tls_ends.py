@@ -19,7 +19,7 @@ from ..certificates import HOSTNAME, PairFiles
 from .conftest import edge_config
 from .scripted import MODEL, ScriptedFront, started, text
 
-GUARD_S = 20
+GUARD_S = 45.0
 
 
 def test_plaintext_has_no_ends() -> None:

@@ -30,7 +30,7 @@ def example(request: pytest.FixtureRequest) -> Example:
 async def num_aborted(front: Client) -> float:
     """The front's own count of requests whose client left."""
     address = f"http://127.0.0.1:{front.app.metrics_port}/metrics"
-    text = await asyncio.to_thread(lambda: urlopen(address, timeout=10).read().decode())
+    text = await asyncio.to_thread(lambda: urlopen(address, timeout=60).read().decode())
     found = re.search(
         r"^llm_requests_aborted_total\{cause=\"CLIENT_LEFT\",.*\} (\S+)$", text, re.MULTILINE
     )

@@ -68,7 +68,7 @@ class StubFace:
             raise self.failure
 
     async def wait_until_sent(self, num_requests: int) -> None:
-        async with asyncio.timeout(10), self.entered:
+        async with asyncio.timeout(45), self.entered:
             await self.entered.wait_for(lambda: self.num_sent >= num_requests)
 
 

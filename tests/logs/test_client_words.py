@@ -29,7 +29,7 @@ async def test_metadata_that_is_no_text_is_not_logged(caplog: pytest.LogCaptureF
     leave_out_client_words()
     block = call_head(LIST) + b"\x00\x05x-odd" + bytes([len(SECRET)]) + SECRET
     async with (
-        asyncio.timeout(20),
+        asyncio.timeout(45),
         start_front(ScriptedLauncher(ScriptedEngine()).prepare) as client,
         await Connection.open(client.app.port) as connection,
     ):

@@ -19,7 +19,7 @@ from .proxies import PROXIES, Proxy
 pytestmark = pytest.mark.clients
 
 CHAT = {"model": MODEL, "messages": [{"role": "user", "content": "Hi"}]}
-GUARD_S = 30
+GUARD_S = 45.0
 PAUSE_S = 90
 
 

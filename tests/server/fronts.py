@@ -238,5 +238,5 @@ async def scrape(client: Client) -> list[str]:
 
 def scrape_blocking(port: int) -> list[str]:
     """The metrics at a port, line by line."""
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as response:
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=60) as response:
         return str(response.read().decode()).splitlines()

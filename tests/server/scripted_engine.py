@@ -125,14 +125,14 @@ class ScriptedEngine:
 
     async def wait_until(self, *, running: int, aborted: int = 0) -> None:
         """Waits until this many requests run and at least so many were aborted."""
-        async with asyncio.timeout(10), self.changed:
+        async with asyncio.timeout(45), self.changed:
             await self.changed.wait_for(
                 lambda: self.num_running == running and self.num_aborted >= aborted
             )
 
     async def wait_until_rendering(self, num_prompts: int) -> None:
         """Waits until this many prompts came to be rendered."""
-        async with asyncio.timeout(10), self.changed:
+        async with asyncio.timeout(45), self.changed:
             await self.changed.wait_for(lambda: len(self.prompts) == num_prompts)
 
     async def render(self, prompt: Prompt) -> RenderedPrompt:

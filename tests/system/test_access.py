@@ -208,12 +208,9 @@ async def ask_rpc(service: Service, rpc: str, column: str) -> str:
     headers = await service.headers(column, lists_models=rpc.endswith("/ListModels"))
     message = MESSAGES[rpc].SerializeToString() if rpc in MESSAGES else b""
     channel, metadata = service.client.channel, tuple(headers.items())
-    # A stream of requests only where there is one: grpc.aio makes INTERNAL of a refusal that comes
-    # while it writes one.
-    if rpc.endswith("/ServerReflectionInfo"):
-        call: Any = channel.stream_stream(f"/{rpc}")(iter([message]), metadata=metadata, timeout=60)
-    else:
-        call = channel.unary_stream(f"/{rpc}")(message, metadata=metadata, timeout=60)
+    # One message and the end of the requests, also where more could come, which looks the same on
+    # the wire: grpc.aio makes INTERNAL of a refusal that comes while it writes a stream.
+    call: Any = channel.unary_stream(f"/{rpc}")(message, metadata=metadata, timeout=60)
     try:
         await call.read()
     except grpc.aio.AioRpcError as error:

@@ -191,7 +191,7 @@ async def test_files_are_watched(
     monkeypatch.setattr(watched_credentials, "_LOOK_AGAIN_S", 0.01)
     changed = asyncio.Event()
     watched.on_change = lambda _: changed.set()
-    async with asyncio.timeout(10), watched.watching():
+    async with asyncio.timeout(45), watched.watching():
         pair.replace()
         await changed.wait()
 
@@ -212,7 +212,7 @@ async def test_nothing_ends_the_watch(
 
     watched.on_change = fail_once
     with structlog.testing.capture_logs() as events:
-        async with asyncio.timeout(10), watched.watching():
+        async with asyncio.timeout(45), watched.watching():
             pair.replace()
             await failed.wait()
             pair.replace()

@@ -12,7 +12,7 @@ from structlog.testing import capture_logs
 from tokenwire.tracing.settings import TracingSettings
 from tokenwire.tracing.span_queue import SpanQueue
 
-GUARD_S = 20
+GUARD_S = 45.0
 
 
 class GatedExporter(SpanExporter):

@@ -136,7 +136,7 @@ async def test_leaving_a_count_cancels_it(
     """A client that leaves while its call waits ends the call to the front."""
     scripted.counts.clear()
     asking = asyncio.ensure_future(scripted_http.post("/tokenwire/v1/count_tokens", json=COUNTED))
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(45):
         await scripted.entered.wait()
         asking.cancel()
         await scripted.cancelled.wait()
@@ -148,7 +148,7 @@ async def test_drain_ends_a_count(
     """A call that still waits at the end of the drain is answered with DRAINING."""
     scripted.counts.clear()
     asking = asyncio.ensure_future(scripted_http.post("/tokenwire/v1/count_tokens", json=COUNTED))
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(45):
         await scripted.entered.wait()
         scripted_edge._front.end_calls()
         async with await asking as response:

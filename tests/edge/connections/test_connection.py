@@ -20,7 +20,7 @@ from ..conftest import edge_config
 from ..raw_http import exchange
 from ..scripted import ScriptedFront
 
-GUARD_S = 20
+GUARD_S = 45.0
 
 
 @pytest.mark.parametrize(

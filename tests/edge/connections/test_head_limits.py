@@ -11,7 +11,7 @@ from ..conftest import edge_config
 from ..raw_http import exchange
 from ..scripted import ScriptedFront
 
-GUARD_S = 20
+GUARD_S = 45.0
 LIMIT = 1024
 TARGET = b"GET /health/live%s HTTP/1.1\r\nHost: x\r\nConnection: close\r\n%s\r\n"
 

@@ -8,7 +8,7 @@ import re
 import pytest
 from tokenwire.edge.app import EdgeApp
 
-GUARD_S = 20
+GUARD_S = 45.0
 INNER = b"GET /health/live HTTP/1.1\r\nHost: inner\r\n\r\n"
 START = b"POST /api/generate HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
 CHUNKED = START + b"Transfer-Encoding: chunked\r\n\r\n"

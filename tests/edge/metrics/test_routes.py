@@ -11,7 +11,7 @@ from tokenwire.edge.app import EdgeApp
 from ..conftest import edge_config
 from ..scripted import ScriptedFront
 
-GUARD_S = 20
+GUARD_S = 45.0
 
 
 async def test_metrics_of_front_and_edge(http: aiohttp.ClientSession) -> None:

@@ -33,7 +33,7 @@ def _monitor(told: Told, environment: dict[str, str] | None = None) -> GpuMonito
 
 
 def _wait_for(told: Told, *readings: GpuReading) -> None:
-    while told.get(timeout=10) != readings:
+    while told.get(timeout=60) != readings:
         pass
 
 
@@ -42,7 +42,7 @@ def test_memory_and_utilization_of_each(driver: ScriptedDriver) -> None:
     driver.utilizations[0] = 37
     told = Told()
     with _monitor(told) as monitor:
-        readings = told.get(timeout=10)
+        readings = told.get(timeout=60)
         assert monitor.readings == readings
     assert readings == (
         GpuReading("0", 80 * GIB, 10 * GIB, 37.0),
@@ -99,7 +99,7 @@ def test_what_nobody_foresaw_ends_the_readings(
     """A fault in the reading is logged, and leaves no old numbers behind."""
     told = Told()
     with _monitor(told) as monitor:
-        told.get(timeout=10)
+        told.get(timeout=60)
         monkeypatch.setattr(driver, "lost", None)  # `in None` raises
         with caplog.at_level(logging.ERROR):
             _wait_for(told)
@@ -111,7 +111,7 @@ def test_a_driver_that_hangs_does_not_hold_the_end(driver: ScriptedDriver) -> No
     """The end comes while a reading hangs, and what the reading brings later is told to nobody."""
     told = Told()
     with _monitor(told):
-        told.get(timeout=10)
+        told.get(timeout=60)
         driver.answers.clear()
         assert driver.hangs.wait(10)
     while not told.empty():

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator
 import pytest_asyncio
 from tokenwire.server.machine.process_group import GroupActivity, observe_group
 
-GUARD_S = 30.0
+GUARD_S = 45.0
 # Burns CPU time as asked, in a child of the group's leader.
 WORKER = """
 import os, sys, time

@@ -198,7 +198,7 @@ async def test_one_request_more_waits(monkeypatch: pytest.MonkeyPatch) -> None:
             return b""  # of no files
 
     decoder = SlowDecoder(LIMITS)
-    async with asyncio.timeout(20), asyncio.TaskGroup() as group:
+    async with asyncio.timeout(45), asyncio.TaskGroup() as group:
         for _ in range(2):
             group.create_task(decoder.decode([]))
         await entered.acquire()

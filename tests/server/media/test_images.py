@@ -133,7 +133,7 @@ async def test_one_request_more_waits(monkeypatch: pytest.MonkeyPatch) -> None:
         async with images.provide([ImageSource(FIELD, data=PNG)]):
             pass
 
-    async with asyncio.timeout(20), asyncio.TaskGroup() as group:
+    async with asyncio.timeout(45), asyncio.TaskGroup() as group:
         for _ in range(2):
             group.create_task(provide())
         await entered.acquire()

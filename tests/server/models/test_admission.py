@@ -238,7 +238,7 @@ async def test_cancel_in_the_turn_of_the_grant_passes_the_slot_on() -> None:
     await stack.aclose()  # grants to the first
     first.cancel()
     await asyncio.gather(first, return_exceptions=True)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(45):
         await second
     assert admission.num_in_flight == 0
 
@@ -270,7 +270,7 @@ async def test_more_slots_serve_the_waiting() -> None:
         task = asyncio.create_task(_hold(admission))
         await asyncio.sleep(0)
         admission.open(2)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(45):
             await task
 
 
@@ -304,7 +304,7 @@ async def test_grant_in_the_turn_of_a_cancel_goes_to_the_next() -> None:
     first.cancel()
     await stack.aclose()  # grants to the first, which is about to leave
     await asyncio.gather(first, return_exceptions=True)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(45):
         await second
     assert admission.num_in_flight == 0
 
@@ -433,7 +433,7 @@ async def test_closed_for_a_load_on_demand_requests_wait() -> None:
     await asyncio.sleep(0)
     assert seen == [LoadProgress("reading"), LoadProgress("warming up")]
     admission.open(1)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(45):
         await asyncio.gather(first, second)
     assert seen[2:] == [QueuePlace(1, None)]
 
@@ -452,7 +452,7 @@ async def test_closed_for_another_load_newcomers_are_refused() -> None:
     await asyncio.sleep(0)
     assert admission.num_queued == 1
     admission.open(1)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(45):
         await waiting
 
 
@@ -474,7 +474,7 @@ async def test_slot_of_a_dead_engine_is_given_to_nobody() -> None:
     assert (admission.num_queued, admission.num_in_flight) == (1, 0)
     admission.close(LoadProgress("restarting"), is_on_demand=False)
     admission.open(1)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(45):
         await waiting
 
 
@@ -485,7 +485,7 @@ async def test_engine_that_was_not_dead_is_used_again(monkeypatch: pytest.Monkey
     lost.set()
     with pytest.raises(EngineLost):
         await _lose_engine(admission, lost)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(45):
         await _hold(admission)
 
 
@@ -539,7 +539,7 @@ async def test_end_ends_every_wait() -> None:
     assert admission.num_queued == 300
     tasks[0].cancel()
     admission.end()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(45):
         ends = await asyncio.gather(*tasks, return_exceptions=True)
     assert isinstance(ends[0], asyncio.CancelledError)
     assert all(isinstance(end, ModelLoadFailed) for end in ends[1:])

@@ -8,7 +8,7 @@ from typing import cast
 from tokenwire.server.contract.engine import Engine
 from tokenwire.server.models.engine_end import EndCause, EndWatch, EngineEnd
 
-GUARD_S = 30.0
+GUARD_S = 45.0
 
 
 class DyingEngine:

@@ -12,7 +12,7 @@ from tokenwire.server.models.standing import Standing
 
 from ..scripted_engine import ScriptedEngine
 
-GUARD_S = 30.0
+GUARD_S = 45.0
 
 
 def make_standing(is_on_demand: bool = False) -> Standing:

@@ -93,7 +93,7 @@ async def test_choices_take_as_many_slots() -> None:
         second = client.chat("go", progress=True)
         second.sampling.CopyFrom(request.sampling)
         waiting = client.inference.Chat(second)
-        async with asyncio.timeout(10):  # without a place in the queue there is nothing to read
+        async with asyncio.timeout(45):  # without a place in the queue there is nothing to read
             queued = await waiting.read()
         engine.allow(2)
         await collect(first)

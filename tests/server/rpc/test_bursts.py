@@ -23,7 +23,7 @@ from ...faults.raw_http2 import (
 from ..fronts import start_front
 from ..scripted_engine import ScriptedEngine, ScriptedLauncher
 
-GUARD_S = 30
+GUARD_S = 45.0
 HEAD = call_head("/grpc.health.v1.Health/Check")
 
 

@@ -59,7 +59,7 @@ async def begin_and_leave(
         engine.allow(num_tokens)
         answer = await read_some(stream, num_tokens)
         kept = client.app._kept.find("Chat", answer.started.request_id, "")
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(45):
         while kept._reader is not None:  # noqa: ASYNC110 - nothing tells it
             await asyncio.sleep(0)
     return answer

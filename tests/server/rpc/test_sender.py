@@ -47,7 +47,7 @@ async def test_slow_reader_gets_everything_in_few_messages() -> None:
 
     wire.write = write_slowly  # type: ignore[method-assign]
     with log.read() as reader:
-        async with asyncio.timeout(10), asyncio.TaskGroup() as tasks:
+        async with asyncio.timeout(45), asyncio.TaskGroup() as tasks:
             tasks.create_task(sender_on(wire).send_deltas(reader))
             log.append(STARTED)
             await writing.wait()
@@ -90,7 +90,7 @@ async def test_pieces_one_by_one_say_what_they_say() -> None:
 
     wire.write = write_and_tell  # type: ignore[method-assign]
     with log.read() as reader:
-        async with asyncio.timeout(10), asyncio.TaskGroup() as tasks:
+        async with asyncio.timeout(45), asyncio.TaskGroup() as tasks:
             tasks.create_task(sender_on(wire).send_deltas(reader))
             for event in (STARTED, *deltas):
                 log.append(event)
@@ -264,6 +264,6 @@ async def written(wire: Wire, is_reached: Callable[[], bool]) -> None:
             reached.set()
 
     wire.write = watched  # type: ignore[method-assign]
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(45):
         await reached.wait()
     wire.write = write  # type: ignore[method-assign]

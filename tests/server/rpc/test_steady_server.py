@@ -23,7 +23,7 @@ from ...faults.raw_http2 import (
 from ..fronts import start_front
 from ..scripted_engine import ScriptedEngine, ScriptedLauncher
 
-GUARD_S = 20
+GUARD_S = 45.0
 LIST = "/tokenwire.v1.InferenceService/ListModels"
 PATHS = {
     "no text": b"/tokenwire.v1.InferenceService/Generat\xe6",

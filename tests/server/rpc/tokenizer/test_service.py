@@ -22,7 +22,7 @@ from ...fronts import Client, collect, failure_of, scrape, start_front, wait_for
 from ...models.on_demand import engine_with_tokens, first_model, lazy_front
 from ...scripted_engine import ScriptedEngine, ScriptedLauncher
 
-GUARD_S = 20
+GUARD_S = 45.0
 NO_WAIT = Duration()
 
 

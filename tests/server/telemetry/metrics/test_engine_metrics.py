@@ -62,7 +62,7 @@ async def test_a_frozen_engine_holds_nothing_up() -> None:
     async with start_front(ScriptedLauncher(engine).prepare, LLM_ALLOWED_MODELS=A) as client:
         fresh = await scrape(client)
         engine.tells.clear()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(45):
             frozen = await scrape(client)
         engine.tells.set()
         thawed = await scrape(client)

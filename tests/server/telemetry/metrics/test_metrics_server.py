@@ -26,11 +26,11 @@ def test_registry_is_served() -> None:
     """What the registry holds is read over HTTP while it is entered, and not afterwards."""
     with MetricsServer(registry(), "127.0.0.1", 0) as server:
         url = f"http://127.0.0.1:{server.port}/metrics"
-        with urllib.request.urlopen(url, timeout=10) as response:
+        with urllib.request.urlopen(url, timeout=60) as response:
             text = response.read().decode()
     assert "llm_requests_finished_total 2.0" in text.splitlines()
     with pytest.raises(OSError, match="refused"):
-        urllib.request.urlopen(url, timeout=10)
+        urllib.request.urlopen(url, timeout=60)
 
 
 @pytest.mark.parametrize(
@@ -40,7 +40,7 @@ def test_registry_is_served() -> None:
 def test_only_metrics_are_there(path: str, status: int) -> None:
     """Any other path is 404, and no header tells what the server is made of."""
     with MetricsServer(registry(), "127.0.0.1", 0) as server:
-        connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=10)
+        connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
         connection.request("GET", path)
         response = connection.getresponse()
         response.read()
@@ -53,7 +53,7 @@ def test_what_is_no_http_is_told_nothing() -> None:
     """A broken request line is refused without the version of Python."""
     with (
         MetricsServer(registry(), "127.0.0.1", 0) as server,
-        socket.create_connection(("127.0.0.1", server.port), timeout=10) as client,
+        socket.create_connection(("127.0.0.1", server.port), timeout=60) as client,
     ):
         client.sendall(b"GET / x HTTP/1.1\r\n\r\n")
         answer = b"".join(iter(lambda: client.recv(65536), b""))
@@ -66,7 +66,7 @@ def get(port: int, accept: str = "") -> tuple[str, str]:
     request = urllib.request.Request(
         f"http://127.0.0.1:{port}/metrics", headers={"Accept": accept} if accept else {}
     )
-    with urllib.request.urlopen(request, timeout=10) as response:
+    with urllib.request.urlopen(request, timeout=60) as response:
         return response.headers["Content-Type"], response.read().decode()
 
 
@@ -75,7 +75,7 @@ def test_who_sends_nothing_is_hung_up_on(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(metrics_server._RequestHandler, "timeout", 0.05)
     with MetricsServer(registry(), "127.0.0.1", 0) as server:
         for begun in (b"", b"GET /met"):
-            with socket.create_connection(("127.0.0.1", server.port), timeout=10) as client:
+            with socket.create_connection(("127.0.0.1", server.port), timeout=60) as client:
                 client.sendall(begun)
                 assert client.recv(65536) == b""
 
@@ -83,12 +83,13 @@ def test_who_sends_nothing_is_hung_up_on(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_connections_at_their_limit_and_above(monkeypatch: pytest.MonkeyPatch) -> None:
     """As many as the limit are served, one more is hung up on; a place that is free is taken."""
     monkeypatch.setattr(metrics_server, "MAX_SCRAPES", 2)
+    monkeypatch.setattr(metrics_server._RequestHandler, "timeout", 300)  # hangs up on no one here
     with MetricsServer(registry(), "127.0.0.1", 0) as server:
         place = ("127.0.0.1", server.port)
-        with socket.create_connection(place, timeout=10) as silent:
-            second = http.client.HTTPConnection(*place, timeout=10)
+        with socket.create_connection(place, timeout=60) as silent:
+            second = http.client.HTTPConnection(*place, timeout=60)
             second.connect()
-            with socket.create_connection(place, timeout=10) as third:
+            with socket.create_connection(place, timeout=60) as third:
                 assert third.recv(1) == b""
             second.request("GET", "/metrics")
             assert second.getresponse().read()
@@ -97,7 +98,7 @@ def test_connections_at_their_limit_and_above(monkeypatch: pytest.MonkeyPatch) -
             while True:  # until the threads of those that have gone have seen it
                 try:
                     url = f"http://127.0.0.1:{server.port}/metrics"
-                    with urllib.request.urlopen(url, timeout=10) as response:
+                    with urllib.request.urlopen(url, timeout=60) as response:
                         assert response.status == 200
                     break
                 except (OSError, http.client.HTTPException):
@@ -123,7 +124,7 @@ def test_packed_page() -> None:
         request = urllib.request.Request(
             f"http://127.0.0.1:{server.port}/metrics", headers={"Accept-Encoding": "gzip"}
         )
-        with urllib.request.urlopen(request, timeout=10) as response:
+        with urllib.request.urlopen(request, timeout=60) as response:
             assert response.headers["Content-Encoding"] == "gzip"
             assert b"llm_requests_finished_total 2.0" in gzip.decompress(response.read())
 
@@ -131,7 +132,7 @@ def test_packed_page() -> None:
 def test_metrics_are_only_read() -> None:
     """Another method than GET is 405."""
     with MetricsServer(registry(), "127.0.0.1", 0) as server:
-        connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=10)
+        connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
         connection.request("POST", "/metrics", "x")
         response = connection.getresponse()
         assert (response.status, response.headers["Allow"]) == (405, "GET")
@@ -142,7 +143,7 @@ def test_socket_that_listens_already() -> None:
     """Whoever has to know the port opens the socket; what came before the server is answered."""
     with listen("127.0.0.1", 0) as listening:
         port = listening.getsockname()[1]
-        client = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+        client = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
         client.request("GET", "/metrics")  # waits in the backlog
         with MetricsServer(registry(), "", 0, listening) as server:
             assert server.port == port
