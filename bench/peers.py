@@ -34,7 +34,7 @@ from tokenwire.load.report.comparison import Ratio, compare
 from tokenwire.load.report.result import Result, read_result
 from tokenwire.server.contract.engine_settings import ModelFiles, ModelFormat
 from tokenwire.server.contract.model_id import DEFAULT_MODEL
-from tokenwire.server.engines.llama_cpp.unpacking import unpack, unpacked_path
+from tokenwire.server.engines.llama_cpp.child.unpacking import unpack, unpacked_path
 from tokenwire.server.engines.sglang.cpu import COMPAT_FOLDER, cpu_environment
 from tokenwire.server.engines.sglang.front.converted import provide_converted
 from unpacking import built_in_file

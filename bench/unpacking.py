@@ -27,8 +27,8 @@ from tokenwire.server.contract.engine_settings import (
 from tokenwire.server.contract.events import TextDelta
 from tokenwire.server.contract.model_id import DEFAULT_MODEL
 from tokenwire.server.contract.prompts import TextPrompt
+from tokenwire.server.engines.llama_cpp.child.unpacking import unpack
 from tokenwire.server.engines.llama_cpp.launcher import LlamaCppLauncher
-from tokenwire.server.engines.llama_cpp.unpacking import unpack
 
 SETTINGS = EngineSettings(Device.CPU, max_running=1, max_model_len=1024)
 

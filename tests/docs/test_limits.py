@@ -74,7 +74,7 @@ _NO_LIMITS = {
     "server.constraints.checker._MAX_KNOWN": _KEPT,
     "server.constraints.checker._MAX_KNOWN_CHARACTERS": _KEPT,
     "server.engines.engine_output.MAX_KEPT_LINES": _KEPT,
-    "server.engines.llama_cpp.piece_ids._MAX_KNOWN": _KEPT,
+    "server.engines.llama_cpp.output.piece_ids._MAX_KNOWN": _KEPT,
     "server.engines.sglang.grammar_backend.MAX_CACHED": _KEPT,
     "server.files.formats.gguf_file._MAX_KEPT_ELEMENTS": _KEPT,
     "server.rpc.load_reports.MAX_AGE_S": _KEPT,

@@ -78,7 +78,7 @@ FAULTS = (
         "front killed",
         "its engine goes with it and the port is free; streams of the edge end with an error",
         (
-            "tests/server/engines/llama_cpp/test_child.py::test_child_dies_with_parent",
+            "tests/server/engines/llama_cpp/child/test_main.py::test_child_dies_with_parent",
             "tests/test_supervisor.py::test_children_end_with_a_killed_supervisor",
         ),
         has_own=True,

@@ -6,7 +6,7 @@ import logging
 
 import pytest
 from tokenwire.server.engines.engine_output import MAX_KEPT_LINES, EngineOutput
-from tokenwire.server.engines.llama_cpp.process import read_line as read_llama_cpp
+from tokenwire.server.engines.llama_cpp.child.process import read_line as read_llama_cpp
 from tokenwire.server.engines.sglang.front.output_tail import read_line as read_sglang
 
 

@@ -17,18 +17,18 @@ from ...contract.prompts import PlainText, Prompt, RenderedPrompt, TokenizedText
 from ...contract.token_ids import TokenIds
 from ..answers.answer_reader import AnswerReader
 from ..choices import merge_choices
-from .answer_fields import answer_fields
+from .child.process import LlamaCppProcess
 from .client import LlamaCppClient, Refused, Unreachable, read_events
 from .earlier_text import begin_of, prompt_with, retell
-from .image_prompts import spell_prompt
-from .piece_ids import PieceIds
-from .process import LlamaCppProcess
+from .output.answer_fields import answer_fields
+from .output.piece_ids import PieceIds
+from .output.steps import read_steps
+from .output.stream import RESPONSE_FIELDS, StopTexts, StreamReader
+from .prompts.image_prompts import spell_prompt
 from .prompts.rendering import PromptRenderer
 from .prompts.tokenizing import TextTokenizer
 from .sampling import sampling_fields
 from .slots import Slot, Slots
-from .steps import read_steps
-from .stream import RESPONSE_FIELDS, StopTexts, StreamReader
 
 _LET_GO_TIMEOUT_S: Final = 10.0
 _POLL_S: Final = 0.02

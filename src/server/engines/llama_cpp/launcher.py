@@ -22,11 +22,12 @@ from ...files.formats.gguf_tokens import GgufTokens, read_gguf_tokens
 from ...machine.host_resources import measure_host
 from ..answers.chat_features import NO_FEATURES
 from ..fim import FimTokens
-from .arguments import ChildArguments, ChildReport
+from .child.arguments import ChildArguments, ChildReport
+from .child.process import LlamaCppProcess, make_socket_path
+from .child.unpacking import unpacked_path
 from .client import LlamaCppClient, Refused, Unreachable
 from .engine import LlamaCppEngine
-from .image_prompts import ImagePrompts, draw_image_mark
-from .process import LlamaCppProcess, make_socket_path
+from .prompts.image_prompts import ImagePrompts, draw_image_mark
 from .prompts.rendering import (
     PromptRenderer,
     discover_features,
@@ -37,7 +38,6 @@ from .prompts.rendering import (
 from .prompts.template_file import MalformedTokenizer, read_chat_template
 from .prompts.tokenizing import TextTokenizer
 from .sizing import Sizes, TooLittleMemory, describe_cuts, size_engine
-from .unpacking import unpacked_path
 
 _logger = structlog.get_logger(__name__)
 

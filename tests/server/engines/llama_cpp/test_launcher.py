@@ -14,10 +14,10 @@ from tokenwire.server.contract.engine_settings import ModelFiles, ModelFormat
 from tokenwire.server.contract.errors import LoadKilled, ModelLoadFailed
 from tokenwire.server.contract.prompts import TextPrompt
 from tokenwire.server.contract.token_ids import TokenIds
+from tokenwire.server.engines.llama_cpp.child.process import LlamaCppProcess
+from tokenwire.server.engines.llama_cpp.child.unpacking import unpacked_path
 from tokenwire.server.engines.llama_cpp.engine import LlamaCppEngine
 from tokenwire.server.engines.llama_cpp.launcher import LlamaCppLauncher
-from tokenwire.server.engines.llama_cpp.process import LlamaCppProcess
-from tokenwire.server.engines.llama_cpp.unpacking import unpacked_path
 
 from ....conftest import MODEL_ID
 from ....system.services import start_service

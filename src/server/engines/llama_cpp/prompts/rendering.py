@@ -37,7 +37,7 @@ from ...merge_roles import merge_consecutive
 from ...prompt_checks import check_not_empty, check_vocabulary, need_fim_tokens
 from ...special_text import SpecialTexts, is_control_text
 from ..client import LlamaCppClient, Refused
-from ..image_prompts import ImagePrompts, spell_content
+from .image_prompts import ImagePrompts, spell_content
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,10 +22,10 @@ from tokenwire.server.contract.prompts import (
     Role,
     TextPrompt,
 )
-from tokenwire.server.engines.llama_cpp.arguments import ChildArguments
+from tokenwire.server.engines.llama_cpp.child.arguments import ChildArguments
+from tokenwire.server.engines.llama_cpp.child.process import LlamaCppProcess, make_socket_path
 from tokenwire.server.engines.llama_cpp.client import LlamaCppClient
 from tokenwire.server.engines.llama_cpp.launcher import LlamaCppLauncher
-from tokenwire.server.engines.llama_cpp.process import LlamaCppProcess, make_socket_path
 from tokenwire.server.engines.llama_cpp.prompts.rendering import (
     PromptRenderer,
     discover_fim_tokens,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tokenwire.server.engines.llama_cpp.grammar_words import GrammarWords
+from tokenwire.server.engines.llama_cpp.child.grammar_words import GrammarWords
 
 PRINTED = """\
 0.06.953.704 E srv  load_model: words

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from .client import Json, LlamaCppClient, Refused
+from ..client import Json, LlamaCppClient, Refused
 
 _MAX_KNOWN: Final = 4096
 

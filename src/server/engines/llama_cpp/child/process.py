@@ -14,9 +14,9 @@ from typing import Any, Final
 
 import structlog
 
-from ....listening import MAX_SOCKET_PATH_BYTES
-from ....private_folders import PREFIX, PrivateFolder
-from ..engine_output import EngineOutput
+from .....listening import MAX_SOCKET_PATH_BYTES
+from .....private_folders import PREFIX, PrivateFolder
+from ...engine_output import EngineOutput
 from .arguments import ChildArguments, ChildReport
 from .grammar_words import GrammarWords
 
@@ -69,7 +69,7 @@ class LlamaCppProcess:
         folder = PrivateFolder(Path(arguments.socket_path).parent)
         try:
             process = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", f"{__package__}.child", arguments.to_json(),
+                sys.executable, "-m", f"{__package__}.main", arguments.to_json(),
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=asyncio.subprocess.PIPE,

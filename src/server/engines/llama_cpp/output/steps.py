@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from ...contract.engine import StepCount
+from ....contract.engine import StepCount
 
 _SERIES: Final = re.compile(r"^llamacpp:(\w+) (\S+)$", re.MULTILINE)
 # Without the second one, steps that look at images are not counted.

@@ -7,8 +7,8 @@ from typing import Final
 
 from msgspec import structs
 
-from ...contract.errors import EngineLost, GenerationFailed, InvalidRequest
-from ...contract.events import (
+from ....contract.errors import EngineLost, GenerationFailed, InvalidRequest
+from ....contract.events import (
     ChoiceFinished,
     EngineEvent,
     Finished,
@@ -19,8 +19,8 @@ from ...contract.events import (
     TokenLogprob,
     TopLogprob,
 )
-from ..stop_matcher import StopMatcher
-from .client import Json, LlamaCppClient, Refused, Unreachable
+from ...stop_matcher import StopMatcher
+from ..client import Json, LlamaCppClient, Refused, Unreachable
 
 # The last event would otherwise repeat the prompt and every setting.
 RESPONSE_FIELDS: Final = ("stop", "stop_type", "content", "tokens_predicted")

@@ -7,10 +7,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from tokenwire.server.engines.llama_cpp.arguments import ChildArguments, ChildReport
-from tokenwire.server.engines.llama_cpp.process import make_socket_path
+from tokenwire.server.engines.llama_cpp.child.arguments import ChildArguments, ChildReport
+from tokenwire.server.engines.llama_cpp.child.process import make_socket_path
 
-from ..generation import HANG_S
+from ...generation import HANG_S
 
 
 async def wait_gone(pid: int) -> None:
@@ -30,7 +30,7 @@ def is_running(pid: int) -> bool:
 PARENT = """
 import subprocess, sys
 child = subprocess.Popen(
-    [sys.executable, "-m", "tokenwire.server.engines.llama_cpp.child", sys.argv[1]],
+    [sys.executable, "-m", "tokenwire.server.engines.llama_cpp.child.main", sys.argv[1]],
     stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True,
 )
 print(child.pid, flush=True)
@@ -73,7 +73,7 @@ async def test_child_dies_with_parent(gguf_file: Path, moment: str) -> None:
 # Far more than a pipe holds, told to the log of llama.cpp at once.
 LOGGER = """
 import ctypes, os, xllamacpp
-from tokenwire.server.engines.llama_cpp.child import flush_log
+from tokenwire.server.engines.llama_cpp.child.main import flush_log
 library = ctypes.CDLL(xllamacpp.xllamacpp.__file__)
 log, add = library._Z15common_log_mainv, library._Z14common_log_addP10common_log14ggml_log_levelPKcz
 log.restype = ctypes.c_void_p

@@ -16,9 +16,9 @@ from tokenwire.generated.tokenwire.v1 import (
     tokenizer_pb2_grpc,
 )
 
-from ...fronts import Client, collect, failure_of, start_front
-from ...media.files import image_file, png_of_size
-from .projector import NUM_IMAGE_TOKENS, write_projector
+from ....fronts import Client, collect, failure_of, start_front
+from ....media.files import image_file, png_of_size
+from ..projector import NUM_IMAGE_TOKENS, write_projector
 
 MODEL = "tiny/seeing:model.gguf+eye/mmproj.gguf"
 RED = image_file("PNG", (40, 30), "red")

@@ -14,8 +14,8 @@ from tokenwire.server.contract.errors import EngineLost
 from tokenwire.server.contract.events import TextDelta
 from tokenwire.server.contract.prompts import TextPrompt
 
-from ..generation import GREEDY, HANG_S, STORY, answer, drain, request_for
-from .launching import launch, modes
+from ...generation import GREEDY, HANG_S, STORY, answer, drain, request_for
+from ..launching import launch, modes
 
 
 async def test_kill_ends_running_stream(gguf_file: Path) -> None:
@@ -62,7 +62,7 @@ async def test_kill_ends_waiting_requests(gguf_file: Path) -> None:
 
 async def test_stopped_child_is_closed(gguf_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A child that reacts to nothing is ended all the same, after a grace."""
-    monkeypatch.setattr("tokenwire.server.engines.llama_cpp.process._GRACE_S", 0.1)
+    monkeypatch.setattr("tokenwire.server.engines.llama_cpp.child.process._GRACE_S", 0.1)
     engine = await launch(gguf_file)
     os.kill(engine.pid, signal.SIGSTOP)
     async with asyncio.timeout(HANG_S):

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from ...constraints.grammar import schema_grammar
-from ...contract.tools import AnswerForm
-from ..answers.chat_features import special_texts
+from ....constraints.grammar import schema_grammar
+from ....contract.tools import AnswerForm
+from ...answers.chat_features import special_texts
 
 
 def answer_fields(form: AnswerForm | None) -> dict[str, object]:

@@ -1,4 +1,4 @@
-"""The process that runs llama.cpp: `python -m tokenwire.server.engines.llama_cpp.child JSON`.
+"""The process that runs llama.cpp: `python -m tokenwire.server.engines.llama_cpp.child.main JSON`.
 
 A process of its own because loading holds the interpreter's lock, and because a native fault must
 not take the front down. It lives until its stdin closes, which the parent's death does too.

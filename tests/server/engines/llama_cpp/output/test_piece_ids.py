@@ -6,7 +6,7 @@ from typing import Any, cast
 
 import pytest
 from tokenwire.server.engines.llama_cpp.client import LlamaCppClient, Refused
-from tokenwire.server.engines.llama_cpp.piece_ids import PieceIds
+from tokenwire.server.engines.llama_cpp.output.piece_ids import PieceIds
 
 
 class Tokenizer:

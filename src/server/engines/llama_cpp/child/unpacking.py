@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
 
-from ...contract.user_cache import user_cache
+from ....contract.user_cache import user_cache
 
 
 def unpacked_path(source: Path, environment: Mapping[str, str] = os.environ) -> Path:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tokenwire.server.engines.llama_cpp.arguments import ChildArguments, ChildReport
+from tokenwire.server.engines.llama_cpp.child.arguments import ChildArguments, ChildReport
 
 
 def test_both_are_read_as_they_were_written() -> None:

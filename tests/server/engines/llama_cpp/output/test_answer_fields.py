@@ -5,7 +5,7 @@ from __future__ import annotations
 from tokenwire.server.constraints.grammar import write_grammar
 from tokenwire.server.contract.constraint import Constraint, ConstraintKind
 from tokenwire.server.contract.tools import AnswerForm, Tool
-from tokenwire.server.engines.llama_cpp.answer_fields import answer_fields
+from tokenwire.server.engines.llama_cpp.output.answer_fields import answer_fields
 
 
 def test_plain_answers_need_nothing() -> None:

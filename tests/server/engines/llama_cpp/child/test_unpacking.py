@@ -15,11 +15,11 @@ from tokenwire.server.contract.engine_settings import (
     ModelFiles,
     ModelFormat,
 )
+from tokenwire.server.engines.llama_cpp.child.unpacking import unpack, unpacked_path
 from tokenwire.server.engines.llama_cpp.launcher import LlamaCppLauncher
-from tokenwire.server.engines.llama_cpp.unpacking import unpack, unpacked_path
 
-from ....conftest import MODEL_ID
-from ..generation import PARIS, answer
+from .....conftest import MODEL_ID
+from ...generation import PARIS, answer
 
 SETTINGS = EngineSettings(Device.CPU, 1, max_model_len=256, num_threads=1)
 

@@ -15,10 +15,10 @@ from typing import Any, Final
 
 import orjson
 
-from ...contract.errors import InvalidRequest
-from ...contract.prompts import ChatMessage, ChatPrompt, RenderedPrompt
-from ...contract.token_ids import TokenIds
-from .client import LlamaCppClient, Refused, ids_to_json
+from ....contract.errors import InvalidRequest
+from ....contract.prompts import ChatMessage, ChatPrompt, RenderedPrompt
+from ....contract.token_ids import TokenIds
+from ..client import LlamaCppClient, Refused, ids_to_json
 
 # One white pixel: where only the template is applied, the image itself does not matter.
 _ANY_IMAGE: Final = (

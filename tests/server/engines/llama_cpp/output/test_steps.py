@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from tokenwire.server.engines.llama_cpp.steps import read_steps
+from tokenwire.server.engines.llama_cpp.output.steps import read_steps
 
 PAGE = """\
 # HELP llamacpp:prompt_tokens_total Number of prompt tokens processed, excluding cached tokens

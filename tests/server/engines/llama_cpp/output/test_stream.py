@@ -17,7 +17,7 @@ from tokenwire.server.contract.events import (
     TokenLogprob,
     TopLogprob,
 )
-from tokenwire.server.engines.llama_cpp.stream import StreamReader
+from tokenwire.server.engines.llama_cpp.output.stream import StreamReader
 
 LAST = {"stop": True, "stop_type": "eos", "content": "", "tokens_predicted": 3}
 

@@ -1,0 +1,1 @@
+"""The process that runs llama.cpp, from both of its sides."""

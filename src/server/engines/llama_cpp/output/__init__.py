@@ -1,0 +1,1 @@
+"""What llama.cpp tells of an answer, as the events of an engine."""
