@@ -7,6 +7,8 @@ import socket
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 
+from .server.scripted_engine import ScriptedEngine
+
 NEVER = 1 << 62
 
 
@@ -14,7 +16,7 @@ class CuttingProxy:
     """Passes bytes on to a port of this machine, and cuts.
 
     `next_cut` says, for each connection as it is made, behind how many bytes of the server's it is
-    cut: in the middle of whatever is sent then.
+    cut: in the middle of whatever is sent then. `has_passed` is set by whatever comes from there.
     """
 
     def __init__(self, target_port: int, next_cut: Callable[[], int]) -> None:
@@ -22,6 +24,7 @@ class CuttingProxy:
         self.next_cut = next_cut
         self.num_connections = 0
         self.num_cuts = 0
+        self.has_passed = asyncio.Event()
         self.port = 0
         self._open: set[asyncio.StreamWriter] = set()
 
@@ -70,8 +73,8 @@ class CuttingProxy:
             up_reader, up_writer = await asyncio.open_connection("127.0.0.1", self.target_port)
             ends.append(up_writer)
             async with asyncio.TaskGroup() as tasks:
-                up = tasks.create_task(_pass(reader, up_writer, NEVER))
-                down = tasks.create_task(_pass(up_reader, writer, num_left))
+                up = tasks.create_task(_pass(reader, up_writer, NEVER, asyncio.Event()))
+                down = tasks.create_task(_pass(up_reader, writer, num_left, self.has_passed))
                 await asyncio.wait({up, down}, return_when=asyncio.FIRST_COMPLETED)
                 self.num_cuts += down.done() and down.result()
                 for end in ends:
@@ -84,10 +87,16 @@ class CuttingProxy:
                 end.transport.abort()
 
 
-async def _pass(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, num_left: int) -> bool:
+async def _pass(
+    reader: asyncio.StreamReader,
+    writer: asyncio.StreamWriter,
+    num_left: int,
+    has_passed: asyncio.Event,
+) -> bool:
     """Passes bytes on, so many at most; whether there were more."""
     try:
         while data := await reader.read(1 << 16):
+            has_passed.set()
             writer.write(data[:num_left])
             await writer.drain()
             num_left -= len(data)
@@ -96,3 +105,15 @@ async def _pass(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, num_
     except ConnectionError:
         pass
     return False
+
+
+async def pace(engine: ScriptedEngine, proxy: CuttingProxy, num_tokens: int) -> None:
+    """Lets a token out each time that something came since the one before.
+
+    So no more of them come together behind a cut on a slow machine than on a fast one, and as many
+    cuts find something to cut. Cancelled by whoever has the whole answer.
+    """
+    for _ in range(num_tokens):
+        proxy.has_passed.clear()
+        engine.allow(1)
+        await proxy.has_passed.wait()

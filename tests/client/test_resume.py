@@ -26,7 +26,7 @@ from tokenwire.client import (
 from tokenwire.generated.tokenwire.v1 import events_pb2
 from tokenwire.server.contract.errors import GenerationFailed
 
-from ..cutting_proxy import NEVER, CuttingProxy
+from ..cutting_proxy import NEVER, CuttingProxy, pace
 from ..server.fronts import Client as Front
 from ..server.fronts import start_front
 from ..server.scripted_engine import MODEL_ID, ScriptedEngine, ScriptedLauncher
@@ -70,13 +70,6 @@ def cuts_behind(seed: int, count: int) -> Iterator[int]:
     return iter([chance.randrange(400, 900) for _ in range(count)])
 
 
-async def paced(engine: ScriptedEngine, num_tokens: int = NUM_TOKENS) -> None:
-    """Lets a token out at a time."""
-    for _ in range(num_tokens):
-        engine.allow(1)
-        await asyncio.sleep(0.002)
-
-
 async def read(stream: AsyncStream, word: str, do: Callable[[], None]) -> None:
     """Reads a stream, and does something once a word has come."""
     async for event in stream:
@@ -96,9 +89,9 @@ def check(events: list[Any]) -> None:
 async def test_stream_goes_on_over_cut_connections() -> None:
     """Whatever byte a connection is cut behind, the events are those of an undisturbed stream."""
     async with standing(cuts_behind(1, 4)) as stand, stand.client() as client:
-        pacing = asyncio.create_task(paced(stand.engine))
+        pacing = asyncio.create_task(pace(stand.engine, stand.proxy, NUM_TOKENS))
         check([event async for event in client.chat("go", **ASK)])
-        await pacing
+        pacing.cancel()
     assert stand.proxy.num_cuts >= 1
     assert len(stand.engine.requests) == 1
 
@@ -113,9 +106,9 @@ def test_threads_resume_as_well() -> None:
                 with Client(stand.target, model=MODEL_ID) as client:
                     return list(client.generate("go", **ASK))
 
-            pacing = asyncio.create_task(paced(stand.engine))
+            pacing = asyncio.create_task(pace(stand.engine, stand.proxy, NUM_TOKENS))
             events = await asyncio.to_thread(read)
-            await pacing
+            pacing.cancel()
         return events, stand
 
     events, stand = asyncio.run(run())
@@ -138,12 +131,12 @@ async def test_hundred_cuts_over_one_answer() -> None:
             proxy.running(),
             AsyncClient(f"127.0.0.1:{proxy.port}", model=MODEL_ID) as client,
         ):
-            pacing = asyncio.create_task(paced(engine, num_tokens))
+            pacing = asyncio.create_task(pace(engine, proxy, num_tokens))
             text = ""
             async for event in client.chat("go", max_tokens=num_tokens):
                 if isinstance(event, TextDelta):
                     text += event.text
-            await pacing
+            pacing.cancel()
     assert proxy.num_connections > 20
     assert text == "".join(f"{number} " for number in range(num_tokens))
     assert len(engine.requests) == 1

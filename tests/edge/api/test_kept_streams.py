@@ -16,7 +16,7 @@ from tokenwire.edge.app import EdgeApp
 from tokenwire.generated.tokenwire.v1 import events_pb2
 from tokenwire.server.contract.errors import ResumeExpired, TakenOver
 
-from ...cutting_proxy import NEVER, CuttingProxy
+from ...cutting_proxy import NEVER, CuttingProxy, pace
 from ...server.fronts import Client, start_front
 from ...server.scripted_engine import MODEL_ID, ScriptedEngine, ScriptedLauncher
 from ..conftest import edge_config
@@ -76,13 +76,6 @@ async def standing(cuts: Iterator[int] | None = None) -> AsyncGenerator[Stand]:
         yield Stand(front, engine, proxy, http)
 
 
-async def paced(engine: ScriptedEngine, num_tokens: int) -> None:
-    """Lets a token out at a time."""
-    for _ in range(num_tokens):
-        engine.allow(1)
-        await asyncio.sleep(0.002)
-
-
 @STREAMS
 async def test_browser_that_comes_back_misses_nothing(
     path: str, body: dict[str, Any], key: str
@@ -95,9 +88,9 @@ async def test_browser_that_comes_back_misses_nothing(
     cuts = iter([chance.randrange(300, 900) for _ in range(10)])
     async with standing(cuts) as stand:
         source = EventSource(f"/api/streams/{await stand.begin(path, body)}")
-        pacing = asyncio.create_task(paced(stand.engine, NUM_TOKENS))
+        pacing = asyncio.create_task(pace(stand.engine, stand.proxy, NUM_TOKENS))
         await source.run(stand.base)
-        await pacing
+        pacing.cancel()
         num_cuts = stand.proxy.num_cuts
         assert len(stand.engine.requests) == 1
     *texts, end = source.data
@@ -117,9 +110,9 @@ async def test_hundred_cuts_over_one_answer() -> None:
     async with standing(cuts) as stand:
         request_id = await stand.begin("/api/chat/stream", {**CHAT, "max_tokens": num_tokens})
         source = EventSource(f"/api/streams/{request_id}")
-        pacing = asyncio.create_task(paced(stand.engine, num_tokens))
+        pacing = asyncio.create_task(pace(stand.engine, stand.proxy, num_tokens))
         await source.run(stand.base)
-        await pacing
+        pacing.cancel()
         assert stand.proxy.num_cuts == 100
     expected = "".join(f"{number} " for number in range(num_tokens))
     assert "".join(said["content"] for said in source.data[:-1]) == expected
