@@ -47,11 +47,13 @@ async def address(servicer: Servicer) -> AsyncGenerator[str]:
 
 
 async def probe(*arguments: str) -> tuple[int, str, str]:
+    """Runs the probe, with a minute for a busy machine unless `arguments` say another time."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
         "tokenwire",
         "healthcheck",
+        *("-connect-timeout=60s", "-rpc-timeout=60s"),
         *arguments,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,

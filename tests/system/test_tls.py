@@ -232,7 +232,17 @@ async def test_readiness_in_tls(doors: Doors) -> None:
         assert response.status == 200
     probe = (
         *(sys.executable, "-m", "tokenwire", "healthcheck", "-addr", f"127.0.0.1:{doors.grpc}"),
-        *("-service", "readiness", "-tls", "-tls-server-name", HOSTNAME, "-connect-timeout", "9s"),
+        *(
+            "-service",
+            "readiness",
+            "-tls",
+            "-tls-server-name",
+            HOSTNAME,
+            "-connect-timeout",
+            "60s",
+            "-rpc-timeout",
+            "60s",
+        ),
     )
     said = await run(*probe, "-tls-ca-cert", str(doors.pair.authorities))
     assert said == "status: SERVING\n"
@@ -341,7 +351,10 @@ async def test_client_certificates_of_commands(mutual: Doors, tmp_path: Path) ->
     assert MODEL_ID in await run(*models, *pair)
     await run(*models, fails=True)
     probe = (*command, "healthcheck", "-addr", f"127.0.0.1:{mutual.grpc}", "-tls", *trust)
-    assert await run(*probe, *pair, "-connect-timeout", "9s") == "status: SERVING\n"
+    assert (
+        await run(*probe, *pair, "-connect-timeout", "60s", "-rpc-timeout", "60s")
+        == "status: SERVING\n"
+    )
     await run(*probe, fails=True)
     buf = (
         *(installed("buf"), "curl", "--protocol", "grpc", "--servername", HOSTNAME),
