@@ -5,11 +5,10 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
-import tempfile
 from collections.abc import AsyncGenerator
-from pathlib import Path
 from typing import Any
 
+from tokenwire.private_folders import PrivateFolder
 from tokenwire.server.contract import engine as contract
 from tokenwire.server.contract.engine import (
     Capabilities,
@@ -43,10 +42,15 @@ class ChildEngine:
     """Asks its child for the tokens of each request, whose prompt is the name of the stream."""
 
     def __init__(
-        self, process: asyncio.subprocess.Process, folder: Path, pace_s: float, max_running: int
+        self,
+        process: asyncio.subprocess.Process,
+        folder: PrivateFolder,
+        pace_s: float,
+        max_running: int,
     ) -> None:
         self._process = process
-        self._socket = folder / "engine.sock"
+        self._folder = folder
+        self._socket = folder.path / "engine.sock"
         self._pace_s = pace_s
         self._num_running = 0
         self._num_steps = 0
@@ -145,9 +149,7 @@ class ChildEngine:
         if self._process.returncode is None:
             self._process.kill()
         await self._died
-        self._socket.unlink(missing_ok=True)
-        if self._socket.parent.exists():
-            self._socket.parent.rmdir()
+        self._folder.remove()
 
     def _check(self) -> None:
         if self._died.done():
@@ -162,9 +164,14 @@ class ChildLauncher:
         self._max_running = max_running
 
     async def launch(self, report: ReportProgress) -> ChildEngine:  # noqa: ARG002
-        folder = Path(tempfile.mkdtemp(prefix="tokenwire-test-"))
+        folder = PrivateFolder.make("test-")  # swept where this process is killed
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "tests.faults.scripted_child", str(folder / "engine.sock")),
+            *(
+                sys.executable,
+                "-m",
+                "tests.faults.scripted_child",
+                str(folder.path / "engine.sock"),
+            ),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             start_new_session=True,  # as engines have one: it is watched as a group
