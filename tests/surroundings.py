@@ -9,6 +9,8 @@ import pytest
 from tokenwire.commands.start import known_variables
 
 MODEL_ID = "HuggingFaceTB/SmolLM2-135M-Instruct"
+PATIENT_PROBE = ("-connect-timeout=60s", "-rpc-timeout=60s")
+"""Flags of `tokenwire healthcheck`, whose own second is short on a busy machine."""
 
 
 def surround(monkeypatch: pytest.MonkeyPatch, folder: Path, **variables: str) -> None:

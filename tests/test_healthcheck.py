@@ -10,6 +10,8 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from tokenwire import __version__
 
+from .surroundings import PATIENT_PROBE
+
 
 class Servicer(health_pb2_grpc.HealthServicer):
     """Knows three names, and remembers what it was asked with."""
@@ -53,7 +55,7 @@ async def probe(*arguments: str) -> tuple[int, str, str]:
         "-m",
         "tokenwire",
         "healthcheck",
-        *("-connect-timeout=60s", "-rpc-timeout=60s"),
+        *PATIENT_PROBE,
         *arguments,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,

@@ -30,7 +30,7 @@ from ..certificates import HOSTNAME, PairFiles, chain_of
 from ..server.fronts import Client, collect, scrape, start_front
 from ..server.scripted_engine import MODEL_ID, ScriptedEngine, ScriptedLauncher
 from ..surroundings import MODEL_ID as SMALL_MODEL_ID
-from ..surroundings import free_port
+from ..surroundings import PATIENT_PROBE, free_port
 from ..test_cli import tokenwire
 
 HANG_S = 60.0
@@ -232,17 +232,7 @@ async def test_readiness_in_tls(doors: Doors) -> None:
         assert response.status == 200
     probe = (
         *(sys.executable, "-m", "tokenwire", "healthcheck", "-addr", f"127.0.0.1:{doors.grpc}"),
-        *(
-            "-service",
-            "readiness",
-            "-tls",
-            "-tls-server-name",
-            HOSTNAME,
-            "-connect-timeout",
-            "60s",
-            "-rpc-timeout",
-            "60s",
-        ),
+        *("-service", "readiness", "-tls", "-tls-server-name", HOSTNAME, *PATIENT_PROBE),
     )
     said = await run(*probe, "-tls-ca-cert", str(doors.pair.authorities))
     assert said == "status: SERVING\n"
@@ -351,10 +341,7 @@ async def test_client_certificates_of_commands(mutual: Doors, tmp_path: Path) ->
     assert MODEL_ID in await run(*models, *pair)
     await run(*models, fails=True)
     probe = (*command, "healthcheck", "-addr", f"127.0.0.1:{mutual.grpc}", "-tls", *trust)
-    assert (
-        await run(*probe, *pair, "-connect-timeout", "60s", "-rpc-timeout", "60s")
-        == "status: SERVING\n"
-    )
+    assert await run(*probe, *pair, *PATIENT_PROBE) == "status: SERVING\n"
     await run(*probe, fails=True)
     buf = (
         *(installed("buf"), "curl", "--protocol", "grpc", "--servername", HOSTNAME),

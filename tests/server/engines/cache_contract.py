@@ -66,16 +66,16 @@ class CacheContract(Contract):
     async def test_answer_is_cached_too(self, engine: Engine) -> None:
         """The next turn of a conversation finds its whole history, the answer included."""
         (prompt,) = await prompts_of_one_prefix(engine, " and so", num_tokens=300)
-        params = replace(GREEDY, max_tokens=40)
+        params = replace(GREEDY, max_tokens=40, ignore_eos=True)
         first = await drain(engine.generate(request_for(prompt, params)))
         said: Sequence[int] = [*chain.from_iterable(delta.token_ids for delta in first.deltas)]
-        if len(said) < first.finished.num_completion_tokens - 1:  # without that of the end
+        if len(said) < 40:  # llama.cpp, where a character took several tokens
             said = (await engine.render(TextPrompt(first.text))).token_ids
         turn = await engine.render(TextPrompt(" What else?"))
         history = RenderedPrompt(TokenIds.of((*prompt.token_ids, *said, *turn.token_ids)))
         second = await drain(engine.generate(request_for(history, replace(params, max_tokens=2))))
         # Pages of up to 32 tokens, and the last token of an answer has not been read.
-        least = len(prompt.token_ids) + len(said) - 1 - 32
+        least = len(prompt.token_ids) + 40 - 1 - 32
         assert second.finished.num_cached_prompt_tokens >= least
 
     async def test_second_prompt_is_cached(self, engine: Engine) -> None:
